@@ -1,0 +1,1 @@
+//! The bulkhead command line.

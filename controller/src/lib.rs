@@ -1,0 +1,1 @@
+//! The controller: intent in, node graphs out, status back.

@@ -1,0 +1,1 @@
+//! The Kubernetes face of the policy model: kinds, validation, conversion.

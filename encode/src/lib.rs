@@ -1,0 +1,1 @@
+//! Node graph to table words: numbers, capacity arithmetic, in-memory tables. Pure.

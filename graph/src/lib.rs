@@ -1,0 +1,1 @@
+//! Node-graph types by content id, digest and delta. Pure.

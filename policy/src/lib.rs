@@ -1,0 +1,1 @@
+//! The policy model, the oracle and the incremental compiler. Pure.

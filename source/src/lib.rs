@@ -1,0 +1,1 @@
+//! Where intent comes from: a folder of manifests or the Kubernetes API.

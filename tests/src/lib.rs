@@ -1,0 +1,1 @@
+//! Test harness (worlds, packets, network namespaces) and the rungs of the ladder.

@@ -1,0 +1,2 @@
+//! Set-up, build, demo, test and checks.
+fn main() {}
