@@ -1,0 +1,286 @@
+//! FLOWS: connections that were judged. The table guards itself: the owner's incarnation is in the key, and the judged
+//! state is one word that carries a tag of the tuple, so that an entry reused under a reader is noticed.
+
+use super::{Address, ExpiryId, Generation, WorkloadSlot, plain::plain};
+
+/// Whose flow: the workload's slot and incarnation, which of its addresses, the protocol, and (ICMP) who asked.
+///
+/// Packed into one word: protocol 8, incarnation 8, address 3, asked by peer 1, slot 12 bits.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowOwner(pub u32);
+
+impl FlowOwner {
+    /// Which address: none of the workload's own (a group, or a workload that routes).
+    pub const FOREIGN_ADDRESS: u8 = 7;
+    /// Which address: the link-local one that follows from the MAC.
+    pub const LINK_LOCAL: u8 = 6;
+
+    /// Packs the parts; `address` is below 8.
+    #[inline(always)]
+    pub const fn new(slot: WorkloadSlot, incarnation: u8, address: u8, protocol: u8) -> Self {
+        Self(
+            (slot.0 & 0xfff) << 20 | (address as u32 & 7) << 16 | (incarnation as u32) << 8 | protocol as u32,
+        )
+    }
+
+    /// The same owner, for a request that the peer made (ICMP queries have no ports that would tell).
+    #[inline(always)]
+    pub const fn asked_by_peer(self) -> Self {
+        Self(self.0 | 1 << 19)
+    }
+
+    /// The workload's slot.
+    pub const fn slot(self) -> WorkloadSlot {
+        WorkloadSlot(self.0 >> 20)
+    }
+
+    /// The incarnation of the slot.
+    pub const fn incarnation(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+
+    /// The IP protocol number.
+    pub const fn protocol(self) -> u8 {
+        self.0 as u8
+    }
+}
+
+/// Which flow, as seen by the workload it belongs to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowKey {
+    /// The other end.
+    pub peer: Address,
+    /// The workload's port (ICMP: identifier), host order.
+    pub local_port: u16,
+    /// The peer's port (ICMP: type × 256 + code of the request), host order.
+    pub peer_port: u16,
+    /// Whose flow.
+    pub owner: FlowOwner,
+}
+
+impl FlowKey {
+    /// Sixteen bits that differ between most tuples: a reader that holds a reused entry notices.
+    #[inline(always)]
+    pub const fn tag(&self) -> u16 {
+        let (high, low) = self.peer.words();
+        let ports = (self.local_port as u64) << 48 | (self.peer_port as u64) << 32 | self.owner.0 as u64;
+        let mixed = (high ^ low.rotate_left(23) ^ ports).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 48) as u16
+    }
+}
+
+/// What a flow was judged by: one word {generation 32, expiry 16, tag 16}, replaced only by compare-and-exchange.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowJudged(pub u64);
+
+impl FlowJudged {
+    /// Packs the parts.
+    #[inline(always)]
+    pub const fn new(generation: Generation, expiry: ExpiryId, tag: u16) -> Self {
+        Self((generation.0 & 0xffff_ffff) << 32 | (expiry.0 as u64 & 0xffff) << 16 | tag as u64)
+    }
+
+    /// Whether the word belongs to the tuple with this tag.
+    #[inline(always)]
+    pub const fn has_tag(self, tag: u16) -> bool {
+        self.0 as u16 == tag
+    }
+
+    /// The deadline of the judgement.
+    #[inline(always)]
+    pub const fn expiry(self) -> ExpiryId {
+        ExpiryId((self.0 >> 16) as u32 & 0xffff)
+    }
+
+    /// Whether the judgement is older than `generation` (compared on a circle of 2^32).
+    #[inline(always)]
+    pub const fn is_before(self, generation: Generation) -> bool {
+        ((self.0 >> 32) as u32).wrapping_sub(generation.0 as u32) as i32 <= -1
+    }
+}
+
+/// Who opened a flow. It is judged again in that direction, and never the other.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Opener {
+    /// The workload that owns the entry.
+    Workload = 1,
+    /// The other end.
+    Peer = 2,
+    /// The node's own host: passes without policy and is never judged again.
+    Host = 3,
+}
+
+/// How far a flow has come; decides how long the sweep leaves it.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FlowState {
+    /// Only the opener has spoken.
+    New = 1,
+    /// Both have spoken.
+    Established = 2,
+    /// One side has said FIN.
+    Closing = 3,
+    /// Both have said FIN, or one RST.
+    Closed = 4,
+}
+
+/// The slowly changing part of a flow in one word: {last seen 32, flags 8, finished 8, state 8, opener 8}.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowLife(pub u64);
+
+impl FlowLife {
+    /// Flag: the peer is a local workload, whose packets must come from its own interface.
+    pub const PEER_IS_LOCAL: u8 = 1;
+    /// Flag: enforced and intended verdict differ.
+    pub const AUDITED: u8 = 2;
+
+    /// A flow at its beginning; `seen` in ticks of 2^30 ns.
+    #[inline(always)]
+    pub const fn new(opener: Opener, state: FlowState, flags: u8, seen: u32) -> Self {
+        Self((seen as u64) << 32 | (flags as u64) << 24 | (state as u64) << 8 | opener as u64)
+    }
+
+    /// Who opened it.
+    #[inline(always)]
+    pub const fn opener(self) -> Opener {
+        match self.0 as u8 {
+            1 => Opener::Workload,
+            3 => Opener::Host,
+            _ => Opener::Peer,
+        }
+    }
+
+    /// How far it has come.
+    #[inline(always)]
+    pub const fn state(self) -> FlowState {
+        match (self.0 >> 8) as u8 {
+            2 => FlowState::Established,
+            3 => FlowState::Closing,
+            4 => FlowState::Closed,
+            _ => FlowState::New,
+        }
+    }
+
+    /// Which hooks have seen a FIN: bit 0 from the workload, bit 1 to it.
+    #[inline(always)]
+    pub const fn finished(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+
+    /// The flag bits.
+    #[inline(always)]
+    pub const fn flags(self) -> u8 {
+        (self.0 >> 24) as u8
+    }
+
+    /// When the last packet passed, in ticks of 2^30 ns.
+    #[inline(always)]
+    pub const fn seen(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The same flow with another state, FIN marks and time.
+    #[inline(always)]
+    pub const fn advanced(self, state: FlowState, finished: u8, seen: u32) -> Self {
+        Self((seen as u64) << 32 | (self.0 & 0xff00_00ff) | (finished as u64) << 16 | (state as u64) << 8)
+    }
+}
+
+/// Packets and bytes of one direction in one word {packets 24, bytes 40}, so that counting is one atomic addition.
+///
+/// Exact as long as somebody reads it within 2^24 packets and 2^40 bytes; the difference of two readings wraps rightly.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowTraffic(pub u64);
+
+impl FlowTraffic {
+    const BYTES: u64 = (1 << 40) - 1;
+
+    /// What to add for one packet.
+    #[inline(always)]
+    pub const fn one(bytes: u32) -> u64 {
+        1 << 40 | bytes as u64
+    }
+
+    /// Packets and bytes since an earlier reading.
+    pub const fn since(self, earlier: FlowTraffic) -> (u64, u64) {
+        let bytes = (self.0 & Self::BYTES).wrapping_sub(earlier.0 & Self::BYTES) & Self::BYTES;
+        // A carry out of the byte field has counted one packet too many; the whole difference tells.
+        let whole = self.0.wrapping_sub(earlier.0);
+        ((whole.wrapping_sub(bytes)) >> 40 & 0xff_ffff, bytes)
+    }
+}
+
+/// One element of FLOWS.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowValue {
+    /// What it was judged by.
+    pub judged: FlowJudged,
+    /// Who opened it, how far it has come, when it was last seen.
+    pub life: FlowLife,
+    /// From the workload.
+    pub sent: FlowTraffic,
+    /// To the workload.
+    pub received: FlowTraffic,
+}
+
+plain! {
+    FlowOwner: 4, align 4;
+    FlowKey: 24, align 8;
+    FlowJudged: 8, align 8;
+    FlowLife: 8, align 8;
+    FlowTraffic: 8, align 8;
+    FlowValue: 32, align 8;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn judged_word_keeps_its_parts_apart() {
+        let word = FlowJudged::new(Generation(0x1_0000_0007), ExpiryId(65_535), 0xbeef);
+        assert!(word.has_tag(0xbeef) && !word.has_tag(0xbeee));
+        assert_eq!(word.expiry(), ExpiryId(65_535));
+        assert!(
+            !word.is_before(Generation(7)) && word.is_before(Generation(8)) && !word.is_before(Generation(6))
+        );
+        assert!(
+            FlowJudged::new(Generation(0xffff_ffff), ExpiryId(0), 0).is_before(Generation(0x1_0000_0000))
+        );
+    }
+
+    #[test]
+    fn life_word_keeps_its_parts_apart() {
+        let life = FlowLife::new(Opener::Host, FlowState::New, FlowLife::AUDITED, 77);
+        let later = life.advanced(FlowState::Closing, 2, 99);
+        assert_eq!(
+            (later.opener(), later.state(), later.finished(), later.flags(), later.seen()),
+            (Opener::Host, FlowState::Closing, 2, FlowLife::AUDITED, 99)
+        );
+    }
+
+    #[test]
+    fn traffic_counts_across_wrapping() {
+        let start = FlowTraffic(0xff_fffe << 40 | (FlowTraffic::BYTES - 10));
+        let mut word = start.0;
+        for _ in 0..5 {
+            word = word.wrapping_add(FlowTraffic::one(100));
+        }
+        assert_eq!(FlowTraffic(word).since(start), (5, 500));
+    }
+
+    #[test]
+    fn owner_keeps_its_parts_apart() {
+        let owner = FlowOwner::new(WorkloadSlot(4_095), 200, 7, 17);
+        assert_eq!((owner.slot(), owner.incarnation(), owner.protocol()), (WorkloadSlot(4_095), 200, 17));
+        assert_ne!(owner, owner.asked_by_peer());
+        assert_eq!(owner.asked_by_peer().slot(), owner.slot());
+    }
+}
