@@ -1,1 +1,26 @@
-//! Node-graph types by content id, digest and delta. Pure.
+//! The node graph: what one node needs to know to enforce its part of the cluster's policy.
+//!
+//! A graph is made of parts that are named by their content, so that equal parts are shared between
+//! nodes and revisions, and two graphs differ exactly where their digests differ. Nothing here has a
+//! clock, does IO, or depends on the order in which a graph was put together.
+#![forbid(unsafe_code)]
+
+mod address;
+mod delta;
+mod id;
+mod judge;
+mod node;
+mod peers;
+mod rules;
+mod time;
+
+pub use address::{Address, Network, Prefix};
+pub use delta::{Delta, DeltaError, MemberChange};
+pub use id::{Digest, Hasher, PeerSetId, RuleSetId};
+pub use judge::{Judgement, Known, Matched, Peer, Stance, judge};
+pub use node::{LocalWorkload, NodeGraph, ServiceAddress, ServiceBackend, ServicePort, WorkloadUid};
+pub use peers::PeerSet;
+pub use rules::{
+    Action, Direction, Entry, Mode, PeerMatch, PortMatch, PortRange, Protocol, RuleSet, Stage, Workloads,
+};
+pub use time::Timestamp;

@@ -1,1 +1,6 @@
-//! The policy model, the oracle and the incremental compiler. Pure.
+//! What a policy means, twice: [`eval`] is the oracle, slow and obvious; `engine` is the incremental compiler
+//! that has to agree with it. Pure: no clock, no randomness, no IO, and no order that leaks.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod model;

@@ -1,0 +1,209 @@
+//! What leads from one graph to another: only the parts that differ.
+//!
+//! A delta names the graph it starts from and the one it ends in; applied to any other graph, or damaged on the
+//! way, it yields an error and no graph.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    Address, Digest, LocalWorkload, NodeGraph, PeerSet, PeerSetId, Prefix, RuleSet, RuleSetId,
+    ServiceAddress, WorkloadUid,
+};
+
+/// Members that come and go in one peer set. A set that the base does not have starts empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberChange {
+    /// Sorted.
+    pub added: Vec<Address>,
+    /// Sorted.
+    pub removed: Vec<Address>,
+}
+
+/// The difference between two graphs. A snapshot is a delta from the empty graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// Digest of the graph it applies to.
+    pub base: Digest,
+    /// Digest of the graph it makes.
+    pub target: Digest,
+    /// New or changed workloads.
+    pub workloads: BTreeMap<WorkloadUid, Arc<LocalWorkload>>,
+    /// Workloads that are gone.
+    pub workloads_gone: Vec<WorkloadUid>,
+    /// New rule sets. Rule sets never change: another content is another id.
+    pub rule_sets: BTreeMap<RuleSetId, Arc<RuleSet>>,
+    /// Rule sets no longer needed.
+    pub rule_sets_gone: Vec<RuleSetId>,
+    /// New or changed peer sets.
+    pub peer_sets: BTreeMap<PeerSetId, MemberChange>,
+    /// Peer sets no longer needed.
+    pub peer_sets_gone: Vec<PeerSetId>,
+    /// Change of [`NodeGraph::known`].
+    pub known: MemberChange,
+    /// The whole list, if it changed.
+    pub cluster_ranges: Option<Arc<[Prefix]>>,
+    /// New or changed Service addresses.
+    pub services: BTreeMap<Address, ServiceAddress>,
+    /// Service addresses that are gone.
+    pub services_gone: Vec<Address>,
+}
+
+/// Why a delta was not applied. The graph it was to change is untouched.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum DeltaError {
+    /// It starts from another graph.
+    #[error("the delta starts from revision {expected}, this node holds {held}; a snapshot is needed")]
+    WrongBase {
+        /// What the delta names.
+        expected: Digest,
+        /// What is there.
+        held: Digest,
+    },
+    /// The outcome is not what the sender named.
+    #[error(
+        "the delta ends in revision {actual} instead of the announced {announced}: it was damaged on the way"
+    )]
+    WrongDigest {
+        /// What the sender named.
+        announced: Digest,
+        /// What came out.
+        actual: Digest,
+    },
+    /// A rule set's content does not have the id it came with.
+    #[error("rule set {0} does not have the content it is named by: it was damaged on the way")]
+    WrongRuleSet(RuleSetId),
+    /// A workload refers to a rule set that is not in the graph.
+    #[error("workload {workload} refers to rule set {rule_set}, which the revision lacks")]
+    MissingRuleSet {
+        /// `namespace/name`.
+        workload: String,
+        /// The reference.
+        rule_set: RuleSetId,
+    },
+    /// A rule set refers to a peer set that is not in the graph.
+    #[error("rule set {rule_set} refers to peer set {peer_set}, which the revision lacks")]
+    MissingPeerSet {
+        /// Who refers.
+        rule_set: RuleSetId,
+        /// The reference.
+        peer_set: PeerSetId,
+    },
+}
+
+fn map_changes<K: Ord + Clone, V: Clone + PartialEq>(
+    old: &BTreeMap<K, V>,
+    new: &BTreeMap<K, V>,
+) -> (BTreeMap<K, V>, Vec<K>) {
+    let set = new
+        .iter()
+        .filter(|(key, value)| old.get(key) != Some(value))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let gone = old.keys().filter(|key| !new.contains_key(key)).cloned().collect();
+    (set, gone)
+}
+
+fn member_change(old: Option<&PeerSet>, new: &PeerSet) -> MemberChange {
+    let (added, removed) = old.unwrap_or(&PeerSet::default()).diff(new);
+    MemberChange { added, removed }
+}
+
+impl Delta {
+    /// What leads from `old` to `new`.
+    pub fn between(old: &NodeGraph, new: &NodeGraph) -> Self {
+        let (workloads, workloads_gone) = map_changes(&old.workloads, &new.workloads);
+        let (rule_sets, rule_sets_gone) = map_changes(&old.rule_sets, &new.rule_sets);
+        let (peer_sets, peer_sets_gone) = map_changes(&old.peer_sets, &new.peer_sets);
+        let peer_sets = peer_sets
+            .into_iter()
+            .map(|(id, set)| (id, member_change(old.peer_sets.get(&id).map(Arc::as_ref), &set)))
+            .collect();
+        let (services, services_gone) = if Arc::ptr_eq(&old.services, &new.services) {
+            Default::default()
+        } else {
+            map_changes(&old.services, &new.services)
+        };
+        Self {
+            base: old.digest(),
+            target: new.digest(),
+            workloads,
+            workloads_gone,
+            rule_sets,
+            rule_sets_gone,
+            peer_sets,
+            peer_sets_gone,
+            known: member_change(Some(&old.known), &new.known),
+            cluster_ranges: (old.cluster_ranges != new.cluster_ranges).then(|| new.cluster_ranges.clone()),
+            services,
+            services_gone,
+        }
+    }
+
+    /// The whole of `new`, as a delta from nothing.
+    pub fn snapshot(new: &NodeGraph) -> Self {
+        Self::between(&NodeGraph::default(), new)
+    }
+
+    /// The graph this delta makes of `base`.
+    ///
+    /// # Errors
+    /// If `base` is not the graph it starts from, or the outcome is not whole or not what was announced.
+    pub fn apply(&self, base: &NodeGraph) -> Result<NodeGraph, DeltaError> {
+        if base.digest() != self.base {
+            return Err(DeltaError::WrongBase { expected: self.base, held: base.digest() });
+        }
+        if let Some((id, _)) = self.rule_sets.iter().find(|(id, rules)| rules.id() != **id) {
+            return Err(DeltaError::WrongRuleSet(*id));
+        }
+        let mut workloads = base.workloads.clone();
+        self.workloads_gone.iter().for_each(|uid| drop(workloads.remove(uid)));
+        workloads.extend(self.workloads.iter().map(|(uid, w)| (uid.clone(), w.clone())));
+        let mut rule_sets = base.rule_sets.clone();
+        self.rule_sets_gone.iter().for_each(|id| drop(rule_sets.remove(id)));
+        rule_sets.extend(self.rule_sets.iter().map(|(id, rules)| (*id, rules.clone())));
+        let mut peer_sets = base.peer_sets.clone();
+        self.peer_sets_gone.iter().for_each(|id| drop(peer_sets.remove(id)));
+        for (id, change) in &self.peer_sets {
+            let old = peer_sets.get(id).cloned().unwrap_or_default();
+            peer_sets.insert(*id, Arc::new(old.with(&change.added, &change.removed)));
+        }
+        let known = Arc::new(base.known.with(&self.known.added, &self.known.removed));
+        let ranges = self.cluster_ranges.clone().unwrap_or_else(|| base.cluster_ranges.clone());
+        let mut services = (*base.services).clone();
+        self.services_gone.iter().for_each(|address| drop(services.remove(address)));
+        services.extend(self.services.iter().map(|(address, s)| (*address, s.clone())));
+        let graph = NodeGraph::new(workloads, rule_sets, peer_sets, known, ranges, Arc::new(services));
+        graph.check_references()?;
+        if graph.digest() != self.target {
+            return Err(DeltaError::WrongDigest { announced: self.target, actual: graph.digest() });
+        }
+        Ok(graph)
+    }
+}
+
+impl NodeGraph {
+    /// Whether everything that is referred to is there.
+    ///
+    /// # Errors
+    /// Names the first reference that leads nowhere.
+    pub fn check_references(&self) -> Result<(), DeltaError> {
+        for workload in self.workloads.values() {
+            for rule_set in [workload.egress, workload.ingress] {
+                if !self.rule_sets.contains_key(&rule_set) {
+                    let workload = format!("{}/{}", workload.namespace, workload.name);
+                    return Err(DeltaError::MissingRuleSet { workload, rule_set });
+                }
+            }
+        }
+        for (rule_set, rules) in &self.rule_sets {
+            if let Some(peer_set) = rules.peer_sets().find(|id| !self.peer_sets.contains_key(id)) {
+                return Err(DeltaError::MissingPeerSet { rule_set: *rule_set, peer_set });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! The graph of one node, and its digest.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, Digest, Hasher, PeerSet, PeerSetId, Prefix, Protocol, RuleSet, RuleSetId};
+
+/// Names one incarnation of a workload: the pod's uid, or what stands for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkloadUid(pub Arc<str>);
+
+/// A workload of this node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LocalWorkload {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it may use as a source; sorted; empty until it has one.
+    pub addresses: Vec<Address>,
+    /// The host-side interface, where the intent names it; else the agent finds it by address.
+    pub interface: Option<Arc<str>>,
+    /// Judges what it opens.
+    pub egress: RuleSetId,
+    /// Judges what is opened to it.
+    pub ingress: RuleSetId,
+}
+
+/// Where a Service sends traffic of one of its ports.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ServiceBackend {
+    /// The endpoint.
+    pub address: Address,
+    /// The port there.
+    pub port: u16,
+    /// Whether the endpoint's own node judges what arrives there.
+    pub guarded: bool,
+}
+
+/// One port of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ServicePort {
+    /// Transport.
+    pub protocol: Protocol,
+    /// The port clients use.
+    pub port: u16,
+    /// Sorted.
+    pub backends: Vec<ServiceBackend>,
+}
+
+/// What stands behind one Service address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ServiceAddress {
+    /// Load-balancer and external addresses must also be allowed as the network they are.
+    pub external: bool,
+    /// Sorted by protocol and port.
+    pub ports: Vec<ServicePort>,
+}
+
+/// Everything one node needs. Two graphs are the same revision exactly if their digests are equal.
+#[derive(Debug, Clone, Default)]
+pub struct NodeGraph {
+    /// The node's workloads.
+    pub workloads: BTreeMap<WorkloadUid, Arc<LocalWorkload>>,
+    /// The rule sets of those workloads.
+    pub rule_sets: BTreeMap<RuleSetId, Arc<RuleSet>>,
+    /// The members of every set that those rule sets refer to.
+    pub peer_sets: BTreeMap<PeerSetId, Arc<PeerSet>>,
+    /// Every known workload address, if some rule set tells an unknown workload from a known one that no
+    /// selector matches; else only the known ones outside `cluster_ranges`. An address in a peer set is
+    /// known as well.
+    pub known: Arc<PeerSet>,
+    /// Where an address that nobody is known to own is an unknown workload and not the outside world. Sorted.
+    pub cluster_ranges: Arc<[Prefix]>,
+    /// Service addresses that workloads of this node may use.
+    pub services: Arc<BTreeMap<Address, ServiceAddress>>,
+    digest: OnceLock<Digest>,
+}
+
+impl NodeGraph {
+    /// A graph from its parts.
+    pub fn new(
+        workloads: BTreeMap<WorkloadUid, Arc<LocalWorkload>>,
+        rule_sets: BTreeMap<RuleSetId, Arc<RuleSet>>,
+        peer_sets: BTreeMap<PeerSetId, Arc<PeerSet>>,
+        known: Arc<PeerSet>,
+        cluster_ranges: Arc<[Prefix]>,
+        services: Arc<BTreeMap<Address, ServiceAddress>>,
+    ) -> Self {
+        Self { workloads, rule_sets, peer_sets, known, cluster_ranges, services, digest: OnceLock::new() }
+    }
+
+    /// Names the revision. Computed once; parts are hashed by their ids, members by their buckets.
+    pub fn digest(&self) -> Digest {
+        *self.digest.get_or_init(|| self.compute_digest())
+    }
+
+    fn compute_digest(&self) -> Digest {
+        let mut h = Hasher::new("node-graph/1");
+        h.number(self.workloads.len() as u64);
+        for (uid, workload) in &self.workloads {
+            h.bytes(uid.0.as_bytes());
+            h.bytes(workload.namespace.as_bytes()).bytes(workload.name.as_bytes());
+            h.number(workload.addresses.len() as u64);
+            workload.addresses.iter().for_each(|address| {
+                h.fixed(&address.0);
+            });
+            h.bytes(workload.interface.as_deref().unwrap_or_default().as_bytes());
+            h.fixed(&workload.egress.0).fixed(&workload.ingress.0);
+        }
+        h.number(self.rule_sets.len() as u64);
+        self.rule_sets.keys().for_each(|id| {
+            h.fixed(&id.0);
+        });
+        h.number(self.peer_sets.len() as u64);
+        for (id, set) in &self.peer_sets {
+            h.fixed(&id.0).fixed(&set.digest().0);
+        }
+        h.fixed(&self.known.digest().0);
+        h.number(self.cluster_ranges.len() as u64);
+        for range in self.cluster_ranges.iter() {
+            h.fixed(&range.address.0).fixed(&[range.length]);
+        }
+        h.number(self.services.len() as u64);
+        for (address, service) in self.services.iter() {
+            h.fixed(&address.0).fixed(&[u8::from(service.external)]).number(service.ports.len() as u64);
+            for port in &service.ports {
+                h.fixed(&[port.protocol as u8]).fixed(&port.port.to_le_bytes());
+                h.number(port.backends.len() as u64);
+                for backend in &port.backends {
+                    h.fixed(&backend.address.0).fixed(&backend.port.to_le_bytes());
+                    h.fixed(&[u8::from(backend.guarded)]);
+                }
+            }
+        }
+        Digest(h.finish())
+    }
+}

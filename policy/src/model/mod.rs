@@ -1,0 +1,18 @@
+//! The model: what the manifests say, normalised, with every "missing", "empty" and "unresolved" told apart.
+
+mod event;
+mod name;
+mod object;
+mod policy;
+mod selector;
+mod workload;
+
+pub use bulkhead_graph::{Action, Address, Direction, Mode, Network, Protocol, Timestamp};
+pub use event::{Event, Kind, Object};
+pub use name::{Interned, ObjectRef};
+pub use object::{Endpoint, EndpointSlice, Namespace, Node, Service, ServicePort};
+pub use policy::{
+    Fault, Isolation, Membership, Peer, Peers, Policy, Port, Ports, Rule, Segment, Strength, Subject, Tier,
+};
+pub use selector::{LabelSelector, NamespaceScope, Operator, Requirement, WorkloadSelector};
+pub use workload::{NamedPort, Phase, Workload};
