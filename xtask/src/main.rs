@@ -1,2 +1,42 @@
-//! Set-up, build, demo, test and checks.
-fn main() {}
+//! Set-up, build, demo, test and checks of the project: `cargo xtask --help`.
+//!
+//! Every task brings what it needs, says what it does before it takes long, and fails with the
+//! remedy. A task that needs root says so before it builds anything.
+
+mod command;
+mod ebpf;
+mod privilege;
+mod setup;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Set-up, build, demo, test and checks of Bulkhead"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Bring what building and testing need (idempotent)
+    Setup,
+    /// Compile the kernel programs to target/bpf/bulkhead
+    BuildEbpf,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let workspace = Workspace::locate()?;
+    match arguments.task {
+        Task::Setup => setup::everything(&workspace),
+        Task::BuildEbpf => ebpf::build(&workspace),
+    }
+}

@@ -1,0 +1,59 @@
+//! The kernel programs: crate `bulkhead-agent-ebpf`, compiled for the BPF target.
+//!
+//! It has a target folder of its own, so that it never waits for, or invalidates, a build of the
+//! host crates; cargo decides what is stale.
+
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+
+use crate::{command::run, setup, workspace::Workspace};
+
+const PACKAGE: &str = "bulkhead-agent-ebpf";
+const PROGRAM: &str = "bulkhead";
+const TARGET: &str = "bpfel-unknown-none";
+
+/// Compiles the kernel programs and copies the object to `target/bpf/bulkhead`.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    setup::toolchain(workspace)?;
+    let target_dir = workspace.target().join("bpf-build");
+    run(workspace
+        .cargo()
+        .args(["build", "--package", PACKAGE, "--bin", PROGRAM, "--release"])
+        .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
+        .arg(&target_dir)
+        // The pinned compiler is a stable one; this lets it build `core` for a target without one.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags())
+        .env(
+            "CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER",
+            workspace.tool("bpf-linker"),
+        )
+        // Flags of the caller are meant for the host.
+        .env_remove("RUSTFLAGS"))
+    .context("the kernel programs do not compile (crate agent-ebpf)")?;
+
+    let built = target_dir.join(TARGET).join("release").join(PROGRAM);
+    let object = workspace.bpf_object();
+    let bytes = fs::read(&built).with_context(|| format!("no object at {}", built.display()))?;
+    // An unchanged object keeps its time, so that what embeds it is not compiled again.
+    if fs::read(&object).ok().as_deref() != Some(bytes.as_slice()) {
+        let folder = workspace.target().join("bpf");
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make folder {}", folder.display()))?;
+        fs::write(&object, &bytes).with_context(|| format!("cannot write {}", object.display()))?;
+    }
+    eprintln!(
+        "kernel programs: {} ({} bytes)",
+        object.display(),
+        bytes.len()
+    );
+    Ok(())
+}
+
+/// `bpf_target_arch` selects the register names of the host in aya-ebpf; type information of the
+/// programs goes into the object, or the verifier's log has no source lines.
+fn rust_flags() -> String {
+    let architecture = format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH);
+    [architecture.as_str(), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\x1f")
+}

@@ -1,0 +1,32 @@
+//! What building and testing need, brought step by step.
+//!
+//! Each step looks first and does nothing where its thing is there already, so that the whole can
+//! run before every task. Building needs no root; only Debian packages do.
+
+mod apt_sources;
+mod bpf_linker;
+mod debian;
+mod rust_src;
+
+use anyhow::{Context, Result};
+
+use crate::workspace::Workspace;
+
+/// `cargo xtask setup`.
+pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
+    toolchain(workspace)?;
+    debian::install_missing()?;
+    eprintln!("setup: everything is there");
+    Ok(())
+}
+
+/// The part that compiling the kernel programs needs. Silent where nothing is missing.
+pub(crate) fn toolchain(workspace: &Workspace) -> Result<()> {
+    rust_src::bring(workspace).context("setup, step rust-src (the source of `core`)")?;
+    bpf_linker::bring(workspace).context("setup, step bpf-linker")
+}
+
+/// The part that tests with real traffic need.
+pub(crate) fn packages() -> Result<()> {
+    debian::install_missing()
+}

@@ -1,0 +1,145 @@
+//! `bpf-linker`, built against the LLVM that the pinned compiler carries.
+//!
+//! The two must be of one LLVM version, or the linker cannot read what the compiler wrote; taking
+//! the compiler's own library makes that true, and needs no LLVM on the machine.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{command::run, workspace::Workspace};
+
+const VERSION: &str = "0.13.0";
+
+/// Builds the linker into `target/tools/bin`, unless one of that version runs there.
+pub(crate) fn bring(workspace: &Workspace) -> Result<()> {
+    let program = workspace.tool("bpf-linker");
+    if answers(&program) {
+        return Ok(());
+    }
+    eprintln!("setup: building bpf-linker {VERSION} against the compiler's LLVM (about a minute)");
+
+    let libraries = workspace.sysroot()?.join("lib");
+    let llvm = Llvm::find(&libraries)?;
+    let prefix = workspace.tools().join("llvm");
+    let link = prefix.join("lib").join("libLLVM.so");
+    fs::create_dir_all(prefix.join("lib"))
+        .with_context(|| format!("cannot make folder {}", prefix.display()))?;
+    // The link may point into a compiler that is gone.
+    if link.symlink_metadata().is_ok() {
+        fs::remove_file(&link).with_context(|| format!("cannot replace {}", link.display()))?;
+    }
+    symlink(&llvm.library, &link).with_context(|| format!("cannot link {}", link.display()))?;
+
+    let build = workspace.tools().join("build");
+    run(workspace
+        .cargo()
+        .args(["install", "bpf-linker", "--version", VERSION])
+        .args(["--locked", "--force", "--no-default-features", "--features"])
+        .arg(format!("llvm-{}", llvm.major))
+        .arg("--root")
+        .arg(workspace.tools())
+        .arg("--target-dir")
+        .arg(&build)
+        .env("LLVM_PREFIX", &prefix)
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            format!("-Clink-arg=-Wl,-rpath,{}", libraries.display()),
+        )
+        .env_remove("RUSTFLAGS"))?;
+    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))?;
+    if !answers(&program) {
+        anyhow::bail!(
+            "{} was built but does not run; start it by hand to see why",
+            program.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether the program starts (its LLVM is found) and is of the pinned version.
+fn answers(program: &Path) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .stderr(Stdio::null())
+        .output()
+        .is_ok_and(|output| {
+            output.status.success()
+                && String::from_utf8_lossy(&output.stdout)
+                    .split_whitespace()
+                    .any(|word| word == VERSION)
+        })
+}
+
+/// The LLVM library that belongs to a compiler.
+#[derive(Debug, PartialEq, Eq)]
+struct Llvm {
+    library: PathBuf,
+    major: u32,
+}
+
+impl Llvm {
+    fn find(folder: &Path) -> Result<Self> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder).with_context(|| {
+            format!(
+                "cannot list the compiler's libraries in {}",
+                folder.display()
+            )
+        })? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        let (name, major) = pick(&names).with_context(|| {
+            format!(
+                "no `libLLVM.so.<version>` in {}: this compiler is linked with LLVM statically; \
+                 take the toolchain that rust-toolchain.toml names from rustup",
+                folder.display()
+            )
+        })?;
+        Ok(Self {
+            library: folder.join(name),
+            major,
+        })
+    }
+}
+
+/// Of the names in a compiler's library folder, LLVM's and its major version.
+fn pick(names: &[String]) -> Option<(&str, u32)> {
+    names.iter().find_map(|name| {
+        let version = name.strip_prefix("libLLVM.so.")?;
+        let major = version.split(['.', '-']).next()?.parse().ok()?;
+        Some((name.as_str(), major))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_real_library_is_picked_not_the_linker_script_beside_it() {
+        let list = names(&[
+            "libLLVM-22-rust-1.95.0-stable.so",
+            "libLLVM.so.22.1-rust-1.95.0-stable",
+            "librustc_driver-0.so",
+        ]);
+        assert_eq!(
+            pick(&list),
+            Some(("libLLVM.so.22.1-rust-1.95.0-stable", 22))
+        );
+    }
+
+    #[test]
+    fn a_compiler_without_a_shared_llvm_is_refused() {
+        assert_eq!(pick(&names(&["librustc_driver-0.so"])), None);
+    }
+}
