@@ -1,0 +1,146 @@
+//! The objects that are there, by name, and what can be read off them.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use crate::model::{
+    EndpointSlice, Event, Interned, Kind, Namespace, Node, Object, ObjectRef, Policy, Segment,
+    Service, Workload,
+};
+
+/// Everything that is known of a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct World {
+    configured_ranges: Vec<IpNet>,
+    objects: BTreeMap<ObjectRef, Object>,
+}
+
+impl World {
+    /// An empty world. The ranges are those in which every address is a workload's, beside the nodes' own.
+    pub fn new(cluster_ranges: impl IntoIterator<Item = IpNet>) -> Self {
+        Self {
+            configured_ranges: cluster_ranges.into_iter().collect(),
+            objects: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a change in.
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::Apply(object) => drop(self.objects.insert(object.reference(), object)),
+            Event::Delete(reference) => drop(self.objects.remove(&reference)),
+            Event::Reset(kind, objects) => {
+                self.objects.retain(|reference, _| reference.kind != kind);
+                self.objects.extend(
+                    objects
+                        .into_iter()
+                        .map(|object| (object.reference(), object)),
+                );
+            }
+        }
+    }
+
+    /// Every object, in the order of names.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values()
+    }
+
+    /// Pods and declared workloads.
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.objects().filter_map(|object| match object {
+            Object::Workload(_, workload) => Some(workload),
+            Object::Namespace(_)
+            | Object::Node(_)
+            | Object::Service(_)
+            | Object::EndpointSlice(_)
+            | Object::Segment(_)
+            | Object::Policy(_) => None,
+        })
+    }
+
+    /// Policies of all kinds.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.objects().filter_map(|object| {
+            if let Object::Policy(policy) = object {
+                Some(policy)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// All segments.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.objects().filter_map(|object| {
+            if let Object::Segment(s) = object {
+                Some(s)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// One segment.
+    pub fn segment(&self, name: &str) -> Option<&Segment> {
+        self.segments().find(|segment| &*segment.name == name)
+    }
+
+    /// All Services.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.objects().filter_map(|object| {
+            if let Object::Service(s) = object {
+                Some(s)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The slices of one Service.
+    pub fn slices_of<'w>(
+        &'w self,
+        service: &'w Service,
+    ) -> impl Iterator<Item = &'w EndpointSlice> {
+        self.objects()
+            .filter_map(|object| {
+                if let Object::EndpointSlice(slice) = object {
+                    Some(slice)
+                } else {
+                    None
+                }
+            })
+            .filter(|slice| slice.namespace == service.namespace && slice.service == service.name)
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.objects().filter_map(|object| {
+            if let Object::Node(node) = object {
+                Some(node)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// One node.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes().find(|node| &*node.name == name)
+    }
+
+    /// The labels of a namespace. Of one that has no object, only the name is known, and that is a label too.
+    pub fn namespace_labels(&self, name: &str) -> BTreeMap<Interned, Interned> {
+        match self.objects.get(&ObjectRef::cluster(Kind::Namespace, name)) {
+            Some(Object::Namespace(Namespace { labels, .. })) => labels.clone(),
+            Some(_) | None => BTreeMap::from([("kubernetes.io/metadata.name".into(), name.into())]),
+        }
+    }
+
+    /// Explicit configuration, and the nodes' ranges.
+    pub fn cluster_ranges(&self) -> impl Iterator<Item = &IpNet> {
+        self.configured_ranges
+            .iter()
+            .chain(self.nodes().flat_map(|node| &node.pod_ranges))
+    }
+}
