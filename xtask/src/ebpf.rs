@@ -29,6 +29,11 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
             "CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER",
             workspace.tool("bpf-linker"),
         )
+        // One module, or calls that are not inlined break the verifier's 512 bytes of stack.
+        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
         // Flags of the caller are meant for the host.
         .env_remove("RUSTFLAGS"))
     .context("the kernel programs do not compile (crate agent-ebpf)")?;

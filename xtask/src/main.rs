@@ -9,6 +9,8 @@ mod privilege;
 mod setup;
 mod workspace;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -32,10 +34,21 @@ enum Task {
     BuildEbpf,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    match perform(arguments.task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The chain of reasons is for the reader; a backtrace of xtask is not.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
     let workspace = Workspace::locate()?;
-    match arguments.task {
+    match task {
         Task::Setup => setup::everything(&workspace),
         Task::BuildEbpf => ebpf::build(&workspace),
     }

@@ -47,6 +47,10 @@ const DEBIAN_PACKAGES: &[Package] = &[
         proof: "runc",
     },
     Package {
+        name: "busybox-static",
+        proof: "/bin/busybox",
+    },
+    Package {
         name: "containernetworking-plugins",
         proof: "/usr/lib/cni/bridge",
     },
