@@ -6,9 +6,20 @@
 //! [`Tables`](tables::Tables).
 #![cfg_attr(not(any(test, feature = "memory")), no_std)]
 #![warn(missing_docs)]
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should say where"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        reason = "a test that cannot go on should say where"
+    )
+)]
 
 pub mod abi;
+pub mod flow;
+#[cfg(any(test, feature = "memory"))]
+pub mod frame;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
+pub mod parse;
 pub mod tables;
+pub mod verdict;

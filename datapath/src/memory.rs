@@ -3,10 +3,10 @@
 //! The rules of the maps hold here too: arrays are sized, hashes are bounded, an element never written is zero.
 
 use crate::abi::{
-    Address, CAPACITIES, Capacity, DecisionKey, DecisionValue, EventRecord, ExpiryId, FlowJudged, FlowKey,
-    FlowLife, FlowTraffic, FlowValue, FragmentKey, FragmentValue, Hook, Lane, LossIndex, NetworkKey,
-    NetworkSlot, NetworkValue, NodeValue, PORTS_PER_TABLE, PeerSlot, PeerValue, PortClass, PortTable, Reason,
-    TalkKey, TalkValue, WorkloadSlot, WorkloadValue,
+    Address, CAPACITIES, Capacity, DecisionKey, DecisionValue, EventRecord, ExpiryId, FlowJudged,
+    FlowKey, FlowLife, FlowTraffic, FlowValue, FragmentKey, FragmentValue, Hook, Lane, LossIndex,
+    NetworkKey, NetworkSlot, NetworkValue, NodeValue, PORTS_PER_TABLE, PeerSlot, PeerValue,
+    PortClass, PortTable, Reason, TalkKey, TalkValue, WorkloadSlot, WorkloadValue,
 };
 use crate::tables::{Budget, Flow, Inserted, Tables};
 use std::cell::{Cell, RefCell};
@@ -73,7 +73,12 @@ impl Default for MemoryTables {
 impl MemoryTables {
     /// Gives a number of one table its port class in one lane.
     pub fn set_port_class(&mut self, table: PortTable, lane: Lane, number: u16, class: PortClass) {
-        let empty = || [vec![PortClass::NONE; PORTS_PER_TABLE], vec![PortClass::NONE; PORTS_PER_TABLE]];
+        let empty = || {
+            [
+                vec![PortClass::NONE; PORTS_PER_TABLE],
+                vec![PortClass::NONE; PORTS_PER_TABLE],
+            ]
+        };
         self.ports.entry(table).or_insert_with(empty)[lane.index()][usize::from(number)] = class;
     }
 
@@ -85,7 +90,8 @@ impl MemoryTables {
 
     /// Adds a prefix with its class.
     pub fn set_network(&mut self, slot: NetworkSlot, value: NetworkValue) {
-        self.networks.insert(NetworkKey::new(value.prefix, value.prefix_length), slot);
+        self.networks
+            .insert(NetworkKey::new(value.prefix, value.prefix_length), slot);
         self.network_classes.insert(slot, value);
     }
 }
@@ -106,7 +112,11 @@ pub struct Written {
 impl Written {
     /// FLOWS as it is now.
     pub fn flows(&self) -> BTreeMap<FlowKey, FlowValue> {
-        self.flows.borrow().iter().map(|(key, cell)| (*key, cell.value())).collect()
+        self.flows
+            .borrow()
+            .iter()
+            .map(|(key, cell)| (*key, cell.value()))
+            .collect()
     }
 
     /// FRAGMENTS as it is now.
@@ -218,9 +228,14 @@ impl Tables for MemoryTables {
     }
 
     fn network(&self, address: &Address) -> Option<NetworkSlot> {
-        let holds =
-            |key: &&NetworkKey| address.is_within(Address::from_octets(key.octets), key.prefix_length);
-        self.networks.keys().filter(holds).max_by_key(|key| key.prefix_length).map(|key| self.networks[key])
+        let holds = |key: &&NetworkKey| {
+            address.is_within(Address::from_octets(key.octets), key.prefix_length)
+        };
+        self.networks
+            .keys()
+            .filter(holds)
+            .max_by_key(|key| key.prefix_length)
+            .map(|key| self.networks[key])
     }
 
     fn network_class(&self, slot: NetworkSlot) -> Option<&NetworkValue> {
@@ -228,7 +243,9 @@ impl Tables for MemoryTables {
     }
 
     fn port_class(&self, table: PortTable, lane: Lane, number: u16) -> Option<PortClass> {
-        Some(self.ports.get(&table).map_or(PortClass::NONE, |lanes| lanes[lane.index()][usize::from(number)]))
+        Some(self.ports.get(&table).map_or(PortClass::NONE, |lanes| {
+            lanes[lane.index()][usize::from(number)]
+        }))
     }
 
     fn decision(&self, key: &DecisionKey) -> Option<&DecisionValue> {
@@ -258,7 +275,10 @@ impl Tables for MemoryTables {
         if self.written.flows_are_full(self.capacity) {
             return Inserted::Full;
         }
-        self.written.flows.borrow_mut().insert(*key, Rc::new(FlowCell(Cell::new(*value))));
+        self.written
+            .flows
+            .borrow_mut()
+            .insert(*key, Rc::new(FlowCell(Cell::new(*value))));
         Inserted::New
     }
 
@@ -282,12 +302,28 @@ impl Tables for MemoryTables {
         Inserted::New
     }
 
+    fn remove_fragment(&self, key: &FragmentKey) -> bool {
+        self.written.fragments.borrow_mut().remove(key).is_some()
+    }
+
     fn used(&self, slot: WorkloadSlot, budget: Budget) -> Option<u64> {
-        Some(self.written.used.borrow().get(&(slot, budget)).copied().unwrap_or(0))
+        Some(
+            self.written
+                .used
+                .borrow()
+                .get(&(slot, budget))
+                .copied()
+                .unwrap_or(0),
+        )
     }
 
     fn charge(&self, slot: WorkloadSlot, budget: Budget) {
-        *self.written.used.borrow_mut().entry((slot, budget)).or_insert(0) += 1;
+        *self
+            .written
+            .used
+            .borrow_mut()
+            .entry((slot, budget))
+            .or_insert(0) += 1;
     }
 
     fn release(&self, slot: WorkloadSlot, budget: Budget) {

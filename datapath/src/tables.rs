@@ -4,9 +4,10 @@
 //! [`Lanes::read`](crate::abi::Lanes::read) or [`NodeValue::read_generation`], once each.
 
 use crate::abi::{
-    Address, DecisionKey, DecisionValue, EventRecord, ExpiryId, FlowJudged, FlowKey, FlowLife, FlowValue,
-    FragmentKey, FragmentValue, Hook, Lane, LossIndex, NetworkSlot, NetworkValue, NodeValue, PeerSlot,
-    PeerValue, PortClass, PortTable, Reason, TalkKey, WorkloadSlot, WorkloadValue,
+    Address, DecisionKey, DecisionValue, EventRecord, ExpiryId, FlowJudged, FlowKey, FlowLife,
+    FlowValue, FragmentKey, FragmentValue, Hook, Lane, LossIndex, NetworkSlot, NetworkValue,
+    NodeValue, PeerSlot, PeerValue, PortClass, PortTable, Reason, TalkKey, WorkloadSlot,
+    WorkloadValue,
 };
 
 /// What became of an insertion.
@@ -90,6 +91,8 @@ pub trait Tables {
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue>;
     /// Puts a first fragment in, never over another.
     fn insert_fragment(&self, key: &FragmentKey, value: &FragmentValue) -> Inserted;
+    /// Takes a first fragment out; says whether it was there.
+    fn remove_fragment(&self, key: &FragmentKey) -> bool;
 
     /// ALLOWANCES: what a workload has used of a budget.
     fn used(&self, slot: WorkloadSlot, budget: Budget) -> Option<u64>;

@@ -27,19 +27,28 @@ impl Address {
     /// From the two halves as numbers (most significant first).
     #[inline(always)]
     pub const fn from_words(high: u64, low: u64) -> Self {
-        Self { high: high.to_be(), low: low.to_be() }
+        Self {
+            high: high.to_be(),
+            low: low.to_be(),
+        }
     }
 
     /// From four words as they were loaded from the packet, without changing their byte order.
     #[inline(always)]
     pub const fn from_wire(words: [u32; 4]) -> Self {
-        Self { high: join(words[0], words[1]), low: join(words[2], words[3]) }
+        Self {
+            high: join(words[0], words[1]),
+            low: join(words[2], words[3]),
+        }
     }
 
     /// From an IPv4 address as it was loaded from the packet, without changing its byte order.
     #[inline(always)]
     pub const fn from_wire_v4(word: u32) -> Self {
-        Self { high: 0, low: join(0xffff_u32.to_be(), word) }
+        Self {
+            high: 0,
+            low: join(0xffff_u32.to_be(), word),
+        }
     }
 
     /// The two halves as numbers (most significant first).
@@ -65,29 +74,43 @@ impl Address {
     #[inline(always)]
     pub const fn is_multicast(self) -> bool {
         let (high, low) = self.words();
-        if self.is_v4() { (low as u32) >> 28 == 0xe || low as u32 == u32::MAX } else { high >> 56 == 0xff }
+        if self.is_v4() {
+            (low as u32) >> 28 == 0xe || low as u32 == u32::MAX
+        } else {
+            high >> 56 == 0xff
+        }
     }
 
     /// The IPv6 link-local address that an interface with this MAC gives itself (RFC 4291, appendix A).
     #[inline(always)]
     pub const fn link_local(mac: Mac) -> Self {
         let [a, b, c, d, e, f] = mac.octets;
-        Self::from_words(0xfe80 << 48, u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]))
+        Self::from_words(
+            0xfe80 << 48,
+            u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]),
+        )
     }
 
     /// Whether the first `length` bits (of 128) equal those of `prefix`.
     #[inline(always)]
     pub const fn is_within(self, prefix: Address, length: u32) -> bool {
         let ((high, low), (prefix_high, prefix_low)) = (self.words(), prefix.words());
-        let (high_bits, low_bits) = if length > 64 { (64, length - 64) } else { (length, 0) };
-        (high ^ prefix_high) & leading(high_bits) == 0 && (low ^ prefix_low) & leading(low_bits) == 0
+        let (high_bits, low_bits) = if length > 64 {
+            (64, length - 64)
+        } else {
+            (length, 0)
+        };
+        (high ^ prefix_high) & leading(high_bits) == 0
+            && (low ^ prefix_low) & leading(low_bits) == 0
     }
 
     /// The address as the standard library's type, IPv4 unmapped.
     pub const fn to_ip(self) -> IpAddr {
         let octets = self.octets();
         if self.is_v4() {
-            IpAddr::V4(Ipv4Addr::new(octets[12], octets[13], octets[14], octets[15]))
+            IpAddr::V4(Ipv4Addr::new(
+                octets[12], octets[13], octets[14], octets[15],
+            ))
         } else {
             let (high, low) = self.words();
             IpAddr::V6(Ipv6Addr::from_bits(((high as u128) << 64) | low as u128))
@@ -177,7 +200,10 @@ mod tests {
             crate::abi::Plain::as_bytes(&address),
             &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3]
         );
-        assert_eq!(address, Address::from_wire_v4(u32::from_ne_bytes([10, 1, 2, 3])));
+        assert_eq!(
+            address,
+            Address::from_wire_v4(u32::from_ne_bytes([10, 1, 2, 3]))
+        );
         assert_eq!(address.to_ip().to_string(), "10.1.2.3");
         let six: Ipv6Addr = "2001:db8::1:2".parse().unwrap();
         assert_eq!(Address::from(six).octets(), six.octets());
@@ -199,7 +225,9 @@ mod tests {
 
     #[test]
     fn link_local_follows_the_mac() {
-        let mac = Mac { octets: [0x02, 0x42, 0xac, 0x11, 0x00, 0x02] };
+        let mac = Mac {
+            octets: [0x02, 0x42, 0xac, 0x11, 0x00, 0x02],
+        };
         assert_eq!(Address::link_local(mac).to_string(), "fe80::42:acff:fe11:2");
     }
 

@@ -41,8 +41,11 @@ pub enum LossIndex {
 
 impl LossIndex {
     /// All losses in the order of their indices.
-    pub const ALL: [LossIndex; 3] =
-        [LossIndex::EventRingFull, LossIndex::EventRateLimited, LossIndex::TalksFull];
+    pub const ALL: [LossIndex; 3] = [
+        LossIndex::EventRingFull,
+        LossIndex::EventRateLimited,
+        LossIndex::TalksFull,
+    ];
 
     /// A stable name for metrics.
     pub const fn name(self) -> &'static str {

@@ -18,7 +18,11 @@ impl DecisionKey {
     /// The key under which the decision for a port class is found.
     #[inline(always)]
     pub const fn new(rule_set: RuleSet, class: Class, port_class: PortClass) -> Self {
-        Self { rule_set, class, block: (port_class.0 >> 6) as u32 }
+        Self {
+            rule_set,
+            class,
+            block: (port_class.0 >> 6) as u32,
+        }
     }
 }
 

@@ -20,7 +20,10 @@ impl FlowOwner {
     #[inline(always)]
     pub const fn new(slot: WorkloadSlot, incarnation: u8, address: u8, protocol: u8) -> Self {
         Self(
-            (slot.0 & 0xfff) << 20 | (address as u32 & 7) << 16 | (incarnation as u32) << 8 | protocol as u32,
+            (slot.0 & 0xfff) << 20
+                | (address as u32 & 7) << 16
+                | (incarnation as u32) << 8
+                | protocol as u32,
         )
     }
 
@@ -65,7 +68,8 @@ impl FlowKey {
     #[inline(always)]
     pub const fn tag(&self) -> u16 {
         let (high, low) = self.peer.words();
-        let ports = (self.local_port as u64) << 48 | (self.peer_port as u64) << 32 | self.owner.0 as u64;
+        let ports =
+            (self.local_port as u64) << 48 | (self.peer_port as u64) << 32 | self.owner.0 as u64;
         let mixed = (high ^ low.rotate_left(23) ^ ports).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 48) as u16
     }
@@ -187,7 +191,12 @@ impl FlowLife {
     /// The same flow with another state, FIN marks and time.
     #[inline(always)]
     pub const fn advanced(self, state: FlowState, finished: u8, seen: u32) -> Self {
-        Self((seen as u64) << 32 | (self.0 & 0xff00_00ff) | (finished as u64) << 16 | (state as u64) << 8)
+        Self(
+            (seen as u64) << 32
+                | (self.0 & 0xff00_00ff)
+                | (finished as u64) << 16
+                | (state as u64) << 8,
+        )
     }
 }
 
@@ -249,10 +258,13 @@ mod tests {
         assert!(word.has_tag(0xbeef) && !word.has_tag(0xbeee));
         assert_eq!(word.expiry(), ExpiryId(65_535));
         assert!(
-            !word.is_before(Generation(7)) && word.is_before(Generation(8)) && !word.is_before(Generation(6))
+            !word.is_before(Generation(7))
+                && word.is_before(Generation(8))
+                && !word.is_before(Generation(6))
         );
         assert!(
-            FlowJudged::new(Generation(0xffff_ffff), ExpiryId(0), 0).is_before(Generation(0x1_0000_0000))
+            FlowJudged::new(Generation(0xffff_ffff), ExpiryId(0), 0)
+                .is_before(Generation(0x1_0000_0000))
         );
     }
 
@@ -261,7 +273,13 @@ mod tests {
         let life = FlowLife::new(Opener::Host, FlowState::New, FlowLife::AUDITED, 77);
         let later = life.advanced(FlowState::Closing, 2, 99);
         assert_eq!(
-            (later.opener(), later.state(), later.finished(), later.flags(), later.seen()),
+            (
+                later.opener(),
+                later.state(),
+                later.finished(),
+                later.flags(),
+                later.seen()
+            ),
             (Opener::Host, FlowState::Closing, 2, FlowLife::AUDITED, 99)
         );
     }
@@ -279,7 +297,10 @@ mod tests {
     #[test]
     fn owner_keeps_its_parts_apart() {
         let owner = FlowOwner::new(WorkloadSlot(4_095), 200, 7, 17);
-        assert_eq!((owner.slot(), owner.incarnation(), owner.protocol()), (WorkloadSlot(4_095), 200, 17));
+        assert_eq!(
+            (owner.slot(), owner.incarnation(), owner.protocol()),
+            (WorkloadSlot(4_095), 200, 17)
+        );
         assert_ne!(owner, owner.asked_by_peer());
         assert_eq!(owner.asked_by_peer().slot(), owner.slot());
     }

@@ -26,9 +26,15 @@ pub struct FragmentValue {
     pub destination_port: u16,
     /// When, in ticks of 2^30 ns.
     pub seen: u32,
+    /// Protocol number of the transport header.
+    pub protocol: u8,
+    /// Whether it asks or answers (ICMP), as a number of [`crate::parse::Query`].
+    pub query: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
 }
 
 plain! {
     FragmentKey: 40, align 8;
-    FragmentValue: 8, align 4;
+    FragmentValue: 12, align 4;
 }

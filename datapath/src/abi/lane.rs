@@ -35,7 +35,11 @@ impl Generation {
     /// The lane that packets of this generation read.
     #[inline(always)]
     pub const fn lane(self) -> Lane {
-        if self.0 & 1 == 0 { Lane::Even } else { Lane::Odd }
+        if self.0 & 1 == 0 {
+            Lane::Even
+        } else {
+            Lane::Odd
+        }
     }
 }
 

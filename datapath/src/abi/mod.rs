@@ -29,20 +29,25 @@ pub use address::{Address, Mac};
 pub use counter::{CounterIndex, CounterValue, LossIndex};
 pub use decision::{DecisionKey, DecisionValue};
 pub use event::{EventKind, EventRecord};
-pub use flow::{FlowJudged, FlowKey, FlowLife, FlowOwner, FlowState, FlowTraffic, FlowValue, Opener};
+pub use flow::{
+    FlowJudged, FlowKey, FlowLife, FlowOwner, FlowState, FlowTraffic, FlowValue, Opener,
+};
 pub use fragment::{FragmentKey, FragmentValue};
 pub use lane::{Lane, Lanes};
 pub use map::{CAPACITIES, Capacity, MapName};
 pub use network::{NetworkKey, NetworkValue};
 pub use node::{NODE_ADDRESS_OTHER, NODE_ADDRESS_OWN, NodeValue, SWITCH_REPORT_OPENED};
-pub use number::{Class, ExpiryId, Generation, NetworkSlot, PeerSlot, PortClass, RuleSet, WorkloadSlot};
+pub use number::{
+    Class, ExpiryId, Generation, NetworkSlot, PeerSlot, PortClass, RuleSet, WorkloadSlot,
+};
 pub use peer::{PeerLane, PeerValue};
 pub use plain::Plain;
 pub use port::{PORTS_PER_TABLE, PortTable, PortValue};
 pub use reason::{Action, Reason};
 pub use talk::{TalkKey, TalkValue};
 pub use workload::{
-    ADDRESSES_PER_FAMILY, AllowanceValue, WORKLOAD_MAY_ROUTE, WORKLOAD_PENDING, WorkloadLane, WorkloadValue,
+    ADDRESSES_PER_FAMILY, AllowanceValue, WORKLOAD_MAY_ROUTE, WORKLOAD_PENDING, WorkloadLane,
+    WorkloadValue,
 };
 
 /// Version of everything in this module. It is part of the path under which maps and links are pinned.

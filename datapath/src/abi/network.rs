@@ -15,7 +15,10 @@ pub struct NetworkKey {
 impl NetworkKey {
     /// The key that matches one address by its longest prefix, or names a prefix.
     pub const fn new(address: Address, prefix_length: u32) -> Self {
-        Self { prefix_length, octets: address.octets() }
+        Self {
+            prefix_length,
+            octets: address.octets(),
+        }
     }
 }
 

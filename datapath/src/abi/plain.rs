@@ -8,7 +8,9 @@ pub unsafe trait Plain: Copy + 'static {
     /// The value as the bytes that the kernel sees.
     fn as_bytes(&self) -> &[u8] {
         // SAFETY: `Plain` promises that all `size_of::<Self>()` bytes are initialised data.
-        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<u8>(), size_of::<Self>()) }
+        unsafe {
+            core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<u8>(), size_of::<Self>())
+        }
     }
 
     /// Reads a value back; `None` when the length is not exactly the size of the type.

@@ -60,7 +60,8 @@ impl PortValue {
     /// Byte offset of a number inside the element.
     #[inline(always)]
     pub const fn offset(lane: Lane, number: u16) -> usize {
-        lane.index() * PORTS_PER_TABLE * size_of::<PortClass>() + number as usize * size_of::<PortClass>()
+        lane.index() * PORTS_PER_TABLE * size_of::<PortClass>()
+            + number as usize * size_of::<PortClass>()
     }
 }
 

@@ -56,8 +56,8 @@ reasons! {
     Opened = 3, "opened", Pass;
     /// Belongs to a connection older than the programs, taken over in the window after the first attach.
     Adopted = 4, "adopted", Pass;
-    /// Answers a flow that could not be remembered because the budget of flows opened to the workload is used up; judged in the opener's direction.
-    Answered = 5, "answered", Pass;
+    /// Belongs to a flow opened to a workload whose budget for such flows is used up: judged packet by packet, not remembered.
+    Unremembered = 5, "unremembered", Pass;
     /// ICMP error about a known flow.
     Related = 6, "related", Pass;
     /// Originated by the node's own host.
@@ -91,8 +91,6 @@ reasons! {
     NoFlow = 40, "no_flow", Drop;
     /// The workload has as many flows open as its budget allows.
     BudgetByWorkload = 41, "budget_by_workload", Drop;
-    /// Others have as many flows open to the workload as its budget allows.
-    BudgetToWorkload = 42, "budget_to_workload", Drop;
     /// The flow table took no entry.
     FlowTableFull = 43, "flow_table_full", Drop;
 
@@ -104,9 +102,9 @@ reasons! {
     ArpSpoofed = 66, "arp_spoofed", Drop;
     /// Neighbour advertisement or link-layer option that is not the workload's own.
     NeighbourSpoofed = 67, "neighbour_spoofed", Drop;
-    /// Router advertisement from, or not originated by the host to, a workload.
+    /// What only routers may say (router advertisement, multicast query), from a workload or forwarded to one.
     RouterAdvertisement = 68, "router_advertisement", Drop;
-    /// ICMP redirect.
+    /// ICMP redirect: nobody may change a workload's routes.
     Redirect = 69, "redirect", Drop;
     /// Source address of a local workload, but not through that workload's interface.
     LocalSourceSpoofed = 70, "local_source_spoofed", Drop;
@@ -175,7 +173,12 @@ mod tests {
         }
         for reason in Reason::ALL {
             assert!(names.insert(reason.name()), "{} twice", reason.name());
-            assert_eq!(reason.passes(), reason.action() == Action::Pass, "{}", reason.name());
+            assert_eq!(
+                reason.passes(),
+                reason.action() == Action::Pass,
+                "{}",
+                reason.name()
+            );
             assert_eq!(Reason::from_number(*reason as u8), Some(*reason));
             assert!(reason.description().ends_with('.'));
         }

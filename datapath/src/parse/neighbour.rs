@@ -1,0 +1,85 @@
+//! Neighbour discovery (RFC 4861): solicitations and advertisements of neighbours and routers.
+
+use super::{Bytes, Content, Fragment, Packet, address, be16, be32};
+use crate::abi::Reason;
+
+const OPTION_SOURCE_LINK: u8 = 1;
+const OPTION_TARGET_LINK: u8 = 2;
+const OPTIONS_LIMIT: u32 = 4;
+
+#[inline(always)]
+pub(super) fn parse<B: Bytes>(
+    bytes: &B,
+    at: u32,
+    payload: u32,
+    kind: u8,
+    code: u8,
+    packet: &mut Packet,
+) -> Result<(), Reason> {
+    // Hop limit 255 proves that nobody forwarded it; fragments of it are forbidden (RFC 6980).
+    if packet.hop_limit != 255 || code != 0 || !matches!(packet.fragment, Fragment::Whole) {
+        return Err(Reason::NeighbourHeader);
+    }
+    let fixed = match kind {
+        133 => {
+            packet.content = Content::RouterSolicitation;
+            8
+        }
+        134 => {
+            // Only its being one matters.
+            packet.content = Content::RouterAdvertisement;
+            return Ok(());
+        }
+        135 => {
+            packet.content = Content::Solicitation;
+            24
+        }
+        _ => {
+            packet.content = Content::Advertisement;
+            24
+        }
+    };
+    if payload < fixed {
+        return Err(Reason::Truncated);
+    }
+    if fixed == 24 {
+        let Some(target) = bytes.window::<16>(at + 8) else {
+            return Err(Reason::Truncated);
+        };
+        packet.target = address(target, 0);
+    }
+    options(bytes, at + fixed, at + payload, packet)
+}
+
+/// Remembers the link-layer address; two that differ are a lie in any case.
+#[inline(always)]
+fn options<B: Bytes>(bytes: &B, start: u32, end: u32, packet: &mut Packet) -> Result<(), Reason> {
+    let mut at = start;
+    let mut count = 0;
+    while count < OPTIONS_LIMIT {
+        count += 1;
+        if at >= end {
+            return Ok(());
+        }
+        let Some(option) = bytes.window::<8>(at) else {
+            return Err(Reason::Truncated);
+        };
+        let length = (option[1] as u32) << 3;
+        if length == 0 || at + length > end {
+            return Err(Reason::NeighbourHeader);
+        }
+        if option[0] == OPTION_SOURCE_LINK || option[0] == OPTION_TARGET_LINK {
+            let link = (be32(option, 2) as u64) << 16 | be16(option, 6) as u64;
+            if length != 8 || link == 0 || (packet.link != 0 && packet.link != link) {
+                return Err(Reason::NeighbourHeader);
+            }
+            packet.link = link;
+        }
+        at += length;
+    }
+    if at >= end {
+        Ok(())
+    } else {
+        Err(Reason::NeighbourHeader)
+    }
+}

@@ -1,0 +1,313 @@
+//! One decision function for both hooks (I3).
+//!
+//! [`run`] is the whole life of a packet: parse, judge, count, report. It returns a [`Reason`]; the program's entry
+//! turns that into an action, and nothing else does (I4). Errors carry drop reasons, successes pass reasons.
+
+mod connection;
+mod half;
+mod link;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use crate::abi::{
+    ADDRESSES_PER_FAMILY, Address, Class, FlowKey, FlowOwner, Generation, Hook, Lane,
+    NODE_ADDRESS_OWN, NodeValue, Reason, RuleSet, WORKLOAD_MAY_ROUTE, WORKLOAD_PENDING,
+    WorkloadLane, WorkloadSlot, WorkloadValue,
+};
+use crate::parse::{Bytes, Content, Packet, Tuple, parse};
+use crate::tables::Tables;
+
+/// Where and how a packet came to the hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which hook.
+    pub hook: Hook,
+    /// The interface that the hook is on.
+    pub ifindex: u32,
+    /// The interface that the node received the packet on; 0 if on none.
+    pub ingress_ifindex: u32,
+    /// Whether a socket of this node's host sent it.
+    pub socket: Socket,
+}
+
+/// Whether the packet still belongs to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// It does.
+    Some,
+    /// It does not: it was received, or made by the kernel without one.
+    None,
+}
+
+/// What a packet needs while it is judged. In the kernel it lies in a per-CPU value, because the stack is small.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scratch {
+    /// What the parser found.
+    pub packet: Packet,
+    /// What the judgement has to tell.
+    pub trace: Trace,
+}
+
+/// What events and talks say about a packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trace {
+    /// The revision that judged.
+    pub generation: Generation,
+    /// The flow as its workload sees it.
+    pub key: FlowKey,
+    /// The rule set that decided.
+    pub rule_set: RuleSet,
+    /// The class it decided about.
+    pub class: Class,
+    /// The local workload.
+    pub slot: WorkloadSlot,
+    /// Events of a workload in each tick.
+    pub events_per_tick: u32,
+    /// Port of the end that was addressed.
+    pub server_port: u16,
+    /// Whether the workload is known: nothing is reported otherwise, only counted.
+    pub known: bool,
+    /// Whether the intended policy allows.
+    pub intended: bool,
+    /// Whether opened flows are reported.
+    pub reports_opened: bool,
+    /// A flow ended with this packet.
+    pub closed: bool,
+}
+
+/// The workload that the packet is judged for, and the revision it is judged by.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    slot: WorkloadSlot,
+    workload: &'a WorkloadValue,
+    node: &'a NodeValue,
+    generation: Generation,
+    lane: Lane,
+}
+
+impl Subject<'_> {
+    #[inline(always)]
+    fn is_pending(&self) -> bool {
+        self.workload.flags & WORKLOAD_PENDING != 0
+    }
+
+    #[inline(always)]
+    fn rules(&self) -> WorkloadLane {
+        self.workload.lane(self.lane)
+    }
+
+    /// Which of the workload's own addresses this is.
+    #[inline(always)]
+    fn own(&self, address: &Address) -> Option<u8> {
+        let own = if address.is_v4() {
+            &self.workload.v4
+        } else {
+            &self.workload.v6
+        };
+        // An unused place must not match `::`.
+        if *address == Address::UNSPECIFIED {
+            return None;
+        }
+        let mut at = 0;
+        while at < ADDRESSES_PER_FAMILY {
+            if own[at] == *address {
+                return Some(at as u8);
+            }
+            at += 1;
+        }
+        if *address == Address::link_local(self.workload.mac) {
+            Some(FlowOwner::LINK_LOCAL)
+        } else {
+            None
+        }
+    }
+}
+
+/// Parses, judges, counts and reports one frame.
+#[inline(always)]
+pub fn run<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: &B,
+    arrival: &Arrival,
+    scratch: &mut Scratch,
+) -> Reason {
+    let Scratch { packet, trace } = scratch;
+    trace.known = false;
+    trace.intended = false;
+    trace.closed = false;
+    trace.rule_set = RuleSet::NONE;
+    trace.class = Class::NONE;
+    let verdict = match parse(bytes, packet) {
+        Ok(()) => judge(tables, arrival, packet, trace),
+        Err(reason) => Err(reason),
+    };
+    let reason = match verdict {
+        Ok(reason) | Err(reason) => reason,
+    };
+    tables.count(arrival.hook, reason, packet.length);
+    report::report(tables, arrival.hook, reason, packet, trace);
+    reason
+}
+
+/// Judges one parsed packet.
+#[inline(always)]
+fn judge<T: Tables>(
+    tables: &T,
+    arrival: &Arrival,
+    packet: &mut Packet,
+    trace: &mut Trace,
+) -> Result<Reason, Reason> {
+    let Some(node) = tables.node() else {
+        return Err(Reason::Internal);
+    };
+    let generation = node.read_generation();
+    let Some(slot) = tables.interface(arrival.ifindex) else {
+        return Err(Reason::NoInterface);
+    };
+    let Some(workload) = tables.workload(slot) else {
+        return Err(Reason::NoWorkload);
+    };
+    if workload.ifindex != arrival.ifindex {
+        return Err(Reason::NoWorkload);
+    }
+    let subject = Subject {
+        slot,
+        workload,
+        node,
+        generation,
+        lane: generation.lane(),
+    };
+    trace.generation = generation;
+    trace.slot = slot;
+    trace.events_per_tick = node.events_per_tick;
+    trace.reports_opened = node.switches & crate::abi::SWITCH_REPORT_OPENED != 0;
+    trace.known = true;
+    // Told even when the packet never reaches the flow table.
+    let owner = FlowOwner::new(
+        slot,
+        workload.incarnation,
+        FlowOwner::FOREIGN_ADDRESS,
+        packet.tuple.protocol,
+    );
+    trace.key = crate::flow::key(arrival.hook, &packet.tuple, owner);
+    trace.server_port = packet.tuple.destination_port;
+    match arrival.hook {
+        Hook::FromWorkload => from_workload(tables, &subject, packet, trace),
+        Hook::ToWorkload => to_workload(tables, arrival, &subject, packet, trace),
+    }
+}
+
+#[inline(always)]
+fn from_workload<T: Tables>(
+    tables: &T,
+    subject: &Subject<'_>,
+    packet: &mut Packet,
+    trace: &mut Trace,
+) -> Result<Reason, Reason> {
+    if packet.source_mac != subject.workload.mac.word() {
+        return Err(Reason::SourceMacSpoofed);
+    }
+    if !matches!(packet.content, Content::Flow | Content::Error) {
+        return link::from_workload(subject, packet);
+    }
+    let may_route = subject.workload.flags & WORKLOAD_MAY_ROUTE != 0;
+    let address = match subject.own(&packet.tuple.source) {
+        Some(address) => address,
+        None if may_route => FlowOwner::FOREIGN_ADDRESS,
+        None => return Err(Reason::SourceAddressSpoofed),
+    };
+    if matches!(packet.content, Content::Error) {
+        return connection::error(tables, Hook::FromWorkload, subject, packet, trace);
+    }
+    if subject.own(&packet.tuple.destination).is_some() {
+        return if subject.is_pending() {
+            Err(Reason::Pending)
+        } else {
+            Ok(Reason::ToSelf)
+        };
+    }
+    connection::complete(tables, Hook::FromWorkload, subject, packet)?;
+    if !may_route && is_tunnel(&packet.tuple) && tables.node_address(&packet.tuple.destination) != 0
+    {
+        return Err(Reason::Tunnel);
+    }
+    connection::judge(
+        tables,
+        Hook::FromWorkload,
+        0,
+        subject,
+        address,
+        packet,
+        trace,
+    )
+}
+
+#[inline(always)]
+fn to_workload<T: Tables>(
+    tables: &T,
+    arrival: &Arrival,
+    subject: &Subject<'_>,
+    packet: &mut Packet,
+    trace: &mut Trace,
+) -> Result<Reason, Reason> {
+    let host = arrival.ingress_ifindex == 0
+        && matches!(arrival.socket, Socket::Some)
+        && tables.node_address(&packet.tuple.source) & NODE_ADDRESS_OWN != 0;
+    if !matches!(packet.content, Content::Flow | Content::Error) {
+        return link::to_workload(host, packet);
+    }
+    let may_route = subject.workload.flags & WORKLOAD_MAY_ROUTE != 0;
+    let address = match subject.own(&packet.tuple.destination) {
+        Some(address) => address,
+        None if may_route || packet.tuple.destination.is_multicast() => FlowOwner::FOREIGN_ADDRESS,
+        None => return Err(Reason::ForeignDestination),
+    };
+    if host {
+        return connection::host(tables, subject, address, packet, trace);
+    }
+    if matches!(packet.content, Content::Error) {
+        return connection::error(tables, Hook::ToWorkload, subject, packet, trace);
+    }
+    if subject.own(&packet.tuple.source).is_some() {
+        return if arrival.ingress_ifindex != arrival.ifindex
+            && !is_behind_bridge(tables, arrival.ingress_ifindex)
+        {
+            Err(Reason::LocalSourceSpoofed)
+        } else if subject.is_pending() {
+            Err(Reason::Pending)
+        } else {
+            Ok(Reason::ToSelf)
+        };
+    }
+    connection::complete(tables, Hook::ToWorkload, subject, packet)?;
+    connection::judge(
+        tables,
+        Hook::ToWorkload,
+        arrival.ingress_ifindex,
+        subject,
+        address,
+        packet,
+        trace,
+    )
+}
+
+/// Whether hooks of local workloads lie behind this interface, so that it may carry any of their packets.
+#[inline(always)]
+fn is_behind_bridge<T: Tables>(tables: &T, ifindex: u32) -> bool {
+    tables.interface(ifindex) == Some(WorkloadSlot::BRIDGE)
+}
+
+/// Encapsulations that a node might open behind our back.
+#[inline(always)]
+fn is_tunnel(tuple: &Tuple) -> bool {
+    match tuple.protocol {
+        // IPIP, IPv6 in IP, GRE, EtherIP, MPLS in IP.
+        4 | 41 | 47 | 97 | 137 => true,
+        // VXLAN by both its ports, Geneve, GRE in UDP.
+        17 => matches!(tuple.destination_port, 4789 | 8472 | 6081 | 4754),
+        _ => false,
+    }
+}

@@ -1,0 +1,95 @@
+//! What observers get to know: sums of denials, and events at a bounded rate for each workload (I12).
+
+use super::Trace;
+use crate::abi::{EventKind, EventRecord, Hook, LossIndex, Reason, TalkKey};
+use crate::parse::Packet;
+use crate::tables::Tables;
+
+#[inline(always)]
+pub(super) fn report<T: Tables>(
+    tables: &T,
+    hook: Hook,
+    reason: Reason,
+    packet: &Packet,
+    trace: &Trace,
+) {
+    if !trace.known {
+        return;
+    }
+    let kind = if !reason.passes() {
+        talk(tables, hook, reason, packet, trace);
+        if trace.closed {
+            EventKind::Closed
+        } else if trace.intended {
+            EventKind::WouldAllow
+        } else {
+            EventKind::Denied
+        }
+    } else if matches!(reason, Reason::Opened | Reason::Adopted) {
+        if !trace.intended {
+            EventKind::WouldDeny
+        } else if trace.reports_opened {
+            EventKind::Opened
+        } else {
+            return;
+        }
+    } else if trace.closed {
+        EventKind::Closed
+    } else {
+        return;
+    };
+    let now_ns = tables.now_ns();
+    if tables.charge_event(trace.slot, now_ns >> 30) >= u64::from(trace.events_per_tick) {
+        tables.lose(LossIndex::EventRateLimited);
+        return;
+    }
+    if !tables.event(&record(hook, reason, kind, packet, trace, now_ns)) {
+        tables.lose(LossIndex::EventRingFull);
+    }
+}
+
+#[inline(always)]
+fn talk<T: Tables>(tables: &T, hook: Hook, reason: Reason, packet: &Packet, trace: &Trace) {
+    let key = TalkKey {
+        peer: trace.key.peer,
+        slot: trace.slot,
+        server_port: trace.server_port,
+        protocol: packet.tuple.protocol,
+        hook: hook as u8,
+        reason: reason as u8,
+        incarnation: trace.key.owner.incarnation(),
+        intended: u8::from(trace.intended),
+        reserved: [0; 5],
+    };
+    tables.talk(&key, packet.length);
+}
+
+#[inline(always)]
+fn record(
+    hook: Hook,
+    reason: Reason,
+    kind: EventKind,
+    packet: &Packet,
+    trace: &Trace,
+    time_ns: u64,
+) -> EventRecord {
+    EventRecord {
+        time_ns,
+        generation: trace.generation,
+        peer: trace.key.peer,
+        local: match hook {
+            Hook::FromWorkload => packet.tuple.source,
+            Hook::ToWorkload => packet.tuple.destination,
+        },
+        slot: trace.slot,
+        rule_set: trace.rule_set,
+        class: trace.class,
+        length: packet.length,
+        local_port: trace.key.local_port,
+        peer_port: trace.key.peer_port,
+        protocol: packet.tuple.protocol,
+        kind: kind as u8,
+        reason: reason as u8,
+        hook: hook as u8,
+    }
+}
