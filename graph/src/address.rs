@@ -54,14 +54,22 @@ pub struct Prefix {
 
 impl Prefix {
     /// All IPv4 addresses.
-    pub const IPV4: Self =
-        Self { address: Address([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0]), length: 96 };
+    pub const IPV4: Self = Self {
+        address: Address([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0]),
+        length: 96,
+    };
     /// All addresses of either family.
-    pub const ALL: Self = Self { address: Address([0; 16]), length: 0 };
+    pub const ALL: Self = Self {
+        address: Address([0; 16]),
+        length: 0,
+    };
 
     /// The prefix that holds one address and nothing else.
     pub fn host(address: Address) -> Self {
-        Self { address, length: 128 }
+        Self {
+            address,
+            length: 128,
+        }
     }
 
     /// Whether `address` lies inside.
@@ -77,7 +85,11 @@ impl Prefix {
 }
 
 fn mask(length: u8) -> u128 {
-    if length == 0 { 0 } else { u128::MAX << (128 - u32::from(length.min(128))) }
+    if length == 0 {
+        0
+    } else {
+        u128::MAX << (128 - u32::from(length.min(128)))
+    }
 }
 
 impl From<IpNet> for Prefix {
@@ -89,7 +101,10 @@ impl From<IpNet> for Prefix {
             IpNet::V4(v4) => v4.prefix_len() + 96,
             IpNet::V6(v6) => v6.prefix_len(),
         };
-        Self { address: net.network().into(), length }
+        Self {
+            address: net.network().into(),
+            length,
+        }
     }
 }
 
@@ -125,7 +140,10 @@ impl Network {
         let mut except: Vec<IpNet> = except.into_iter().map(|net| net.trunc()).collect();
         except.sort();
         except.dedup();
-        Self { cidr: cidr.trunc(), except }
+        Self {
+            cidr: cidr.trunc(),
+            except,
+        }
     }
 
     /// Whether `address` lies inside and in none of the holes.

@@ -56,7 +56,9 @@ pub struct Delta {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum DeltaError {
     /// It starts from another graph.
-    #[error("the delta starts from revision {expected}, this node holds {held}; a snapshot is needed")]
+    #[error(
+        "the delta starts from revision {expected}, this node holds {held}; a snapshot is needed"
+    )]
     WrongBase {
         /// What the delta names.
         expected: Digest,
@@ -103,7 +105,11 @@ fn map_changes<K: Ord + Clone, V: Clone + PartialEq>(
         .filter(|(key, value)| old.get(key) != Some(value))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    let gone = old.keys().filter(|key| !new.contains_key(key)).cloned().collect();
+    let gone = old
+        .keys()
+        .filter(|key| !new.contains_key(key))
+        .cloned()
+        .collect();
     (set, gone)
 }
 
@@ -120,7 +126,12 @@ impl Delta {
         let (peer_sets, peer_sets_gone) = map_changes(&old.peer_sets, &new.peer_sets);
         let peer_sets = peer_sets
             .into_iter()
-            .map(|(id, set)| (id, member_change(old.peer_sets.get(&id).map(Arc::as_ref), &set)))
+            .map(|(id, set)| {
+                (
+                    id,
+                    member_change(old.peer_sets.get(&id).map(Arc::as_ref), &set),
+                )
+            })
             .collect();
         let (services, services_gone) = if Arc::ptr_eq(&old.services, &new.services) {
             Default::default()
@@ -137,7 +148,8 @@ impl Delta {
             peer_sets,
             peer_sets_gone,
             known: member_change(Some(&old.known), &new.known),
-            cluster_ranges: (old.cluster_ranges != new.cluster_ranges).then(|| new.cluster_ranges.clone()),
+            cluster_ranges: (old.cluster_ranges != new.cluster_ranges)
+                .then(|| new.cluster_ranges.clone()),
             services,
             services_gone,
         }
@@ -154,32 +166,68 @@ impl Delta {
     /// If `base` is not the graph it starts from, or the outcome is not whole or not what was announced.
     pub fn apply(&self, base: &NodeGraph) -> Result<NodeGraph, DeltaError> {
         if base.digest() != self.base {
-            return Err(DeltaError::WrongBase { expected: self.base, held: base.digest() });
+            return Err(DeltaError::WrongBase {
+                expected: self.base,
+                held: base.digest(),
+            });
         }
         if let Some((id, _)) = self.rule_sets.iter().find(|(id, rules)| rules.id() != **id) {
             return Err(DeltaError::WrongRuleSet(*id));
         }
         let mut workloads = base.workloads.clone();
-        self.workloads_gone.iter().for_each(|uid| drop(workloads.remove(uid)));
-        workloads.extend(self.workloads.iter().map(|(uid, w)| (uid.clone(), w.clone())));
+        self.workloads_gone
+            .iter()
+            .for_each(|uid| drop(workloads.remove(uid)));
+        workloads.extend(
+            self.workloads
+                .iter()
+                .map(|(uid, w)| (uid.clone(), w.clone())),
+        );
         let mut rule_sets = base.rule_sets.clone();
-        self.rule_sets_gone.iter().for_each(|id| drop(rule_sets.remove(id)));
-        rule_sets.extend(self.rule_sets.iter().map(|(id, rules)| (*id, rules.clone())));
+        self.rule_sets_gone
+            .iter()
+            .for_each(|id| drop(rule_sets.remove(id)));
+        rule_sets.extend(
+            self.rule_sets
+                .iter()
+                .map(|(id, rules)| (*id, rules.clone())),
+        );
         let mut peer_sets = base.peer_sets.clone();
-        self.peer_sets_gone.iter().for_each(|id| drop(peer_sets.remove(id)));
+        self.peer_sets_gone
+            .iter()
+            .for_each(|id| drop(peer_sets.remove(id)));
         for (id, change) in &self.peer_sets {
             let old = peer_sets.get(id).cloned().unwrap_or_default();
             peer_sets.insert(*id, Arc::new(old.with(&change.added, &change.removed)));
         }
         let known = Arc::new(base.known.with(&self.known.added, &self.known.removed));
-        let ranges = self.cluster_ranges.clone().unwrap_or_else(|| base.cluster_ranges.clone());
+        let ranges = self
+            .cluster_ranges
+            .clone()
+            .unwrap_or_else(|| base.cluster_ranges.clone());
         let mut services = (*base.services).clone();
-        self.services_gone.iter().for_each(|address| drop(services.remove(address)));
-        services.extend(self.services.iter().map(|(address, s)| (*address, s.clone())));
-        let graph = NodeGraph::new(workloads, rule_sets, peer_sets, known, ranges, Arc::new(services));
+        self.services_gone
+            .iter()
+            .for_each(|address| drop(services.remove(address)));
+        services.extend(
+            self.services
+                .iter()
+                .map(|(address, s)| (*address, s.clone())),
+        );
+        let graph = NodeGraph::new(
+            workloads,
+            rule_sets,
+            peer_sets,
+            known,
+            ranges,
+            Arc::new(services),
+        );
         graph.check_references()?;
         if graph.digest() != self.target {
-            return Err(DeltaError::WrongDigest { announced: self.target, actual: graph.digest() });
+            return Err(DeltaError::WrongDigest {
+                announced: self.target,
+                actual: graph.digest(),
+            });
         }
         Ok(graph)
     }
@@ -200,8 +248,14 @@ impl NodeGraph {
             }
         }
         for (rule_set, rules) in &self.rule_sets {
-            if let Some(peer_set) = rules.peer_sets().find(|id| !self.peer_sets.contains_key(id)) {
-                return Err(DeltaError::MissingPeerSet { rule_set: *rule_set, peer_set });
+            if let Some(peer_set) = rules
+                .peer_sets()
+                .find(|id| !self.peer_sets.contains_key(id))
+            {
+                return Err(DeltaError::MissingPeerSet {
+                    rule_set: *rule_set,
+                    peer_set,
+                });
             }
         }
         Ok(())

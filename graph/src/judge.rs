@@ -4,7 +4,9 @@
 //! say in which peer sets it is, and then an `Allow` counts only if it matches whatever the answer, a `Deny`
 //! counts unless it cannot match, and a `Pass` counts only if both ways allow.
 
-use crate::{Action, Address, Entry, Mode, PeerMatch, PeerSetId, Protocol, RuleSet, Timestamp, Workloads};
+use crate::{
+    Action, Address, Entry, Mode, PeerMatch, PeerSetId, Protocol, RuleSet, Timestamp, Workloads,
+};
 
 /// What is known of the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,8 +62,17 @@ pub struct Judgement {
 impl PeerMatch {
     /// Whether the peer is one of these.
     pub fn matches(&self, peer: &Peer<'_>) -> Matched {
-        let Self::Of { workloads, networks } = self else { return Matched::Yes };
-        if networks.iter().any(|network| network.contains(peer.address)) {
+        let Self::Of {
+            workloads,
+            networks,
+        } = self
+        else {
+            return Matched::Yes;
+        };
+        if networks
+            .iter()
+            .any(|network| network.contains(peer.address))
+        {
             return Matched::Yes;
         }
         match (workloads, peer.known) {
@@ -106,9 +117,17 @@ fn judge_from(
     while let Some(entry) = rules.entries.get(index) {
         if applies(entry) {
             match (entry.action, entry.peers.matches(peer)) {
-                (Action::Allow, Matched::Yes) => return Judgement { allow: true, entry: Some(index) },
+                (Action::Allow, Matched::Yes) => {
+                    return Judgement {
+                        allow: true,
+                        entry: Some(index),
+                    };
+                }
                 (Action::Deny, Matched::Yes | Matched::Maybe) => {
-                    return Judgement { allow: false, entry: Some(index) };
+                    return Judgement {
+                        allow: false,
+                        entry: Some(index),
+                    };
                 }
                 (Action::Pass, Matched::Yes) => {
                     index = next_stage(rules, index);
@@ -127,10 +146,16 @@ fn judge_from(
         }
         index += 1;
     }
-    Judgement { allow: true, entry: None }
+    Judgement {
+        allow: true,
+        entry: None,
+    }
 }
 
 fn next_stage(rules: &RuleSet, from: usize) -> usize {
     let stage = rules.entries[from].stage;
-    from + rules.entries[from..].iter().take_while(|entry| entry.stage == stage).count()
+    from + rules.entries[from..]
+        .iter()
+        .take_while(|entry| entry.stage == stage)
+        .count()
 }

@@ -18,9 +18,12 @@ pub use address::{Address, Network, Prefix};
 pub use delta::{Delta, DeltaError, MemberChange};
 pub use id::{Digest, Hasher, PeerSetId, RuleSetId};
 pub use judge::{Judgement, Known, Matched, Peer, Stance, judge};
-pub use node::{LocalWorkload, NodeGraph, ServiceAddress, ServiceBackend, ServicePort, WorkloadUid};
+pub use node::{
+    LocalWorkload, NodeGraph, ServiceAddress, ServiceBackend, ServicePort, WorkloadUid,
+};
 pub use peers::PeerSet;
 pub use rules::{
-    Action, Direction, Entry, Mode, PeerMatch, PortMatch, PortRange, Protocol, RuleSet, Stage, Workloads,
+    Action, Direction, Entry, Mode, PeerMatch, PortMatch, PortRange, Protocol, RuleSet, Stage,
+    Workloads,
 };
 pub use time::Timestamp;

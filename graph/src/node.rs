@@ -89,7 +89,15 @@ impl NodeGraph {
         cluster_ranges: Arc<[Prefix]>,
         services: Arc<BTreeMap<Address, ServiceAddress>>,
     ) -> Self {
-        Self { workloads, rule_sets, peer_sets, known, cluster_ranges, services, digest: OnceLock::new() }
+        Self {
+            workloads,
+            rule_sets,
+            peer_sets,
+            known,
+            cluster_ranges,
+            services,
+            digest: OnceLock::new(),
+        }
     }
 
     /// Names the revision. Computed once; parts are hashed by their ids, members by their buckets.
@@ -102,7 +110,8 @@ impl NodeGraph {
         h.number(self.workloads.len() as u64);
         for (uid, workload) in &self.workloads {
             h.bytes(uid.0.as_bytes());
-            h.bytes(workload.namespace.as_bytes()).bytes(workload.name.as_bytes());
+            h.bytes(workload.namespace.as_bytes())
+                .bytes(workload.name.as_bytes());
             h.number(workload.addresses.len() as u64);
             workload.addresses.iter().for_each(|address| {
                 h.fixed(&address.0);
@@ -125,12 +134,16 @@ impl NodeGraph {
         }
         h.number(self.services.len() as u64);
         for (address, service) in self.services.iter() {
-            h.fixed(&address.0).fixed(&[u8::from(service.external)]).number(service.ports.len() as u64);
+            h.fixed(&address.0)
+                .fixed(&[u8::from(service.external)])
+                .number(service.ports.len() as u64);
             for port in &service.ports {
-                h.fixed(&[port.protocol as u8]).fixed(&port.port.to_le_bytes());
+                h.fixed(&[port.protocol as u8])
+                    .fixed(&port.port.to_le_bytes());
                 h.number(port.backends.len() as u64);
                 for backend in &port.backends {
-                    h.fixed(&backend.address.0).fixed(&backend.port.to_le_bytes());
+                    h.fixed(&backend.address.0)
+                        .fixed(&backend.port.to_le_bytes());
                     h.fixed(&[u8::from(backend.guarded)]);
                 }
             }

@@ -69,11 +69,20 @@ impl PeerSet {
             vec![Arc::new(Bucket::new(members))]
         } else {
             let mut split: Vec<Vec<Address>> = vec![Vec::new(); BUCKETS];
-            members.into_iter().for_each(|member| split[bucket_of(member)].push(member));
-            split.into_iter().map(|members| Arc::new(Bucket::new(members))).collect()
+            members
+                .into_iter()
+                .for_each(|member| split[bucket_of(member)].push(member));
+            split
+                .into_iter()
+                .map(|members| Arc::new(Bucket::new(members)))
+                .collect()
         };
         let digest = digest_of(&buckets);
-        Self { buckets, len, digest }
+        Self {
+            buckets,
+            len,
+            digest,
+        }
     }
 
     /// Number of members.
@@ -93,18 +102,28 @@ impl PeerSet {
 
     /// All members, bucket by bucket (not in the order of addresses).
     pub fn iter(&self) -> impl Iterator<Item = Address> + '_ {
-        self.buckets.iter().flat_map(|bucket| bucket.members.iter().copied())
+        self.buckets
+            .iter()
+            .flat_map(|bucket| bucket.members.iter().copied())
     }
 
     /// Whether the address is a member.
     pub fn contains(&self, address: Address) -> bool {
-        let index = if self.buckets.len() == 1 { 0 } else { bucket_of(address) };
+        let index = if self.buckets.len() == 1 {
+            0
+        } else {
+            bucket_of(address)
+        };
         self.buckets[index].members.binary_search(&address).is_ok()
     }
 
     /// The set with some members more and some fewer. Adding a member twice or removing an absent one is no change.
     pub fn with(&self, added: &[Address], removed: &[Address]) -> Self {
-        let mut wanted: Vec<(usize, Address, bool)> = Vec::with_capacity(added.len() + removed.len());
+        if added.len() + removed.len() > self.len / 2 + BUCKETS {
+            return self.rebuilt_with(added, removed);
+        }
+        let mut wanted: Vec<(usize, Address, bool)> =
+            Vec::with_capacity(added.len() + removed.len());
         wanted.extend(removed.iter().map(|a| (bucket_of(*a), *a, false)));
         wanted.extend(added.iter().map(|a| (bucket_of(*a), *a, true)));
         let single = self.buckets.len() == 1;
@@ -131,13 +150,29 @@ impl PeerSet {
             buckets[index] = Arc::new(Bucket::new(members));
         }
         if (len < SPLIT_AT_MEMBERS) != single {
-            let mut members: Vec<Address> =
-                buckets.iter().flat_map(|bucket| bucket.members.iter().copied()).collect();
+            let mut members: Vec<Address> = buckets
+                .iter()
+                .flat_map(|bucket| bucket.members.iter().copied())
+                .collect();
             members.sort_unstable();
             return Self::from_sorted(members);
         }
         let digest = digest_of(&buckets);
-        Self { buckets, len, digest }
+        Self {
+            buckets,
+            len,
+            digest,
+        }
+    }
+
+    /// The same, for changes so many that the buckets are better made anew.
+    fn rebuilt_with(&self, added: &[Address], removed: &[Address]) -> Self {
+        let mut removed = removed.to_vec();
+        removed.sort_unstable();
+        let kept = self
+            .iter()
+            .filter(|member| removed.binary_search(member).is_err());
+        kept.chain(added.iter().copied()).collect()
     }
 
     /// `(added, removed)` on the way from `self` to `newer`, both sorted.
@@ -163,7 +198,12 @@ impl PeerSet {
     }
 }
 
-fn difference(old: &[Address], new: &[Address], added: &mut Vec<Address>, removed: &mut Vec<Address>) {
+fn difference(
+    old: &[Address],
+    new: &[Address],
+    added: &mut Vec<Address>,
+    removed: &mut Vec<Address>,
+) {
     added.extend(new.iter().filter(|a| old.binary_search(a).is_err()));
     removed.extend(old.iter().filter(|a| new.binary_search(a).is_err()));
 }
@@ -183,7 +223,9 @@ mod tests {
     use super::*;
 
     fn address(n: u32) -> Address {
-        Address::from(std::net::IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 + n)))
+        Address::from(std::net::IpAddr::from(std::net::Ipv4Addr::from(
+            0x0a00_0000 + n,
+        )))
     }
 
     #[test]

@@ -76,7 +76,14 @@ pub enum Protocol {
 
 impl Protocol {
     /// All, in the order of the port tables.
-    pub const ALL: [Self; 6] = [Self::Tcp, Self::Udp, Self::Sctp, Self::Icmp, Self::Icmpv6, Self::Other];
+    pub const ALL: [Self; 6] = [
+        Self::Tcp,
+        Self::Udp,
+        Self::Sctp,
+        Self::Icmp,
+        Self::Icmpv6,
+        Self::Other,
+    ];
 }
 
 /// Inclusive range of ports of one protocol.
@@ -107,7 +114,8 @@ impl PortMatch {
         for range in ranges {
             match merged.last_mut() {
                 Some(last)
-                    if last.protocol == range.protocol && u32::from(range.from) <= u32::from(last.to) + 1 =>
+                    if last.protocol == range.protocol
+                        && u32::from(range.from) <= u32::from(last.to) + 1 =>
                 {
                     last.to = last.to.max(range.to);
                 }
@@ -121,9 +129,9 @@ impl PortMatch {
     pub fn contains(&self, protocol: Protocol, port: u16) -> bool {
         match self {
             Self::Any => true,
-            Self::Of(ranges) => {
-                ranges.iter().any(|r| r.protocol == protocol && (r.from..=r.to).contains(&port))
-            }
+            Self::Of(ranges) => ranges
+                .iter()
+                .any(|r| r.protocol == protocol && (r.from..=r.to).contains(&port)),
         }
     }
 }
@@ -176,7 +184,10 @@ impl Entry {
             PeerMatch::Any => {
                 h.fixed(&[0]);
             }
-            PeerMatch::Of { workloads, networks } => {
+            PeerMatch::Of {
+                workloads,
+                networks,
+            } => {
                 hash_workloads(h, workloads);
                 h.number(networks.len() as u64);
                 networks.iter().for_each(|network| hash_network(h, network));
@@ -190,7 +201,8 @@ impl Entry {
                 h.fixed(&[1]).number(ranges.len() as u64);
                 for range in ranges {
                     h.fixed(&[range.protocol as u8]);
-                    h.fixed(&range.from.to_le_bytes()).fixed(&range.to.to_le_bytes());
+                    h.fixed(&range.from.to_le_bytes())
+                        .fixed(&range.to.to_le_bytes());
                 }
             }
         }
@@ -220,7 +232,8 @@ fn hash_workloads(h: &mut Hasher, workloads: &Workloads) {
 }
 
 fn hash_network(h: &mut Hasher, network: &Network) {
-    h.bytes(network.cidr.to_string().as_bytes()).number(network.except.len() as u64);
+    h.bytes(network.cidr.to_string().as_bytes())
+        .number(network.except.len() as u64);
     for hole in &network.except {
         h.bytes(hole.to_string().as_bytes());
     }
@@ -239,8 +252,11 @@ impl RuleSet {
     /// The rule set's name.
     pub fn id(&self) -> RuleSetId {
         let mut h = Hasher::new("rule-set/1");
-        h.fixed(&[self.direction as u8]).number(self.entries.len() as u64);
-        self.entries.iter().for_each(|entry| entry.hash_into(&mut h));
+        h.fixed(&[self.direction as u8])
+            .number(self.entries.len() as u64);
+        self.entries
+            .iter()
+            .for_each(|entry| entry.hash_into(&mut h));
         RuleSetId(h.finish())
     }
 
@@ -249,8 +265,15 @@ impl RuleSet {
         self.entries
             .iter()
             .flat_map(|entry| match &entry.peers {
-                PeerMatch::Of { workloads: Workloads::Sets(sets), .. } => sets.as_slice(),
-                PeerMatch::Of { workloads: Workloads::All, .. } | PeerMatch::Any => &[],
+                PeerMatch::Of {
+                    workloads: Workloads::Sets(sets),
+                    ..
+                } => sets.as_slice(),
+                PeerMatch::Of {
+                    workloads: Workloads::All,
+                    ..
+                }
+                | PeerMatch::Any => &[],
             })
             .copied()
     }

@@ -83,7 +83,9 @@ impl Object {
             Self::Workload(kind, o) => ObjectRef::namespaced(*kind, &o.namespace, &o.name),
             Self::Node(o) => ObjectRef::cluster(Kind::Node, &o.name),
             Self::Service(o) => ObjectRef::namespaced(Kind::Service, &o.namespace, &o.name),
-            Self::EndpointSlice(o) => ObjectRef::namespaced(Kind::EndpointSlice, &o.namespace, &o.name),
+            Self::EndpointSlice(o) => {
+                ObjectRef::namespaced(Kind::EndpointSlice, &o.namespace, &o.name)
+            }
             Self::Segment(o) => ObjectRef::cluster(Kind::Segment, &o.name),
             Self::Policy(o) => o.object.clone(),
         }

@@ -12,7 +12,8 @@ pub use event::{Event, Kind, Object};
 pub use name::{Interned, ObjectRef};
 pub use object::{Endpoint, EndpointSlice, Namespace, Node, Service, ServicePort};
 pub use policy::{
-    Fault, Isolation, Membership, Peer, Peers, Policy, Port, Ports, Rule, Segment, Strength, Subject, Tier,
+    Fault, Isolation, Membership, Peer, Peers, Policy, Port, Ports, Rule, Segment, Strength,
+    Subject, Tier,
 };
 pub use selector::{LabelSelector, NamespaceScope, Operator, Requirement, WorkloadSelector};
 pub use workload::{NamedPort, Phase, Workload};

@@ -24,7 +24,11 @@ pub struct ObjectRef {
 impl ObjectRef {
     /// A namespaced object.
     pub fn namespaced(kind: Kind, namespace: &str, name: &str) -> Self {
-        Self { kind, namespace: namespace.into(), name: name.into() }
+        Self {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// A cluster-scoped object.

@@ -136,7 +136,8 @@ impl Policy {
 
     /// Whether it is in force at an instant.
     pub fn is_active(&self, now: Timestamp) -> bool {
-        self.active_from.is_none_or(|from| from <= now) && self.expires_at.is_none_or(|until| now < until)
+        self.active_from.is_none_or(|from| from <= now)
+            && self.expires_at.is_none_or(|until| now < until)
     }
 }
 

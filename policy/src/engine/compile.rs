@@ -1,0 +1,387 @@
+//! One version of one policy, with its selectors found and its references resolved.
+//!
+//! A new version is a new value: what was compiled is never changed, so whoever holds its key knows what it says.
+
+use bulkhead_graph::{
+    Action, Direction, Mode, Network, PortMatch, PortRange, Protocol, Stage, Timestamp,
+};
+
+use super::Engine;
+use super::arena::Key;
+use super::entry::{EntrySpec, EntryState, PeerSpec};
+use super::names::Name;
+use super::selector::{Protector, Selector, SelectorKey};
+use crate::model::{ObjectRef, Peer, Peers, Policy, Port, Ports, Rule, Subject, Tier};
+
+pub(super) struct Compiled {
+    pub(super) object: ObjectRef,
+    pub(super) tier: Tier,
+    pub(super) mode: Mode,
+    pub(super) until: Option<Timestamp>,
+    isolates: [bool; 2],
+    /// In order, by direction.
+    pub(super) rules: [Vec<CompiledRule>; 2],
+    /// One reference each; its subjects are registered with them.
+    pub(super) subjects: Vec<Key<Selector>>,
+    /// One reference each.
+    pub(super) peers: Vec<Key<Selector>>,
+    /// Its rules towards a subject depend on what that subject's ports are called.
+    pub(super) named_ingress: bool,
+}
+
+impl Compiled {
+    pub(super) fn isolates(&self, direction: Direction) -> bool {
+        self.isolates[index(direction)]
+    }
+
+    pub(super) fn rules(&self, direction: Direction) -> &[CompiledRule] {
+        &self.rules[index(direction)]
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        stage(self.tier)
+    }
+}
+
+pub(super) fn index(direction: Direction) -> usize {
+    match direction {
+        Direction::Ingress => 0,
+        Direction::Egress => 1,
+    }
+}
+
+fn stage(tier: Tier) -> Stage {
+    match tier {
+        Tier::Quarantine => Stage::Quarantine,
+        Tier::Admin(_) => Stage::Admin,
+        Tier::Namespace => Stage::Namespace,
+        Tier::Baseline(_) => Stage::Baseline,
+    }
+}
+
+pub(super) struct CompiledRule {
+    /// Index in the policy.
+    pub(super) index: u32,
+    pub(super) action: Action,
+    pub(super) lines: Lines,
+}
+
+/// The entries of one rule.
+pub(super) enum Lines {
+    /// The same for every subject; one reference each.
+    Fixed(Vec<Key<EntryState>>),
+    /// Ports of these names, as the subject gives them numbers, beside those of the entry.
+    Named {
+        spec: EntrySpec,
+        names: Vec<(Name, Protocol)>,
+    },
+}
+
+impl Engine {
+    /// Compiles a policy as it is at the present instant; outside its time it is a policy without subjects.
+    pub(super) fn compile(&mut self, policy: &Policy) -> Key<Compiled> {
+        let active = policy.is_active(self.now);
+        let mut peers = Vec::new();
+        let mut named_ingress = false;
+        let mut rules = [Vec::new(), Vec::new()];
+        if active {
+            for direction in [Direction::Ingress, Direction::Egress] {
+                for (number, rule) in (0..).zip(policy.rules(direction)) {
+                    let lines = self.compile_rule(policy, direction, rule, &mut peers);
+                    named_ingress |= matches!(lines, Lines::Named { .. });
+                    rules[index(direction)].push(CompiledRule {
+                        index: number,
+                        action: rule.action,
+                        lines,
+                    });
+                }
+            }
+        }
+        let mut subjects = Vec::new();
+        if active {
+            for subject in &policy.subjects {
+                self.compile_subject(subject, &mut subjects);
+            }
+            subjects.sort_unstable();
+            // Two subjects that are the same selector are one registration; the spare reference goes back.
+            let spare: Vec<_> = subjects
+                .windows(2)
+                .filter(|two| two[0] == two[1])
+                .map(|two| two[0])
+                .collect();
+            spare
+                .into_iter()
+                .for_each(|selector| self.release_selector(selector));
+            subjects.dedup();
+        }
+        let key = self.compiled.insert(Compiled {
+            object: policy.object.clone(),
+            tier: policy.tier,
+            mode: policy.mode,
+            until: policy.expires_at,
+            isolates: [Direction::Ingress, Direction::Egress].map(|d| policy.isolates.contains(&d)),
+            rules,
+            subjects: subjects.clone(),
+            peers,
+            named_ingress,
+        });
+        for subject in subjects {
+            self.protect(subject, Protector::Policy(key));
+        }
+        key
+    }
+
+    fn compile_subject(&mut self, subject: &Subject, into: &mut Vec<Key<Selector>>) {
+        match subject {
+            Subject::Selected(selector) => into.push(self.acquire_model_selector(selector)),
+            Subject::Workload(uid) => {
+                let uid = self.names.number(uid);
+                into.push(self.acquire_selector(SelectorKey {
+                    uid: Some(uid),
+                    ..SelectorKey::everything()
+                }));
+            }
+            Subject::Segment(name) => {
+                let segment = self.segment_keys.get(name).copied();
+                let selectors = segment
+                    .map(|s| self.segments[s].selectors.clone())
+                    .unwrap_or_default();
+                for selector in selectors {
+                    self.selectors
+                        .acquire((*self.selectors.arena[selector].key).clone());
+                    into.push(selector);
+                }
+            }
+        }
+    }
+
+    fn compile_rule(
+        &mut self,
+        policy: &Policy,
+        direction: Direction,
+        rule: &Rule,
+        peers: &mut Vec<Key<Selector>>,
+    ) -> Lines {
+        let peer_spec = self.compile_peers(rule, peers);
+        let (ports, names) = self.compile_ports(rule);
+        let spec = EntrySpec {
+            stage: stage(policy.tier),
+            action: rule.action,
+            mode: policy.mode,
+            peers: peer_spec,
+            ports,
+            until: policy.expires_at,
+        };
+        if direction == Direction::Ingress && !names.is_empty() {
+            return Lines::Named { spec, names };
+        }
+        let mut specs = Vec::new();
+        for (name, protocol) in names {
+            self.name_the_peers(&spec, name, protocol, peers, &mut specs);
+        }
+        if spec.ports != PortMatch::Of(Vec::new()) {
+            specs.push(spec);
+        }
+        let lines = specs
+            .into_iter()
+            .filter(|spec| !matches_nobody(spec))
+            .collect::<Vec<_>>();
+        Lines::Fixed(
+            lines
+                .into_iter()
+                .map(|spec| self.acquire_entry(spec))
+                .collect(),
+        )
+    }
+
+    fn compile_peers(&mut self, rule: &Rule, references: &mut Vec<Key<Selector>>) -> PeerSpec {
+        let Peers::Of(peers) = &rule.peers else {
+            return PeerSpec::Any;
+        };
+        let (mut everybody, mut sets, mut networks) = (false, Vec::new(), Vec::new());
+        for peer in peers {
+            match peer {
+                Peer::Workloads(selector) if selector.is_universal() => everybody = true,
+                Peer::Workloads(selector) => {
+                    let selector = self.acquire_model_selector(selector);
+                    references.push(selector);
+                    sets.push(selector);
+                }
+                Peer::Network(network) => networks.push(network.clone()),
+                Peer::Segment(name) if self.segment_keys.contains_key(name) => {
+                    let segment = &self.segments[self.segment_keys[name]];
+                    everybody |= segment.everybody;
+                    networks.extend(segment.networks.iter().cloned());
+                    for selector in segment.selectors.clone() {
+                        self.selectors
+                            .acquire((*self.selectors.arena[selector].key).clone());
+                        references.push(selector);
+                        sets.push(selector);
+                    }
+                }
+                // What cannot be resolved is everybody where that closes, and nobody where it would open.
+                Peer::Segment(_) | Peer::Unresolved => match rule.action {
+                    Action::Deny => return PeerSpec::Any,
+                    Action::Allow | Action::Pass => {}
+                },
+            }
+        }
+        if everybody {
+            sets.clear();
+        }
+        sets.sort_unstable();
+        sets.dedup();
+        networks.sort();
+        networks.dedup();
+        PeerSpec::Of {
+            everybody,
+            sets,
+            networks,
+        }
+    }
+
+    fn compile_ports(&mut self, rule: &Rule) -> (PortMatch, Vec<(Name, Protocol)>) {
+        let Ports::Of(ports) = &rule.ports else {
+            return (PortMatch::Any, Vec::new());
+        };
+        let (mut ranges, mut names) = (Vec::new(), Vec::new());
+        for port in ports {
+            match port {
+                Port::Protocol(protocol) => {
+                    ranges.push(PortRange {
+                        protocol: *protocol,
+                        from: 0,
+                        to: u16::MAX,
+                    });
+                }
+                Port::Range { protocol, from, to } => {
+                    ranges.push(PortRange {
+                        protocol: *protocol,
+                        from: *from,
+                        to: *to,
+                    });
+                }
+                Port::Named { protocol, name } => names.push((self.names.number(name), *protocol)),
+                Port::Unresolved => match rule.action {
+                    Action::Deny => return (PortMatch::Any, Vec::new()),
+                    Action::Allow | Action::Pass => {}
+                },
+            }
+        }
+        (PortMatch::of(ranges), names)
+    }
+
+    /// Ports are named by the destination, which for egress is the peer: one entry for each number that some
+    /// workload gives to the name, with the peers that give it.
+    fn name_the_peers(
+        &mut self,
+        spec: &EntrySpec,
+        name: Name,
+        protocol: Protocol,
+        references: &mut Vec<Key<Selector>>,
+        specs: &mut Vec<EntrySpec>,
+    ) {
+        let numbers: Vec<u16> = self
+            .port_numbers
+            .get(&(name, protocol))
+            .map(|numbers| numbers.keys().copied().collect())
+            .unwrap_or_default();
+        for number in numbers {
+            let mut sets = Vec::new();
+            for key in self.keys_of_peers(&spec.peers) {
+                let named = SelectorKey {
+                    named_port: Some((name, protocol, number)),
+                    ..key
+                };
+                let selector = self.acquire_selector(named);
+                references.push(selector);
+                sets.push(selector);
+            }
+            let ports = PortMatch::of(vec![PortRange {
+                protocol,
+                from: number,
+                to: number,
+            }]);
+            specs.push(with_sets(spec, sets, ports));
+        }
+        if spec.action != Action::Allow && spec.peers != no_peers() {
+            // Nobody knows what an unknown workload calls its ports.
+            let nobody = self.acquire_selector(SelectorKey::nobody());
+            references.push(nobody);
+            let ports = PortMatch::of(vec![PortRange {
+                protocol,
+                from: 0,
+                to: u16::MAX,
+            }]);
+            specs.push(with_sets(spec, vec![nobody], ports));
+        }
+    }
+
+    fn keys_of_peers(&self, peers: &PeerSpec) -> Vec<SelectorKey> {
+        let in_network = |network: &Network| SelectorKey {
+            network: Some(network.clone()),
+            ..SelectorKey::everything()
+        };
+        match peers {
+            PeerSpec::Any
+            | PeerSpec::Of {
+                everybody: true, ..
+            } => vec![SelectorKey::everything()],
+            PeerSpec::Of {
+                everybody: false,
+                sets,
+                networks,
+            } => sets
+                .iter()
+                .map(|set| (*self.selectors.arena[*set].key).clone())
+                .chain(networks.iter().map(in_network))
+                .collect(),
+        }
+    }
+
+    /// Gives back everything that a retired version of a policy held.
+    pub(super) fn release_compiled(&mut self, key: Key<Compiled>) {
+        let gone = self.compiled.remove(key);
+        gone.subjects
+            .into_iter()
+            .for_each(|subject| self.release_selector(subject));
+        gone.peers
+            .into_iter()
+            .for_each(|peer| self.release_selector(peer));
+        for rule in gone.rules.into_iter().flatten() {
+            if let Lines::Fixed(lines) = rule.lines {
+                lines
+                    .into_iter()
+                    .for_each(|line| self.entries.release(line));
+            }
+        }
+    }
+}
+
+fn with_sets(spec: &EntrySpec, mut sets: Vec<Key<Selector>>, ports: PortMatch) -> EntrySpec {
+    sets.sort_unstable();
+    sets.dedup();
+    let peers = PeerSpec::Of {
+        everybody: false,
+        sets,
+        networks: Vec::new(),
+    };
+    EntrySpec {
+        peers,
+        ports,
+        ..spec.clone()
+    }
+}
+
+fn no_peers() -> PeerSpec {
+    PeerSpec::Of {
+        everybody: false,
+        sets: Vec::new(),
+        networks: Vec::new(),
+    }
+}
+
+/// An entry that no packet can match needs no line.
+pub(super) fn matches_nobody(spec: &EntrySpec) -> bool {
+    spec.peers == no_peers() || spec.ports == PortMatch::Of(Vec::new())
+}

@@ -1,0 +1,392 @@
+//! Identities: workloads that are protected by the same policies and segments are one subject, whatever else
+//! their labels say, and the pipeline is flattened once for each.
+
+use std::sync::Arc;
+
+use bulkhead_graph::{Action, Direction, Mode, PortMatch, PortRange, Protocol, Stage, Timestamp};
+use rustc_hash::FxHashMap;
+
+use super::Engine;
+use super::arena::Key;
+use super::compile::{Compiled, CompiledRule, Lines};
+use super::entry::{EntrySpec, EntryState, PeerSpec, RuleSetState};
+use super::names::Name;
+use super::profile::Profile;
+use super::segment::SegmentState;
+use super::selector::Protector;
+use crate::model::{Strength, Tier};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct IdentityKey {
+    /// Sorted.
+    protectors: Vec<Protector>,
+    /// The subject's own named ports, where a rule of its protectors asks for them.
+    ports: Vec<(Name, Protocol, u16)>,
+}
+
+pub(super) struct Identity {
+    key: Arc<IdentityKey>,
+    /// By direction.
+    pub(super) rule_sets: [Key<RuleSetState>; 2],
+    references: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Identities {
+    pub(super) arena: super::arena::Arena<Identity>,
+    keys: FxHashMap<Arc<IdentityKey>, Key<Identity>>,
+}
+
+/// Where a line of a rule set comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A rule of a policy.
+    Rule(Key<Compiled>, u32),
+    /// The default deny of everything that isolates the subject at this stage.
+    Isolation(Stage),
+    /// What a segment says of its members among themselves.
+    Within(Key<SegmentState>),
+}
+
+type Line = (Key<EntryState>, Source);
+
+impl Engine {
+    /// The identity of a profile, which takes one reference.
+    pub(super) fn acquire_identity(&mut self, profile: Key<Profile>) -> Key<Identity> {
+        let key = self.identity_key(profile);
+        if let Some(identity) = self.identities.keys.get(&key) {
+            self.identities.arena[*identity].references += 1;
+            return *identity;
+        }
+        self.counters.identities_built += 1;
+        let rule_sets = [Direction::Ingress, Direction::Egress].map(|direction| {
+            let lines = self
+                .flatten(&key, direction)
+                .into_iter()
+                .map(|(line, _)| line)
+                .collect();
+            let (rule_set, new) = self.entries.rule_set(direction, lines);
+            self.counters.rule_sets_built += u64::from(new);
+            rule_set
+        });
+        let key = Arc::new(key);
+        let identity = self.identities.arena.insert(Identity {
+            key: key.clone(),
+            rule_sets,
+            references: 1,
+        });
+        self.identities.keys.insert(key, identity);
+        identity
+    }
+
+    pub(super) fn release_identity(&mut self, identity: Key<Identity>) {
+        self.identities.arena[identity].references -= 1;
+        if self.identities.arena[identity].references == 0 {
+            let gone = self.identities.arena.remove(identity);
+            self.identities.keys.remove(&gone.key);
+            gone.rule_sets
+                .into_iter()
+                .for_each(|rule_set| self.entries.release_rule_set(rule_set));
+        }
+    }
+
+    fn identity_key(&self, profile: Key<Profile>) -> IdentityKey {
+        let profile = &self.profiles.arena[profile];
+        let mut protectors: Vec<Protector> = Vec::new();
+        for selector in &profile.matched {
+            let protects = self.selectors.arena[*selector].protects.iter();
+            protectors.extend(protects.filter(|protector| self.is_in_reach(**protector, profile)));
+        }
+        protectors.sort_unstable();
+        protectors.dedup();
+        let named = protectors.iter().any(|protector| match protector {
+            Protector::Policy(policy) => self.compiled[*policy].named_ingress,
+            Protector::Segment(_) => false,
+        });
+        IdentityKey {
+            protectors,
+            ports: if named {
+                profile.ports.clone()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    /// Nothing namespaced protects, or restricts, a workload outside its namespace, whatever it selects.
+    fn is_in_reach(&self, protector: Protector, profile: &Profile) -> bool {
+        let Protector::Policy(policy) = protector else {
+            return true;
+        };
+        let policy = &self.compiled[policy];
+        let namespace = self.profiles.namespaces[profile.namespace].name;
+        policy.tier != Tier::Namespace || policy.object.namespace == *self.names.string(namespace)
+    }
+
+    /// The lines of an existing identity with their sources; the lines' references stay where they are.
+    pub(super) fn sources(&mut self, identity: Key<Identity>, direction: Direction) -> Vec<Source> {
+        let key = self.identities.arena[identity].key.clone();
+        let lines = self.flatten(&key, direction);
+        lines
+            .into_iter()
+            .map(|(line, source)| {
+                self.entries.release(line);
+                source
+            })
+            .collect()
+    }
+
+    /// What protects an identity.
+    pub(super) fn protectors(&self, identity: Key<Identity>) -> &[Protector] {
+        &self.identities.arena[identity].key.protectors
+    }
+
+    /// The pipeline as one list, one reference a line.
+    fn flatten(&mut self, key: &IdentityKey, direction: Direction) -> Vec<Line> {
+        let (mut policies, mut segments) = (Vec::new(), Vec::new());
+        for protector in &key.protectors {
+            match protector {
+                Protector::Policy(policy) => policies.push(*policy),
+                Protector::Segment(segment) => segments.push(*segment),
+            }
+        }
+        let of = |stage: Stage, engine: &Self| -> Vec<Key<Compiled>> {
+            policies
+                .iter()
+                .copied()
+                .filter(|p| engine.compiled[*p].stage() == stage)
+                .collect()
+        };
+        let mut lines = Vec::new();
+        for stage in [
+            Stage::Quarantine,
+            Stage::Admin,
+            Stage::Boundary,
+            Stage::Namespace,
+            Stage::Baseline,
+            Stage::Segment,
+        ] {
+            match stage {
+                Stage::Quarantine | Stage::Namespace => {
+                    let policies = of(stage, self);
+                    self.isolating_stage(stage, &policies, direction, &key.ports, &mut lines);
+                }
+                Stage::Admin | Stage::Baseline => {
+                    let policies = of(stage, self);
+                    self.ordered_stage(policies, direction, &key.ports, &mut lines);
+                }
+                Stage::Boundary => {
+                    self.segment_stage(stage, Strength::Boundary, &segments, direction, &mut lines);
+                }
+                Stage::Segment => {
+                    self.segment_stage(stage, Strength::Default, &segments, direction, &mut lines);
+                }
+            }
+        }
+        // A line that stands further up already says the same earlier.
+        let mut seen = rustc_hash::FxHashSet::default();
+        let mut once = Vec::with_capacity(lines.len());
+        for (line, source) in lines {
+            if seen.insert(line) {
+                once.push((line, source));
+            } else {
+                self.entries.release(line);
+            }
+        }
+        once
+    }
+
+    /// Deny before Allow, then what is left is denied if some policy here isolates.
+    fn isolating_stage(
+        &mut self,
+        stage: Stage,
+        policies: &[Key<Compiled>],
+        direction: Direction,
+        ports: &[(Name, Protocol, u16)],
+        into: &mut Vec<Line>,
+    ) {
+        for action in [Action::Deny, Action::Allow] {
+            let mut group = Vec::new();
+            for policy in policies {
+                for at in 0..self.compiled[*policy].rules(direction).len() {
+                    let rule = &self.compiled[*policy].rules(direction)[at];
+                    if rule.action == action {
+                        let source = Source::Rule(*policy, rule.index);
+                        self.rule_lines(*policy, direction, at, ports, source, &mut group);
+                    }
+                }
+            }
+            self.push_unordered(group, into);
+        }
+        let isolating = policies.iter().map(|policy| &self.compiled[*policy]);
+        let isolating = isolating
+            .filter(|policy| policy.tier == Tier::Quarantine || policy.isolates(direction))
+            .map(|policy| (policy.mode, policy.until))
+            .collect();
+        self.push_isolation(stage, isolating, into);
+    }
+
+    /// By priority, then kind, then name, then index.
+    fn ordered_stage(
+        &mut self,
+        mut policies: Vec<Key<Compiled>>,
+        direction: Direction,
+        ports: &[(Name, Protocol, u16)],
+        into: &mut Vec<Line>,
+    ) {
+        policies.sort_by(|a, b| {
+            let [a, b] = [&self.compiled[*a], &self.compiled[*b]];
+            (a.tier, &a.object).cmp(&(b.tier, &b.object))
+        });
+        for policy in policies {
+            for at in 0..self.compiled[policy].rules(direction).len() {
+                let source = Source::Rule(policy, self.compiled[policy].rules(direction)[at].index);
+                self.rule_lines(policy, direction, at, ports, source, into);
+            }
+        }
+    }
+
+    /// Peers in a common segment first, of several Deny before Allow; then whoever is left.
+    ///
+    /// A boundary does not decide in favour of its members: within it the tenants' own policies still speak.
+    fn segment_stage(
+        &mut self,
+        stage: Stage,
+        strength: Strength,
+        segments: &[Key<SegmentState>],
+        direction: Direction,
+        into: &mut Vec<Line>,
+    ) {
+        let mut isolating = Vec::new();
+        let [mut denied, mut allowed] = [Vec::new(), Vec::new()];
+        for key in segments {
+            let segment = &self.segments[*key];
+            let Some(isolation) = segment.isolation.filter(|i| i.strength == strength) else {
+                continue;
+            };
+            let towards = match direction {
+                Direction::Ingress => isolation.ingress,
+                Direction::Egress => isolation.egress,
+            };
+            if towards == Action::Deny {
+                isolating.push((segment.mode, None));
+            }
+            let denies = isolation.within == Action::Deny;
+            let action = match (denies, strength) {
+                (true, _) => Action::Deny,
+                (false, Strength::Boundary) => Action::Pass,
+                (false, Strength::Default) => Action::Allow,
+            };
+            let (mode, peers) = (segment.mode, segment.peers());
+            let spec = EntrySpec {
+                stage,
+                action,
+                mode,
+                peers,
+                ports: PortMatch::Any,
+                until: None,
+            };
+            if super::compile::matches_nobody(&spec) {
+                continue;
+            }
+            let line = self.acquire_entry(spec);
+            let group = if denies { &mut denied } else { &mut allowed };
+            group.push((line, Source::Within(*key)));
+        }
+        self.push_unordered(denied, into);
+        self.push_unordered(allowed, into);
+        self.push_isolation(stage, isolating, into);
+    }
+
+    /// One line of "deny the rest" for each way in which it ends; one that never ends makes the others needless.
+    fn push_isolation(
+        &mut self,
+        stage: Stage,
+        mut isolating: Vec<(Mode, Option<Timestamp>)>,
+        into: &mut Vec<Line>,
+    ) {
+        isolating.sort_unstable();
+        isolating.dedup();
+        if isolating.contains(&(Mode::Enforce, None)) {
+            isolating = vec![(Mode::Enforce, None)];
+        }
+        for (mode, until) in isolating {
+            let spec = EntrySpec {
+                stage,
+                action: Action::Deny,
+                mode,
+                peers: PeerSpec::Any,
+                ports: PortMatch::Any,
+                until,
+            };
+            let line = self.acquire_entry(spec);
+            into.push((line, Source::Isolation(stage)));
+        }
+    }
+
+    fn rule_lines(
+        &mut self,
+        policy: Key<Compiled>,
+        direction: Direction,
+        at: usize,
+        ports: &[(Name, Protocol, u16)],
+        source: Source,
+        into: &mut Vec<Line>,
+    ) {
+        let CompiledRule { lines, .. } = &self.compiled[policy].rules(direction)[at];
+        match lines {
+            Lines::Fixed(lines) => {
+                for line in lines {
+                    self.entries.retain(*line);
+                    into.push((*line, source));
+                }
+            }
+            Lines::Named { spec, names } => {
+                let mut ranges = match &spec.ports {
+                    PortMatch::Of(ranges) => ranges.clone(),
+                    PortMatch::Any => Vec::new(),
+                };
+                let known = |(name, protocol, _): &&(Name, Protocol, u16)| {
+                    names.contains(&(*name, *protocol))
+                };
+                ranges.extend(
+                    ports
+                        .iter()
+                        .filter(known)
+                        .map(|(_, protocol, port)| PortRange {
+                            protocol: *protocol,
+                            from: *port,
+                            to: *port,
+                        }),
+                );
+                let spec = EntrySpec {
+                    ports: PortMatch::of(ranges),
+                    ..spec.clone()
+                };
+                if !super::compile::matches_nobody(&spec) {
+                    let line = self.acquire_entry(spec);
+                    into.push((line, source));
+                }
+            }
+        }
+    }
+
+    /// Lines whose order means nothing, ordered by content; of equal ones the first by name stands for all.
+    fn push_unordered(&mut self, mut group: Vec<Line>, into: &mut Vec<Line>) {
+        group.sort_by(|(a, of_a), (b, of_b)| {
+            let hashes = self.entries.arena[*a]
+                .hash
+                .cmp(&self.entries.arena[*b].hash);
+            hashes.then_with(|| self.source_order(*of_a).cmp(&self.source_order(*of_b)))
+        });
+        into.append(&mut group);
+    }
+
+    fn source_order(&self, source: Source) -> (Option<&crate::model::ObjectRef>, u32, &str) {
+        match source {
+            Source::Rule(policy, index) => (Some(&self.compiled[policy].object), index, ""),
+            Source::Within(segment) => (None, 0, &self.segments[segment].name),
+            Source::Isolation(stage) => (None, stage as u32, ""),
+        }
+    }
+}

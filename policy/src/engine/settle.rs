@@ -1,0 +1,250 @@
+//! Brings everything that is derived up to date with the primary state.
+//!
+//! New versions are made before old ones are given back, so that what both need (selectors with all their
+//! members, rule sets) is never dropped and found again.
+
+use std::sync::Arc;
+
+use bulkhead_graph::{Address, Prefix};
+
+use super::Engine;
+use super::arena::Key;
+use super::segment::SegmentState;
+use super::selector::Protector;
+use super::workload::Owner;
+use crate::model::Segment;
+
+impl Engine {
+    pub(super) fn settle(&mut self) {
+        self.settle_segments();
+        self.settle_policies();
+        self.settle_profiles();
+        self.settle_peer_sets();
+        self.settle_known();
+        self.settle_services();
+        for compiled in std::mem::take(&mut self.pending.retired) {
+            self.release_compiled(compiled);
+        }
+        for segment in std::mem::take(&mut self.pending.retired_segments) {
+            let gone = self.segments.remove(segment);
+            gone.selectors
+                .into_iter()
+                .for_each(|selector| self.release_selector(selector));
+        }
+    }
+
+    fn settle_segments(&mut self) {
+        for name in std::mem::take(&mut self.pending.segments) {
+            if let Some(old) = self.segment_keys.remove(&name) {
+                for selector in self.segments[old].selectors.clone() {
+                    self.unprotect(selector, Protector::Segment(old));
+                }
+                self.pending.retired_segments.push(old);
+            }
+            if let Some(segment) = self.segment_objects.get(&name).cloned() {
+                let key = self.compile_segment(&segment);
+                self.segment_keys.insert(name.clone(), key);
+            }
+            if let Some(policies) = self.policies_by_segment.get(&name) {
+                self.pending.policies.extend(policies.iter().cloned());
+            }
+        }
+    }
+
+    fn compile_segment(&mut self, segment: &Segment) -> Key<SegmentState> {
+        let mut selectors = Vec::new();
+        for selector in &segment.members.selectors {
+            selectors.push(self.acquire_model_selector(selector));
+        }
+        let everybody = segment
+            .members
+            .selectors
+            .iter()
+            .any(|selector| selector.is_universal());
+        let key = self.segments.insert(SegmentState {
+            name: segment.name.clone(),
+            mode: segment.mode,
+            isolation: segment.isolation,
+            selectors: selectors.clone(),
+            everybody,
+            networks: segment.members.networks.clone(),
+        });
+        for selector in selectors {
+            self.protect(selector, Protector::Segment(key));
+        }
+        key
+    }
+
+    fn settle_policies(&mut self) {
+        for object in std::mem::take(&mut self.pending.policies) {
+            let Some(state) = self.policies.get_mut(&object) else {
+                continue;
+            };
+            self.counters.policies_compiled += 1;
+            let (policy, old) = (state.policy.clone(), state.compiled.take());
+            let compiled = self.compile(&policy);
+            if let Some(state) = self.policies.get_mut(&object) {
+                state.compiled = Some(compiled);
+            }
+            if let Some(old) = old {
+                self.retire(old);
+            }
+        }
+    }
+
+    fn settle_profiles(&mut self) {
+        for profile in std::mem::take(&mut self.pending.profiles) {
+            self.counters.label_sets_settled += 1;
+            let new = self.acquire_identity(profile);
+            let Some(old) = self.profiles.arena[profile].identity.replace(new) else {
+                self.move_needs(profile, None, new);
+                continue;
+            };
+            if old != new {
+                self.move_needs(profile, Some(old), new);
+            }
+            self.release_identity(old);
+        }
+    }
+
+    /// The workloads of a label set are judged by other rule sets now.
+    fn move_needs(
+        &mut self,
+        profile: Key<super::profile::Profile>,
+        old: Option<Key<super::identity::Identity>>,
+        new: Key<super::identity::Identity>,
+    ) {
+        let of = |engine: &Self, identity: Key<_>| engine.identities.arena[identity].rule_sets;
+        let (new, old) = (of(self, new), old.map(|old| of(self, old)));
+        if old == Some(new) {
+            return;
+        }
+        for workload in self.profiles.arena[profile].workloads.clone() {
+            let Some(node) = self.workloads.arena[workload].node else {
+                continue;
+            };
+            new.into_iter()
+                .for_each(|rule_set| self.need_rule_set(node, rule_set));
+            old.into_iter()
+                .flatten()
+                .for_each(|rule_set| self.need_rule_set_no_more(node, rule_set));
+            self.touch_workload(workload);
+        }
+    }
+
+    fn settle_peer_sets(&mut self) {
+        for selector in std::mem::take(&mut self.pending.selectors) {
+            let Some(state) = self.selectors.arena.get(selector) else {
+                continue;
+            };
+            let pending = state.pending.clone();
+            let of = |present: bool| -> Vec<Address> {
+                pending
+                    .iter()
+                    .filter(|(_, is)| **is == present)
+                    .map(|(address, _)| *address)
+                    .collect()
+            };
+            let (added, removed) = (of(true), of(false));
+            let state = &mut self.selectors.arena[selector];
+            state.pending.clear();
+            let Some((id, set)) = &mut state.peers else {
+                continue;
+            };
+            let changed = set.with(&added, &removed);
+            if changed == **set {
+                continue;
+            }
+            *set = Arc::new(changed);
+            self.counters.peer_sets_changed += 1;
+            let (id, nodes) = (*id, state.nodes.clone());
+            nodes
+                .into_iter()
+                .for_each(|node| self.touch_peer_set(node, selector, id));
+        }
+    }
+
+    /// Which addresses are known, and which of the others are the cluster's own.
+    fn settle_known(&mut self) {
+        let (mut known, mut everywhere) = (false, false);
+        let pending = std::mem::take(&mut self.pending.known);
+        let owned = |engine: &Self, address: Address| {
+            matches!(
+                engine.workloads.owner(address, &engine.nodes),
+                Owner::One(_)
+            )
+        };
+        if !pending.is_empty() {
+            let (added, removed): (Vec<Address>, Vec<Address>) = pending
+                .into_keys()
+                .partition(|address| owned(self, *address));
+            self.known = Arc::new(self.known.with(&added, &removed));
+            known = true;
+            if !self.pending.ranges {
+                let outside = |address: &Address| !in_ranges(&self.ranges, *address);
+                let came: Vec<Address> = added.into_iter().filter(outside).collect();
+                let set = self.outsiders.with(&came, &removed);
+                everywhere |= set != *self.outsiders;
+                self.outsiders = Arc::new(set);
+            }
+        }
+        if std::mem::take(&mut self.pending.ranges) {
+            let ranges: Arc<[Prefix]> = self.cluster_ranges().into();
+            let outsiders = self
+                .known
+                .iter()
+                .filter(|address| !in_ranges(&ranges, *address))
+                .collect();
+            everywhere |= ranges != self.ranges || outsiders != *self.outsiders;
+            self.ranges = ranges;
+            self.outsiders = Arc::new(outsiders);
+        }
+        for node in self.nodes.keys() {
+            if everywhere || (known && self.is_curious(node)) {
+                self.touch_rest(node);
+            }
+        }
+    }
+
+    /// Configured ranges, nodes' ranges and contested addresses: sorted, without any that lies in another.
+    fn cluster_ranges(&self) -> Vec<Prefix> {
+        let configured = self.config.cluster_ranges.iter().copied().map(Prefix::from);
+        let nodes = self
+            .nodes
+            .iter()
+            .flat_map(|(_, node)| node.ranges.iter().copied().map(Prefix::from));
+        let contested = self.workloads.contested.iter().copied().map(Prefix::host);
+        let mut all: Vec<Prefix> = configured.chain(nodes).chain(contested).collect();
+        all.sort_unstable();
+        let mut disjoint: Vec<Prefix> = Vec::with_capacity(all.len());
+        for prefix in all {
+            if !disjoint.last().is_some_and(|last| last.covers(&prefix)) {
+                disjoint.push(prefix);
+            }
+        }
+        disjoint
+    }
+
+    fn settle_services(&mut self) {
+        let guarded = |address: Address| match self.workloads.owner(address, &self.nodes) {
+            Owner::One(workload) => self.workloads.arena[workload]
+                .node
+                .is_some_and(|node| self.nodes[node].declared),
+            Owner::Nobody | Owner::Contested => false,
+        };
+        if self.services.settle(guarded) {
+            self.nodes
+                .keys()
+                .into_iter()
+                .for_each(|node| self.touch_rest(node));
+        }
+    }
+}
+
+/// Whether one of the sorted, disjoint ranges holds the address.
+fn in_ranges(ranges: &[Prefix], address: Address) -> bool {
+    let after = ranges.partition_point(|range| range.address <= address);
+    after
+        .checked_sub(1)
+        .is_some_and(|at| ranges[at].contains(address))
+}
