@@ -1,0 +1,295 @@
+//! Service addresses at the sender.
+
+use std::net::IpAddr;
+
+use super::fixture::*;
+use crate::eval::{Provenance, eval};
+use crate::model::*;
+use Expected::*;
+
+const CLUSTER_ADDRESS: &str = "172.30.0.1";
+const EXTERNAL_ADDRESS: &str = "203.0.113.80";
+
+fn port(port: u16) -> ServicePort {
+    ServicePort {
+        name: "http".into(),
+        protocol: Protocol::Tcp,
+        port,
+    }
+}
+
+fn service() -> Object {
+    let ip = |address: &str| -> IpAddr { address.parse().unwrap() };
+    Object::Service(Service {
+        namespace: "bank".into(),
+        name: "front".into(),
+        cluster_addresses: [ip(CLUSTER_ADDRESS)].into(),
+        external_addresses: [ip(EXTERNAL_ADDRESS)].into(),
+        ports: vec![port(80)],
+    })
+}
+
+/// Port 80 of the Service is 8080 there.
+fn slice(endpoints: &[(&str, bool)]) -> Object {
+    let endpoints = endpoints.iter().map(|(address, serving)| Endpoint {
+        addresses: [address.parse().unwrap()].into(),
+        serving: *serving,
+    });
+    Object::EndpointSlice(EndpointSlice {
+        namespace: "bank".into(),
+        name: "front-1".into(),
+        service: "front".into(),
+        ports: vec![port(8080)],
+        endpoints: endpoints.collect(),
+    })
+}
+
+/// `shop` may open flows to these only.
+fn world(endpoints: &[(&str, bool)], peers: Peers, ports: Ports) -> Fixture {
+    Fixture::shop_and_bank()
+        .with(service())
+        .with(slice(endpoints))
+        .policy(upstream("shop/out", &[], &[Direction::Egress]).egress(allow(peers, ports)))
+}
+
+fn webs() -> Peers {
+    workloads(in_namespace("bank", &[("app", "web")]))
+}
+
+const WEB: (&str, bool) = ("10.0.0.3", true);
+const DB: (&str, bool) = ("10.0.1.4", true);
+
+#[test]
+fn an_allowed_endpoint_opens_the_service_on_its_target_port() {
+    let world = world(&[WEB], webs(), on(Protocol::Tcp, 8080, 8080));
+    check(
+        &world,
+        world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Allowed,
+    );
+}
+
+#[test]
+fn the_port_that_clients_use_is_not_the_port_that_is_judged() {
+    let world = world(&[WEB], webs(), on(Protocol::Tcp, 80, 80));
+    check(
+        &world,
+        world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Denied,
+    );
+}
+
+#[test]
+fn one_allowed_endpoint_is_enough_where_receivers_judge() {
+    let some = world(&[DB, WEB], webs(), Ports::Any);
+    check(
+        &some,
+        some.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Allowed,
+    );
+    let none = world(&[DB], webs(), Ports::Any);
+    check(
+        &none,
+        none.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Denied,
+    );
+}
+
+#[test]
+fn every_endpoint_that_nobody_guards_must_be_allowed() {
+    let outside = ("198.51.100.7", true);
+    let one = world(&[WEB, outside], webs(), Ports::Any);
+    check(&one, one.flow("shop/web", CLUSTER_ADDRESS, tcp(80)), Denied);
+    let both = Peers::Of(vec![
+        Peer::Workloads(in_namespace("bank", &[("app", "web")])),
+        Peer::Network(network("198.51.100.0/24", &[])),
+    ]);
+    let both = world(&[WEB, outside], both, Ports::Any);
+    check(
+        &both,
+        both.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Allowed,
+    );
+}
+
+#[test]
+fn a_workload_on_a_node_that_nobody_knows_is_not_guarded() {
+    let stray = Workload {
+        node: Some("n9".into()),
+        ..pod("bank/stray", "10.0.0.9", &[])
+    };
+    let world = world(&[WEB, ("10.0.0.9", true)], webs(), Ports::Any).workload(stray);
+    check(
+        &world,
+        world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Denied,
+    );
+}
+
+#[test]
+fn an_unknown_endpoint_is_not_guarded_and_judged_as_unknown() {
+    let world = world(&[WEB, ("10.0.0.200", true)], webs(), Ports::Any);
+    check(
+        &world,
+        world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Denied,
+    );
+}
+
+#[test]
+fn endpoints_that_do_not_serve_do_not_count() {
+    let idle = world(&[("10.0.0.3", false)], webs(), Ports::Any);
+    check(
+        &idle,
+        idle.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Denied,
+    );
+    let outside = world(&[WEB, ("198.51.100.7", false)], webs(), Ports::Any);
+    check(
+        &outside,
+        outside.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Allowed,
+    );
+}
+
+#[test]
+fn a_service_without_endpoints_is_closed() {
+    let open = Fixture::shop_and_bank().with(service());
+    check(
+        &open,
+        open.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Denied,
+    );
+    let verdict = eval(
+        &open.0,
+        &open.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        NOW,
+    );
+    assert_eq!(
+        verdict.enforced.egress.rule.to_string(),
+        "Service bank/front has no serving endpoint"
+    );
+}
+
+#[test]
+fn an_external_address_must_pass_as_a_network_too() {
+    let closed = world(&[WEB], webs(), Ports::Any);
+    check(
+        &closed,
+        closed.flow("shop/web", EXTERNAL_ADDRESS, tcp(80)),
+        Denied,
+    );
+    let peers = Peers::Of(vec![
+        Peer::Workloads(in_namespace("bank", &[("app", "web")])),
+        Peer::Network(network("203.0.113.0/24", &[])),
+    ]);
+    let open = world(&[WEB], peers, Ports::Any);
+    check(
+        &open,
+        open.flow("shop/web", EXTERNAL_ADDRESS, tcp(80)),
+        Allowed,
+    );
+    let only_network = world(&[WEB], networks("203.0.113.0/24", &[]), Ports::Any);
+    check(
+        &only_network,
+        only_network.flow("shop/web", EXTERNAL_ADDRESS, tcp(80)),
+        Denied,
+    );
+}
+
+#[test]
+fn a_port_that_the_service_does_not_have_is_an_address_like_any_other() {
+    let closed = world(&[WEB], webs(), Ports::Any);
+    check(
+        &closed,
+        closed.flow("shop/web", CLUSTER_ADDRESS, tcp(81)),
+        Denied,
+    );
+    check(
+        &closed,
+        closed.flow("shop/web", CLUSTER_ADDRESS, udp(80)),
+        Denied,
+    );
+    let open = Fixture::shop_and_bank().with(service());
+    check(
+        &open,
+        open.flow("shop/web", CLUSTER_ADDRESS, tcp(81)),
+        Allowed,
+    );
+}
+
+#[test]
+fn the_receivers_half_is_judged_at_the_endpoint() {
+    let closed =
+        world(&[WEB], webs(), Ports::Any).policy(upstream("bank/in", &[], &[Direction::Ingress]));
+    let verdict = eval(
+        &closed.0,
+        &closed.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        NOW,
+    );
+    assert_eq!(verdict.enforced.ingress.rule, Provenance::JudgedAtEndpoint);
+    assert!(verdict.allowed());
+    check(
+        &closed,
+        closed.flow("shop/web", "bank/web", tcp(8080)),
+        Denied,
+    );
+}
+
+#[test]
+fn through_a_service_a_workload_is_its_own_peer() {
+    let world = world(&[("10.0.0.1", true)], webs(), Ports::Any);
+    check(
+        &world,
+        world.flow("shop/web", "shop/web", tcp(8080)),
+        Allowed,
+    );
+    check(
+        &world,
+        world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Denied,
+    );
+}
+
+#[test]
+fn named_ports_mean_what_the_endpoint_says() {
+    let named = Ports::Of(vec![Port::Named {
+        protocol: Protocol::Tcp,
+        name: "web".into(),
+    }]);
+    let port = NamedPort {
+        name: "web".into(),
+        protocol: Protocol::Tcp,
+        port: 8080,
+    };
+    let serving = Workload {
+        named_ports: [port].into(),
+        ..pod("bank/web", "10.0.0.3", &[("app", "web")])
+    };
+    let world = world(&[WEB], webs(), named).workload(serving);
+    check(
+        &world,
+        world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Allowed,
+    );
+}
+
+#[test]
+fn endpoints_of_the_other_family_are_not_behind_this_address() {
+    let world = world(&[WEB, ("2001:db8::7", true)], webs(), Ports::Any);
+    check(
+        &world,
+        world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Allowed,
+    );
+}
+
+#[test]
+fn who_is_no_workload_has_no_half_to_judge() {
+    let world = world(&[WEB], webs(), Ports::Any);
+    check(
+        &world,
+        world.flow("192.0.2.1", CLUSTER_ADDRESS, tcp(80)),
+        Allowed,
+    );
+}
