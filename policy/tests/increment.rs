@@ -1,0 +1,253 @@
+//! What an event costs, counted and not timed: among 100,000 pods it touches its own label set and what refers to it.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use bulkhead_policy::engine::{Counters, Engine, EngineConfig};
+use bulkhead_policy::model::{
+    Action, Direction, Event, Interned, Kind, LabelSelector, Mode, Namespace, NamespaceScope, Node,
+    Object, ObjectRef, Peer, Peers, Phase, Policy, Ports, Rule, Subject, Tier, Workload,
+    WorkloadSelector,
+};
+
+const NAMESPACES: u32 = 1000;
+const PODS_EACH: u32 = 100;
+const NODES: u32 = 100;
+
+fn name(text: &str) -> Interned {
+    text.into()
+}
+
+fn pod(namespace: u32, number: u32) -> Workload {
+    let index = namespace * PODS_EACH + number;
+    let app = format!("app-{}", number % 10);
+    Workload {
+        uid: format!("uid-{index}").into(),
+        namespace: format!("ns-{namespace}").into(),
+        name: format!("pod-{number}").into(),
+        labels: BTreeMap::from([(name("app"), name(&app))]),
+        service_account: name("default"),
+        node: Some(format!("node-{}", index % NODES).into()),
+        addresses: BTreeSet::from([IpAddr::from(Ipv4Addr::from(0x0a00_0000 + index))]),
+        named_ports: BTreeSet::new(),
+        phase: Phase::Running,
+        host_network: false,
+        interface: None,
+    }
+}
+
+fn select(namespace: &str, app: &str) -> WorkloadSelector {
+    WorkloadSelector {
+        namespaces: NamespaceScope::Named(name(namespace)),
+        labels: LabelSelector::labels([("app", app)]),
+        service_accounts: None,
+    }
+}
+
+/// `app-N` of the namespace admits `from` of the same namespace and nobody else.
+fn policy(namespace: u32, app: u32, from: u32) -> Policy {
+    let namespace = format!("ns-{namespace}");
+    let (app, from) = (format!("app-{app}"), format!("app-{from}"));
+    Policy {
+        object: ObjectRef::namespaced(Kind::NetworkPolicy, &namespace, &app),
+        tier: Tier::Namespace,
+        subjects: vec![Subject::Selected(select(&namespace, &app))],
+        isolates: BTreeSet::from([Direction::Ingress]),
+        mode: Mode::Enforce,
+        active_from: None,
+        expires_at: None,
+        ingress: vec![Rule {
+            name: name(""),
+            action: Action::Allow,
+            peers: Peers::Of(vec![Peer::Workloads(select(&namespace, &from))]),
+            ports: Ports::Any,
+        }],
+        egress: Vec::new(),
+    }
+}
+
+fn large_cluster() -> Engine {
+    let mut engine = Engine::new(EngineConfig {
+        cluster_ranges: vec!["10.0.0.0/8".parse().unwrap()],
+    });
+    for node in 0..NODES {
+        engine.apply(Event::Apply(Object::Node(Node {
+            name: format!("node-{node}").into(),
+            labels: BTreeMap::new(),
+            pod_ranges: BTreeSet::new(),
+            addresses: BTreeSet::new(),
+        })));
+    }
+    for namespace in 0..NAMESPACES {
+        let labels = BTreeMap::from([(name("team"), name(&format!("team-{}", namespace % 7)))]);
+        engine.apply(Event::Apply(Object::Namespace(Namespace {
+            name: format!("ns-{namespace}").into(),
+            labels,
+        })));
+        for number in 0..PODS_EACH {
+            engine.apply(Event::Apply(Object::Workload(
+                Kind::Pod,
+                pod(namespace, number),
+            )));
+        }
+        for app in 0..10 {
+            engine.apply(Event::Apply(Object::Policy(policy(
+                namespace,
+                app,
+                (app + 1) % 10,
+            ))));
+        }
+    }
+    engine.take_dirty();
+    engine
+        .nodes()
+        .iter()
+        .for_each(|node| drop(engine.node_graph(node)));
+    engine
+}
+
+/// What the step did, and the nodes it made dirty.
+fn cost(engine: &mut Engine, step: impl FnOnce(&mut Engine)) -> (Counters, BTreeSet<Interned>) {
+    let before = engine.counters();
+    step(engine);
+    let dirty = engine.take_dirty();
+    dirty.iter().for_each(|node| drop(engine.node_graph(node)));
+    let after = engine.counters();
+    let cost = Counters {
+        events: after.events - before.events,
+        policies_compiled: after.policies_compiled - before.policies_compiled,
+        label_sets_matched: after.label_sets_matched - before.label_sets_matched,
+        selectors_matched: after.selectors_matched - before.selectors_matched,
+        label_sets_settled: after.label_sets_settled - before.label_sets_settled,
+        identities_built: after.identities_built - before.identities_built,
+        rule_sets_built: after.rule_sets_built - before.rule_sets_built,
+        peer_sets_changed: after.peer_sets_changed - before.peer_sets_changed,
+        graphs_built: after.graphs_built - before.graphs_built,
+    };
+    (cost, dirty)
+}
+
+#[test]
+fn an_event_touches_what_depends_on_it_and_nothing_else() {
+    let mut engine = large_cluster();
+    let size = engine.size();
+    assert_eq!(size.workloads, 100_000);
+    assert_eq!(
+        size.label_sets, 10_000,
+        "ten kinds of pods in each namespace"
+    );
+
+    // One more pod of a kind that is there: no label set is matched, no rule set is built, one peer set grows.
+    let mut new = pod(3, 4);
+    (new.uid, new.name) = (name("uid-new"), name("pod-new"));
+    new.addresses = BTreeSet::from(["10.200.0.1".parse().unwrap()]);
+    let apply = Event::Apply(Object::Workload(Kind::Pod, new.clone()));
+    let (added, dirty) = cost(&mut engine, |engine| engine.apply(apply));
+    let users = dirty.len() as u64;
+    assert!(
+        users <= 11,
+        "the nodes of the pods that admit it, and its own: {dirty:?}"
+    );
+    let expected = Counters {
+        events: 1,
+        peer_sets_changed: 1,
+        graphs_built: users,
+        ..Counters::default()
+    };
+    assert_eq!(added, expected);
+
+    // The same again is no change.
+    let (same, dirty) = cost(&mut engine, |engine| {
+        engine.apply(Event::Apply(Object::Workload(Kind::Pod, new.clone())))
+    });
+    assert_eq!(
+        (same, dirty.len()),
+        (
+            Counters {
+                events: 1,
+                ..Counters::default()
+            },
+            0
+        )
+    );
+
+    // A label that no selector mentions makes a label set, and no identity.
+    let mut relabelled = new.clone();
+    relabelled
+        .labels
+        .insert(name("pod-template-hash"), name("abc"));
+    let (cost_of_label, _) = cost(&mut engine, |engine| {
+        engine.apply(Event::Apply(Object::Workload(Kind::Pod, relabelled)));
+    });
+    assert_eq!(
+        (
+            cost_of_label.label_sets_matched,
+            cost_of_label.label_sets_settled
+        ),
+        (1, 1)
+    );
+    assert_eq!(
+        (
+            cost_of_label.identities_built,
+            cost_of_label.rule_sets_built
+        ),
+        (0, 0)
+    );
+    assert_eq!(
+        cost_of_label.peer_sets_changed, 0,
+        "it is still the same peer"
+    );
+
+    // A policy that admits somebody else touches the subjects it selects: two label sets of this app now.
+    let changed = policy(3, 4, 7);
+    let (cost_of_policy, dirty) = cost(&mut engine, |engine| {
+        engine.apply(Event::Apply(Object::Policy(changed)))
+    });
+    assert_eq!(cost_of_policy.policies_compiled, 1);
+    assert_eq!(cost_of_policy.label_sets_settled, 2);
+    // Its subjects are a new identity, but somebody else's rule set says the same to the letter.
+    assert_eq!(cost_of_policy.identities_built, 1);
+    assert_eq!(cost_of_policy.rule_sets_built, 0);
+    assert_eq!(
+        cost_of_policy.selectors_matched, 0,
+        "both selectors are in use elsewhere"
+    );
+    assert!(dirty.len() <= 11, "{dirty:?}");
+
+    // A namespace's labels: its own label sets are matched again, and nothing follows, for nothing selects by them.
+    let labels = BTreeMap::from([(name("team"), name("red"))]);
+    let namespace = Namespace {
+        name: name("ns-3"),
+        labels,
+    };
+    let (cost_of_namespace, dirty) = cost(&mut engine, |engine| {
+        engine.apply(Event::Apply(Object::Namespace(namespace)))
+    });
+    assert_eq!(cost_of_namespace.label_sets_matched, 11);
+    assert_eq!((cost_of_namespace.identities_built, dirty.len()), (0, 0));
+}
+
+#[test]
+fn what_is_gone_leaves_nothing_behind() {
+    let mut engine = Engine::new(EngineConfig::default());
+    let empty = engine.size();
+    let mut events = Vec::new();
+    for number in 0..20 {
+        events.push(Object::Workload(Kind::Pod, pod(0, number)));
+    }
+    (0..10).for_each(|app| events.push(Object::Policy(policy(0, app, (app + 1) % 10))));
+    for object in &events {
+        engine.apply(Event::Apply(object.clone()));
+    }
+    assert_eq!(engine.take_dirty().len(), 20);
+    events
+        .iter()
+        .for_each(|object| engine.apply(Event::Delete(object.reference())));
+    assert_eq!(
+        engine.take_dirty().len(),
+        20,
+        "the nodes that are gone are named"
+    );
+    assert_eq!(engine.size(), empty);
+}
