@@ -1,0 +1,332 @@
+//! What the tables of a node have to say, in terms of content.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bulkhead_graph::{
+    Address, Known, NodeGraph, PeerSet, PeerSetId, Protocol, RuleSet, RuleSetId, Timestamp,
+};
+use rustc_hash::FxHashMap;
+
+use crate::judge::ClassIndex;
+use crate::peer_match::{MatchIndex, PeerMatches};
+use crate::ports::Ports;
+use crate::regions::Regions;
+use crate::rule_set::EffectiveRules;
+use crate::service::{Itself, ServiceClass};
+use crate::{Class, ClassKey, Judge, PortClass, PortLayout, Region};
+
+/// A class and how many addresses and prefixes are of it.
+#[derive(Debug, Clone)]
+pub(crate) struct UsedClass {
+    pub(crate) class: Class,
+    pub(crate) uses: usize,
+}
+
+/// A graph's content as tables, at one instant.
+#[derive(Debug)]
+pub struct Desired {
+    pub(crate) graph: Arc<NodeGraph>,
+    pub(crate) now: Timestamp,
+    pub(crate) matches: PeerMatches,
+    pub(crate) ports: Ports,
+    pub(crate) regions: Regions,
+    pub(crate) rule_sets: BTreeMap<RuleSetId, EffectiveRules>,
+    pub(crate) classes: BTreeMap<ClassKey, UsedClass>,
+    pub(crate) peers: BTreeMap<Address, ClassKey>,
+    /// Which Service addresses lead to an address.
+    pub(crate) fronts: BTreeMap<Address, Vec<Address>>,
+}
+
+impl Desired {
+    /// What the tables have to say at `now`. The graph's references are whole (`NodeGraph::check_references`).
+    pub fn build(graph: &Arc<NodeGraph>, now: Timestamp) -> Self {
+        let rule_sets: Vec<(RuleSetId, &RuleSet)> = graph
+            .rule_sets
+            .iter()
+            .map(|(id, rules)| (*id, rules.as_ref()))
+            .collect();
+        let (matches, peer_positions) = PeerMatches::of(rule_sets.iter().map(|(_, rules)| *rules));
+        let service_ports: BTreeSet<(Protocol, u16)> = graph
+            .services
+            .values()
+            .flat_map(|service| service.ports.iter().map(|port| (port.protocol, port.port)))
+            .collect();
+        let (ports, port_positions) = Ports::of(&rule_sets, &service_ports, now);
+        let effective = rule_sets
+            .iter()
+            .map(|(id, rules)| {
+                (
+                    *id,
+                    EffectiveRules::at(*id, rules, now, &peer_positions, &port_positions),
+                )
+            })
+            .collect();
+        let mut classes = BTreeMap::new();
+        let regions = Regions::of(&matches, &graph.cluster_ranges, |known, by_network| {
+            let seen = matches.seen(known, std::iter::empty(), by_network);
+            name(&mut classes, Class::plain(&matches, seen))
+        });
+        let mut desired = Self {
+            graph: graph.clone(),
+            now,
+            matches,
+            ports,
+            regions,
+            rule_sets: effective,
+            classes,
+            peers: BTreeMap::new(),
+            fronts: BTreeMap::new(),
+        };
+        desired.classify_everybody();
+        desired.classify_services();
+        desired.count_uses();
+        desired
+    }
+
+    /// The graph that this says in other words.
+    pub fn graph(&self) -> &Arc<NodeGraph> {
+        &self.graph
+    }
+
+    /// The instant it holds for.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// When it has to be built again: the next deadline of some entry. The tables end that entry by themselves; what
+    /// comes after needs the next decisions.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.rule_sets
+            .values()
+            .filter_map(|rules| rules.deadlines.first().copied())
+            .min()
+    }
+
+    /// Every instant that decisions may refer to, ascending.
+    pub fn deadlines(&self) -> BTreeSet<Timestamp> {
+        self.rule_sets
+            .values()
+            .flat_map(|rules| rules.deadlines.iter().copied())
+            .collect()
+    }
+
+    /// The rule sets of the graph.
+    pub fn rule_sets(&self) -> &BTreeMap<RuleSetId, EffectiveRules> {
+        &self.rule_sets
+    }
+
+    /// PEERS: addresses that are of another class than the prefix around them, and those of local workloads.
+    pub fn peers(&self) -> &BTreeMap<Address, ClassKey> {
+        &self.peers
+    }
+
+    /// NETWORKS, by address and length.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions.list
+    }
+
+    /// PORTS, by protocol and first port.
+    pub fn port_classes(&self) -> &[PortClass] {
+        &self.ports.classes
+    }
+
+    /// The classes that some address or prefix is of.
+    pub fn classes(&self) -> impl Iterator<Item = (ClassKey, &Class)> {
+        self.classes.iter().map(|(key, used)| (*key, &used.class))
+    }
+
+    /// What a class is.
+    pub fn class(&self, key: ClassKey) -> Option<&Class> {
+        self.classes.get(&key).map(|used| &used.class)
+    }
+
+    /// The class of any address: its own, else that of the longest prefix around it.
+    pub fn class_at(&self, address: Address) -> ClassKey {
+        match self.peers.get(&address) {
+            Some(key) => *key,
+            None => self.regions.list[self.regions.at(address)].class,
+        }
+    }
+
+    /// A layout with the fewest blocks; `None` if there are more port classes than numbers.
+    pub fn compact_layout(&self) -> Option<PortLayout> {
+        PortLayout::compact(&self.ports)
+    }
+
+    /// How many decisions it needs in a layout.
+    pub fn decisions(&self, layout: &PortLayout) -> usize {
+        Judge::new(self, layout).count(&ClassIndex::of(self))
+    }
+
+    /// Peer sets with the matches that name them, in the order of their ids.
+    pub(crate) fn sets(
+        &self,
+    ) -> impl Iterator<Item = (&PeerSetId, &Vec<MatchIndex>, &Arc<PeerSet>)> {
+        self.matches
+            .by_set
+            .iter()
+            .filter_map(|(id, at)| self.graph.peer_sets.get(id).map(|set| (id, at, set)))
+    }
+
+    /// The class of an address as what it is, whatever Service may use it, and what is known of it.
+    pub(crate) fn classify(&mut self, address: Address) -> (ClassKey, Class, Known) {
+        let region = self.regions.at(address);
+        let mut by_set: Vec<MatchIndex> = Vec::new();
+        let mut known = self.regions.list[region].known;
+        for (_, at, set) in self.sets() {
+            if set.contains(address) {
+                known = Known::Workload;
+                by_set.extend(at);
+            }
+        }
+        if known != Known::Workload && self.graph.known.contains(address) {
+            known = Known::Workload;
+        }
+        let seen = self.matches.seen(
+            known,
+            by_set.into_iter(),
+            &self.regions.list[region].by_network,
+        );
+        let named = Class::plain(&self.matches, seen);
+        let class = named.1.clone();
+        (name(&mut self.classes, named), class, known)
+    }
+
+    /// Puts every address that is not of its prefix's class into `peers`.
+    fn classify_everybody(&mut self) {
+        const KNOWN: u32 = u32::MAX;
+        const LOCAL: u32 = u32::MAX - 1;
+        let mut classes = std::mem::take(&mut self.classes);
+        let sets: Vec<&Vec<MatchIndex>> = self.sets().map(|(_, at, _)| at).collect();
+        let mut members: Vec<(Address, u32)> = Vec::new();
+        for (number, (_, _, set)) in (0..).zip(self.sets()) {
+            members.extend(set.iter().map(|address| (address, number)));
+        }
+        members.extend(self.graph.known.iter().map(|address| (address, KNOWN)));
+        members.extend(self.local_addresses().map(|address| (address, LOCAL)));
+        members.sort_unstable();
+        let mut lists: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
+        let mut memo: FxHashMap<(u32, usize), ClassKey> = FxHashMap::default();
+        let mut peers = Vec::with_capacity(members.len());
+        let mut list: Vec<u32> = Vec::new();
+        for group in members.chunk_by(|a, b| a.0 == b.0) {
+            let address = group[0].0;
+            list.clear();
+            list.extend(group.iter().map(|(_, number)| *number));
+            list.dedup();
+            let local = list.contains(&LOCAL);
+            list.retain(|number| *number != LOCAL);
+            if list.len() > 1 {
+                list.retain(|number| *number != KNOWN);
+            }
+            let region = self.regions.at(address);
+            let next = u32::try_from(lists.len()).unwrap_or(u32::MAX);
+            let number = match lists.get(list.as_slice()) {
+                Some(number) => *number,
+                None => *lists.entry(list.clone()).or_insert(next),
+            };
+            let key = *memo.entry((number, region)).or_insert_with(|| {
+                let region = &self.regions.list[region];
+                let known = if list.is_empty() {
+                    region.known
+                } else {
+                    Known::Workload
+                };
+                let named = list.iter().filter(|number| **number != KNOWN);
+                let by_set = named.flat_map(|number| sets[*number as usize].iter().copied());
+                let seen = self.matches.seen(known, by_set, &region.by_network);
+                name(&mut classes, Class::plain(&self.matches, seen))
+            });
+            if local || key != self.regions.list[region].class {
+                peers.push((address, key));
+            }
+        }
+        self.classes = classes;
+        self.peers = peers.into_iter().collect();
+    }
+
+    fn local_addresses(&self) -> impl Iterator<Item = Address> + '_ {
+        self.graph
+            .workloads
+            .values()
+            .flat_map(|workload| workload.addresses.iter().copied())
+    }
+
+    fn classify_services(&mut self) {
+        let services = self.graph.services.clone();
+        for (address, service) in services.iter() {
+            for backend in service.ports.iter().flat_map(|port| &port.backends) {
+                let fronts = self.fronts.entry(backend.address).or_default();
+                if fronts.last() != Some(address) {
+                    fronts.push(*address);
+                }
+            }
+        }
+        let classified: Vec<(Address, ClassKey)> = services
+            .keys()
+            .map(|address| (*address, self.classify_service(*address)))
+            .collect();
+        self.peers.extend(classified);
+    }
+
+    /// The class of a Service address.
+    pub(crate) fn classify_service(&mut self, address: Address) -> ClassKey {
+        let graph = self.graph.clone();
+        let (own, class, known) = self.classify(address);
+        let Some(service) = graph.services.get(&address) else {
+            return own;
+        };
+        let counts = service.external || known == Known::Workload;
+        let itself = if counts {
+            Itself::Counts
+        } else {
+            Itself::IsNothing
+        };
+        let ports = std::mem::take(&mut self.ports);
+        let named = ServiceClass::of(service, &(own, class), itself, &ports, |backend| {
+            self.plain_class(&graph, backend)
+        });
+        self.ports = ports;
+        name(&mut self.classes, named)
+    }
+
+    /// The class of a backend's address as what it is.
+    fn plain_class(&mut self, graph: &NodeGraph, address: Address) -> (ClassKey, Class) {
+        if graph.services.contains_key(&address) {
+            let (key, class, _) = self.classify(address);
+            return (key, class);
+        }
+        let key = self.class_at(address);
+        match self.classes.get(&key) {
+            Some(used) => (key, used.class.clone()),
+            None => {
+                let (key, class, _) = self.classify(address);
+                (key, class)
+            }
+        }
+    }
+
+    fn count_uses(&mut self) {
+        let peers = self.peers.values().copied();
+        let used: Vec<ClassKey> = peers
+            .chain(self.regions.list.iter().map(|region| region.class))
+            .collect();
+        self.classes.values_mut().for_each(|used| used.uses = 0);
+        for key in used {
+            if let Some(used) = self.classes.get_mut(&key) {
+                used.uses += 1;
+            }
+        }
+        self.classes.retain(|_, used| used.uses > 0);
+    }
+}
+
+/// Files a class under its name.
+pub(crate) fn name(
+    classes: &mut BTreeMap<ClassKey, UsedClass>,
+    (key, class): (ClassKey, Class),
+) -> ClassKey {
+    classes.entry(key).or_insert(UsedClass { class, uses: 0 });
+    key
+}

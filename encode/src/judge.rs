@@ -1,0 +1,357 @@
+//! Decisions: what one rule set says about one class, for all port classes at once.
+//!
+//! The bits are those of `graph::judge`, read for 64 port classes at a time (property test in `tests/`). For a Service
+//! address the egress half asks: may the flow go to at least one backend, and to every backend that nobody guards?
+
+use std::sync::Arc;
+
+use bulkhead_graph::{Action, Direction, Matched, Mode, Stance, Timestamp};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::peer_match::MatchIndex;
+use crate::rule_set::Line;
+use crate::service::{Itself, ServiceClass};
+use crate::{Class, ClassKey, Desired, EffectiveRules, PortLayout};
+
+type Bits = Vec<u64>;
+type Seen = [(MatchIndex, Matched)];
+
+/// What a rule set says about a class on the port classes of one block. Rows that allow nothing are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Which block.
+    pub block: u32,
+    /// Enforced until the deadline.
+    pub enforced: u64,
+    /// Intended until the deadline.
+    pub intended: u64,
+    /// Enforced from the deadline on.
+    pub enforced_after: u64,
+    /// Intended from the deadline on.
+    pub intended_after: u64,
+    /// The earliest instant at which one of these bits changes.
+    pub until: Option<Timestamp>,
+}
+
+/// Evaluates rule sets of one [`Desired`] in one port layout.
+pub struct Judge<'a> {
+    desired: &'a Desired,
+    layout: &'a PortLayout,
+    /// By port match, then by block.
+    masks: Vec<Bits>,
+    all: Bits,
+}
+
+/// Both verdicts from one instant to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Phase {
+    from: Option<Timestamp>,
+    enforced: Bits,
+    intended: Bits,
+}
+
+impl<'a> Judge<'a> {
+    /// `layout` belongs to `desired`.
+    pub fn new(desired: &'a Desired, layout: &'a PortLayout) -> Self {
+        let words = layout.blocks.len();
+        let mut all = vec![0; words];
+        layout
+            .places
+            .iter()
+            .for_each(|(word, bit)| all[*word] |= 1 << bit);
+        let masks = desired
+            .ports
+            .matches
+            .iter()
+            .map(|ports| {
+                let mut mask = vec![0; words];
+                for (class, (word, bit)) in desired.ports.classes.iter().zip(&layout.places) {
+                    let first = class.ranges.first().map_or(0, |(from, _)| *from);
+                    if ports.contains(class.protocol, first) {
+                        mask[*word] |= 1 << bit;
+                    }
+                }
+                mask
+            })
+            .collect();
+        Self {
+            desired,
+            layout,
+            masks,
+            all,
+        }
+    }
+
+    /// What a rule set says about a class, block by block.
+    pub fn rows(&self, rules: &EffectiveRules, class: &Class) -> Vec<Row> {
+        self.blocks(&self.phases(rules, class))
+    }
+
+    /// What a rule set says about every class in use.
+    pub fn all_rows(
+        &self,
+        rules: &EffectiveRules,
+        index: &ClassIndex,
+    ) -> Vec<(ClassKey, Arc<[Row]>)> {
+        let nobody = Class {
+            seen: Arc::from([]),
+            service: None,
+        };
+        let others: Arc<[Row]> = self.rows(rules, &nobody).into();
+        let mut memo: FxHashMap<Vec<u64>, Arc<[Row]>> = FxHashMap::default();
+        let mut rows = Vec::new();
+        let mut judge_one = |key: &ClassKey, class: &Class| {
+            if class.is_service() && rules.direction == Direction::Egress {
+                let own: Arc<[Row]> = self.rows(rules, class).into();
+                if !own.is_empty() {
+                    rows.push((*key, own));
+                }
+                return;
+            }
+            let named = class
+                .seen
+                .iter()
+                .filter(|(at, _)| rules.matches.binary_search(at).is_ok());
+            let seen: Vec<u64> = named
+                .map(|(at, matched)| u64::from(*at) << 1 | u64::from(*matched == Matched::Yes))
+                .collect();
+            let own = memo
+                .entry(seen)
+                .or_insert_with(|| self.rows(rules, class).into());
+            if !own.is_empty() {
+                rows.push((*key, own.clone()));
+            }
+        };
+        if others.is_empty() {
+            // Only classes that this rule set names can be allowed anything.
+            let mut named: Vec<ClassKey> = rules
+                .matches
+                .iter()
+                .filter_map(|at| index.by_match.get(at))
+                .flatten()
+                .copied()
+                .collect();
+            named.sort_unstable();
+            named.dedup();
+            named
+                .iter()
+                .for_each(|key| judge_one(key, &self.desired.classes[key].class));
+        } else {
+            self.desired
+                .classes
+                .iter()
+                .for_each(|(key, used)| judge_one(key, &used.class));
+        }
+        rows
+    }
+
+    /// How many rows each rule set needs with these classes.
+    pub fn count(&self, index: &ClassIndex) -> usize {
+        let rows = |rules: &EffectiveRules| -> usize {
+            self.all_rows(rules, index)
+                .iter()
+                .map(|(_, rows)| rows.len())
+                .sum()
+        };
+        self.desired.rule_sets.values().map(rows).sum()
+    }
+
+    fn phases(&self, rules: &EffectiveRules, class: &Class) -> Vec<Phase> {
+        let first = std::iter::once(None);
+        let instants = first.chain(rules.deadlines.iter().copied().map(Some));
+        instants
+            .map(|from| Phase {
+                from,
+                enforced: self.bits(rules, class, Stance::Enforced, from),
+                intended: self.bits(rules, class, Stance::Intended, from),
+            })
+            .collect()
+    }
+
+    fn bits(
+        &self,
+        rules: &EffectiveRules,
+        class: &Class,
+        stance: Stance,
+        at: Option<Timestamp>,
+    ) -> Bits {
+        let half = |seen: &Seen| self.half(&rules.lines, seen, stance, at);
+        let mut bits = half(&class.seen);
+        if let (Some(service), Direction::Egress) = (&class.service, rules.direction) {
+            self.behind(service, &mut bits, half);
+        }
+        bits
+    }
+
+    /// Replaces what the address itself may by what its backends may, on the Service's ports.
+    fn behind(&self, service: &ServiceClass, bits: &mut Bits, half: impl Fn(&Seen) -> Bits) {
+        let mut memo: FxHashMap<ClassKey, Bits> = FxHashMap::default();
+        for port in &service.ports {
+            let (mut one, mut every_unguarded) = (false, true);
+            for backend in &port.backends {
+                let own = memo
+                    .entry(backend.class)
+                    .or_insert_with(|| half(&backend.seen));
+                let allowed = self.bit(own, backend.position);
+                one |= allowed;
+                every_unguarded &= allowed || backend.guarded;
+            }
+            let (word, bit) = self.layout.places[port.position];
+            let itself = match service.itself {
+                Itself::Counts => bits[word] >> bit & 1 == 1,
+                Itself::IsNothing => true,
+            };
+            bits[word] &= !(1 << bit);
+            if one && every_unguarded && itself {
+                bits[word] |= 1 << bit;
+            }
+        }
+    }
+
+    fn bit(&self, bits: &Bits, position: usize) -> bool {
+        let (word, bit) = self.layout.places[position];
+        bits[word] >> bit & 1 == 1
+    }
+
+    fn half(&self, lines: &[Line], seen: &Seen, stance: Stance, at: Option<Timestamp>) -> Bits {
+        let applies = |line: &Line| {
+            (stance == Stance::Intended || line.mode == Mode::Enforce)
+                && !at.is_some_and(|at| crate::rule_set::is_over(line.until, at))
+        };
+        self.run(lines, self.all.clone(), seen, &applies)
+    }
+
+    /// The bits of `active` that the lines allow.
+    fn run(
+        &self,
+        lines: &[Line],
+        mut active: Bits,
+        seen: &Seen,
+        applies: &impl Fn(&Line) -> bool,
+    ) -> Bits {
+        let mut allowed = vec![0; active.len()];
+        // What passed waits here for the next stage; it takes no part in the rest of its own.
+        let mut passed = vec![0; active.len()];
+        let mut stage = lines.first().map(|line| line.stage);
+        for (at, line) in lines.iter().enumerate() {
+            if stage != Some(line.stage) {
+                stage = Some(line.stage);
+                active
+                    .iter_mut()
+                    .zip(&mut passed)
+                    .for_each(|(a, p)| *a |= std::mem::take(p));
+            }
+            if !applies(line) {
+                continue;
+            }
+            let matched = line
+                .peers
+                .map_or(Matched::Yes, |peers| Class::matched(seen, peers));
+            let mask = line
+                .ports
+                .map_or(&self.all, |ports| &self.masks[ports as usize]);
+            let hit = || active.iter().zip(mask).map(|(a, m)| a & m);
+            match (line.action, matched) {
+                (Action::Allow, Matched::Yes) => {
+                    allowed
+                        .iter_mut()
+                        .zip(hit())
+                        .for_each(|(all, hit)| *all |= hit);
+                    clear(&mut active, mask);
+                }
+                (Action::Deny, Matched::Yes | Matched::Maybe) => clear(&mut active, mask),
+                (Action::Pass, Matched::Yes) => {
+                    passed
+                        .iter_mut()
+                        .zip(hit())
+                        .for_each(|(all, hit)| *all |= hit);
+                    clear(&mut active, mask);
+                }
+                (Action::Pass, Matched::Maybe) => {
+                    // Counts only if both ways allow: what would be denied after passing is denied.
+                    let hit: Bits = hit().collect();
+                    let later = at
+                        + lines[at..]
+                            .iter()
+                            .take_while(|l| l.stage == line.stage)
+                            .count();
+                    let ways = self.run(&lines[later..], hit.clone(), seen, applies);
+                    active
+                        .iter_mut()
+                        .zip(hit.iter().zip(ways))
+                        .for_each(|(a, (hit, ok))| *a &= !(hit & !ok));
+                }
+                (Action::Allow, Matched::Maybe) | (_, Matched::No) => {}
+            }
+        }
+        let rest = active.iter().zip(&passed).map(|(a, p)| a | p);
+        allowed
+            .iter_mut()
+            .zip(rest)
+            .for_each(|(all, rest)| *all |= rest);
+        allowed
+    }
+
+    fn blocks(&self, phases: &[Phase]) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (word, block) in self.layout.blocks.iter().enumerate() {
+            let (enforced, intended) = (phases[0].enforced[word], phases[0].intended[word]);
+            let change = phases
+                .iter()
+                .position(|p| (p.enforced[word], p.intended[word]) != (enforced, intended));
+            let mut row = Row {
+                block: *block,
+                enforced,
+                intended,
+                enforced_after: enforced,
+                intended_after: intended,
+                until: change.and_then(|at| phases[at].from),
+            };
+            // Later changes are beyond what a decision can say: what any of them denies is denied from the first on.
+            for phase in &phases[change.unwrap_or(phases.len())..] {
+                if phase.from == row.until {
+                    (row.enforced_after, row.intended_after) =
+                        (phase.enforced[word], phase.intended[word]);
+                } else {
+                    row.enforced_after &= phase.enforced[word];
+                    row.intended_after &= phase.intended[word];
+                }
+            }
+            if row.enforced | row.intended | row.enforced_after | row.intended_after != 0 {
+                rows.push(row);
+            }
+        }
+        rows
+    }
+}
+
+fn clear(active: &mut Bits, mask: &Bits) {
+    active.iter_mut().zip(mask).for_each(|(a, m)| *a &= !m);
+}
+
+/// Which classes a match concerns, by themselves or by what stands behind them.
+#[derive(Debug, Default)]
+pub struct ClassIndex {
+    by_match: FxHashMap<MatchIndex, Vec<ClassKey>>,
+}
+
+impl ClassIndex {
+    /// Of the classes in use.
+    pub fn of(desired: &Desired) -> Self {
+        let mut index = Self::default();
+        for (key, used) in &desired.classes {
+            let mut named: FxHashSet<MatchIndex> =
+                used.class.seen.iter().map(|(at, _)| *at).collect();
+            if let Some(service) = &used.class.service {
+                let backends = service.ports.iter().flat_map(|port| &port.backends);
+                named.extend(backends.flat_map(|backend| backend.seen.iter().map(|(at, _)| *at)));
+            }
+            let mut named: Vec<MatchIndex> = named.into_iter().collect();
+            named.sort_unstable();
+            named
+                .into_iter()
+                .for_each(|at| index.by_match.entry(at).or_default().push(*key));
+        }
+        index
+    }
+}

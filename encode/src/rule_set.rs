@@ -1,0 +1,104 @@
+//! Rule sets as they are at one instant, with their matches replaced by positions.
+
+use std::sync::Arc;
+
+use bulkhead_graph::{
+    Action, Direction, Mode, PeerMatch, PortMatch, RuleSet, RuleSetId, Stage, Timestamp,
+};
+use rustc_hash::FxHashMap;
+
+use crate::peer_match::MatchIndex;
+use crate::ports::PortMatchIndex;
+
+/// Names what a rule set says from one of its deadlines to the next. Decisions made for it never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleSetKey {
+    /// The rule set.
+    pub id: RuleSetId,
+    /// How many of its entries are over.
+    pub over: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) stage: Stage,
+    pub(crate) action: Action,
+    pub(crate) mode: Mode,
+    /// `None` = any.
+    pub(crate) peers: Option<MatchIndex>,
+    /// `None` = any.
+    pub(crate) ports: Option<PortMatchIndex>,
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// A rule set without the entries that are over.
+#[derive(Debug, Clone)]
+pub struct EffectiveRules {
+    /// Its name.
+    pub key: RuleSetKey,
+    /// Which half it judges.
+    pub direction: Direction,
+    pub(crate) lines: Arc<[Line]>,
+    /// The matches that its lines name, ascending.
+    pub(crate) matches: Arc<[MatchIndex]>,
+    /// The instants at which what it says may change, ascending.
+    pub(crate) deadlines: Arc<[Timestamp]>,
+}
+
+pub(crate) fn is_over(until: Option<Timestamp>, now: Timestamp) -> bool {
+    until.is_some_and(|until| until <= now)
+}
+
+impl RuleSetKey {
+    pub(crate) fn at(id: RuleSetId, rules: &RuleSet, now: Timestamp) -> Self {
+        let over = rules
+            .entries
+            .iter()
+            .filter(|entry| is_over(entry.until, now))
+            .count();
+        Self {
+            id,
+            over: u32::try_from(over).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+impl EffectiveRules {
+    pub(crate) fn at(
+        id: RuleSetId,
+        rules: &RuleSet,
+        now: Timestamp,
+        peers: &FxHashMap<&PeerMatch, MatchIndex>,
+        ports: &FxHashMap<&PortMatch, PortMatchIndex>,
+    ) -> Self {
+        let alive = || {
+            rules
+                .entries
+                .iter()
+                .filter(|entry| !is_over(entry.until, now))
+        };
+        let lines: Arc<[Line]> = alive()
+            .map(|entry| Line {
+                stage: entry.stage,
+                action: entry.action,
+                mode: entry.mode,
+                peers: peers.get(&entry.peers).copied(),
+                ports: ports.get(&entry.ports).copied(),
+                until: entry.until,
+            })
+            .collect();
+        let mut matches: Vec<MatchIndex> = lines.iter().filter_map(|line| line.peers).collect();
+        matches.sort_unstable();
+        matches.dedup();
+        let mut deadlines: Vec<Timestamp> = lines.iter().filter_map(|line| line.until).collect();
+        deadlines.sort_unstable();
+        deadlines.dedup();
+        Self {
+            key: RuleSetKey::at(id, rules, now),
+            direction: rules.direction,
+            lines,
+            matches: matches.into(),
+            deadlines: deadlines.into(),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The next graph at the price of the change: while rule sets, Services, ranges and deadlines stay, only the
+//! addresses that joined or left something are looked at again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bulkhead_graph::{Address, NodeGraph, PeerSet, Timestamp};
+
+use crate::desired::UsedClass;
+use crate::{ClassKey, Desired};
+
+/// What may differ from before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    /// Anything.
+    Everything,
+    /// Workloads, and what belongs to some addresses.
+    Peers {
+        /// Addresses that may be of another class than before.
+        addresses: BTreeSet<Address>,
+        /// Classes that nobody was of before.
+        fresh: BTreeSet<ClassKey>,
+        /// Classes that nobody is of any more.
+        gone: BTreeSet<ClassKey>,
+    },
+}
+
+impl Desired {
+    /// Goes on to another graph and instant. The outcome equals [`Desired::build`] of them.
+    pub fn update(&mut self, graph: &Arc<NodeGraph>, now: Timestamp) -> Changes {
+        if !self.is_like(graph, now) {
+            *self = Self::build(graph, now);
+            return Changes::Everything;
+        }
+        let before: BTreeSet<ClassKey> = self.classes.keys().copied().collect();
+        let changed = self.changed_addresses(graph);
+        self.graph = graph.clone();
+        self.now = now;
+        let mut again: BTreeSet<Address> = changed.clone();
+        for address in &changed {
+            again.extend(self.fronts.get(address).into_iter().flatten());
+        }
+        // Backends before the Services that lead to them.
+        let services = graph.services.clone();
+        let local: BTreeSet<Address> = graph
+            .workloads
+            .values()
+            .flat_map(|workload| workload.addresses.iter().copied())
+            .collect();
+        for address in again
+            .iter()
+            .filter(|address| !services.contains_key(address))
+        {
+            let (key, _, _) = self.classify(*address);
+            let around = self.regions.list[self.regions.at(*address)].class;
+            self.set_peer(
+                *address,
+                (local.contains(address) || key != around).then_some(key),
+            );
+        }
+        for address in again
+            .iter()
+            .filter(|address| services.contains_key(address))
+        {
+            let key = self.classify_service(*address);
+            self.set_peer(*address, Some(key));
+        }
+        self.classes.retain(|_, used: &mut UsedClass| used.uses > 0);
+        let after: BTreeSet<ClassKey> = self.classes.keys().copied().collect();
+        Changes::Peers {
+            addresses: again,
+            fresh: &after - &before,
+            gone: &before - &after,
+        }
+    }
+
+    /// Whether only memberships and workloads differ.
+    fn is_like(&self, graph: &NodeGraph, now: Timestamp) -> bool {
+        let old = &self.graph;
+        let time_stands =
+            now >= self.now && self.next_deadline().is_none_or(|deadline| now < deadline);
+        time_stands
+            && old.rule_sets.keys().eq(graph.rule_sets.keys())
+            && old.cluster_ranges == graph.cluster_ranges
+            && (Arc::ptr_eq(&old.services, &graph.services) || old.services == graph.services)
+    }
+
+    fn changed_addresses(&self, graph: &NodeGraph) -> BTreeSet<Address> {
+        let mut changed = BTreeSet::new();
+        let mut compare = |old: Option<&Arc<PeerSet>>, new: Option<&Arc<PeerSet>>| {
+            let nobody = PeerSet::default();
+            let of = |set: Option<&Arc<PeerSet>>| {
+                set.map_or_else(|| nobody.clone(), |set| (**set).clone())
+            };
+            if old.map(|set| set.digest()) != new.map(|set| set.digest()) {
+                let (added, removed) = of(old).diff(&of(new));
+                changed.extend(added);
+                changed.extend(removed);
+            }
+        };
+        for id in self.matches.by_set.keys() {
+            compare(self.graph.peer_sets.get(id), graph.peer_sets.get(id));
+        }
+        compare(Some(&self.graph.known), Some(&graph.known));
+        for (uid, workload) in &graph.workloads {
+            let before = self.graph.workloads.get(uid);
+            if before.map(|before| &before.addresses) != Some(&workload.addresses) {
+                changed.extend(&workload.addresses);
+                changed.extend(before.into_iter().flat_map(|before| &before.addresses));
+            }
+        }
+        for (uid, before) in &self.graph.workloads {
+            if !graph.workloads.contains_key(uid) {
+                changed.extend(&before.addresses);
+            }
+        }
+        changed
+    }
+
+    fn set_peer(&mut self, address: Address, key: Option<ClassKey>) {
+        let before = match key {
+            Some(key) => self.peers.insert(address, key),
+            None => self.peers.remove(&address),
+        };
+        if let Some(used) = key.and_then(|key| self.classes.get_mut(&key)) {
+            used.uses += 1;
+        }
+        if let Some(used) = before.and_then(|key| self.classes.get_mut(&key)) {
+            used.uses -= 1;
+        }
+    }
+}
