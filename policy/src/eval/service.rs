@@ -22,12 +22,14 @@ impl World {
         port: u16,
     ) -> Vec<Entrance<'_>> {
         let ip = address.ip();
+        // Cluster addresses are given out by the cluster; whoever claims one as external claims it in vain.
+        let is_cluster = self.services().any(|s| s.cluster_addresses.contains(&ip));
+        let claims = |service: &Service| match is_cluster {
+            true => service.cluster_addresses.contains(&ip),
+            false => service.external_addresses.contains(&ip),
+        };
         let mut entrances = Vec::new();
-        for service in self.services() {
-            let is_external = service.external_addresses.contains(&ip);
-            if !is_external && !service.cluster_addresses.contains(&ip) {
-                continue;
-            }
+        for service in self.services().filter(|service| claims(service)) {
             let ports = service
                 .ports
                 .iter()
@@ -35,7 +37,7 @@ impl World {
             entrances.extend(ports.map(|p| Entrance {
                 service,
                 port_name: &p.name,
-                is_external,
+                is_external: !is_cluster,
             }));
         }
         entrances
@@ -78,8 +80,8 @@ impl World {
 
 impl Judge<'_> {
     /// The sender's half of a flow to a Service: at least one endpoint is allowed, and every endpoint that no
-    /// receiver judges is allowed too. An address that somebody outside can choose must pass as what it is as well,
-    /// so that one tenant's Service does not open another tenant's egress.
+    /// receiver judges is allowed too. An address that a tenant can choose, or that is a workload's, must pass as
+    /// what it is as well, so that one tenant's Service does not open another tenant's egress.
     pub(super) fn through_service(
         self,
         source: Owner<'_>,
@@ -102,7 +104,8 @@ impl Judge<'_> {
                 wanted,
             )
         };
-        if entrances.iter().any(|entrance| entrance.is_external) {
+        let is_owned = matches!(self.world.owner(flow.destination), Owner::Workload(_));
+        if is_owned || entrances.iter().any(|entrance| entrance.is_external) {
             let itself = to(flow.destination, flow.port);
             if !itself.allowed {
                 return itself;

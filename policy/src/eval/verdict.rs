@@ -131,7 +131,7 @@ impl fmt::Display for RuleReference {
         if self.name.is_empty() {
             Ok(())
         } else {
-            write!(f, " {:?}", self.name)
+            write!(f, " ({})", self.name)
         }
     }
 }
@@ -140,11 +140,9 @@ impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule(rule) => rule.fmt(f),
-            Self::Isolated { direction, by, .. } => {
-                write!(f, "{} isolated by {}", word(*direction), Listed(by))
-            }
-            Self::Within { by, .. } => write!(f, "within {}", Listed(by)),
-            Self::Unopposed => f.write_str("no policy speaks"),
+            Self::Isolated { by, .. } => write!(f, "isolated by {}", Listed(by)),
+            Self::Within { by, .. } => write!(f, "{} within", Listed(by)),
+            Self::Unopposed => f.write_str("no policy isolates it"),
             Self::OwnAddress => f.write_str("own address"),
             Self::NotOurs => f.write_str("no known workload"),
             Self::Contested => f.write_str("address claimed by several workloads"),

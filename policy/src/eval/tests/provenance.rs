@@ -19,8 +19,14 @@ fn a_rule_is_named_by_object_direction_index_and_name() {
         .ingress(allow(Peers::Any, on(Protocol::Udp, 53, 53)))
         .ingress(second);
     let world = Fixture::shop_and_bank().policy(policy);
-    let reason = "NetworkPolicy bank/in ingress[1] \"shoppers\"";
-    check_reasons(&world, "shop/web", "bank/db", "no policy speaks", reason);
+    let reason = "NetworkPolicy bank/in ingress[1] (shoppers)";
+    check_reasons(
+        &world,
+        "shop/web",
+        "bank/db",
+        "no policy isolates it",
+        reason,
+    );
 }
 
 #[test]
@@ -29,8 +35,14 @@ fn a_default_deny_names_all_that_isolate() {
         .policy(upstream("bank/in", &[], &[Direction::Ingress]))
         .policy(tenant("bank/own", &[]).isolating(Direction::Ingress))
         .policy(upstream("bank/out", &[], &[Direction::Egress]));
-    let reason = "ingress isolated by NetworkPolicy bank/in, SegmentationPolicy bank/own";
-    check_reasons(&world, "shop/web", "bank/db", "no policy speaks", reason);
+    let reason = "isolated by NetworkPolicy bank/in, SegmentationPolicy bank/own";
+    check_reasons(
+        &world,
+        "shop/web",
+        "bank/db",
+        "no policy isolates it",
+        reason,
+    );
 }
 
 #[test]
@@ -42,11 +54,17 @@ fn segments_are_named() {
         &world,
         "bank/web",
         "bank/db",
-        "within Segment bank",
-        "within Segment bank",
+        "Segment bank within",
+        "Segment bank within",
     );
-    let reason = "ingress isolated by Segment bank, Segment dbs";
-    check_reasons(&world, "shop/web", "bank/db", "no policy speaks", reason);
+    let reason = "isolated by Segment bank, Segment dbs";
+    check_reasons(
+        &world,
+        "shop/web",
+        "bank/db",
+        "no policy isolates it",
+        reason,
+    );
 }
 
 #[test]
@@ -59,8 +77,8 @@ fn a_quarantine_is_named() {
         &world,
         "shop/web",
         "bank/db",
-        "egress isolated by Quarantine q",
-        "no policy speaks",
+        "isolated by Quarantine q",
+        "no policy isolates it",
     );
 }
 
@@ -74,7 +92,7 @@ fn other_ends_say_what_they_are() {
         &world,
         "shop/web",
         "192.0.2.1",
-        "no policy speaks",
+        "no policy isolates it",
         "no known workload",
     );
     check_reasons(&world, "shop/web", "shop/web", "own address", "own address");
@@ -82,7 +100,7 @@ fn other_ends_say_what_they_are() {
         &world,
         "shop/web",
         "10.0.0.5",
-        "no policy speaks",
+        "no policy isolates it",
         "address claimed by several workloads",
     );
 }

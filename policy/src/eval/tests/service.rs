@@ -293,3 +293,51 @@ fn who_is_no_workload_has_no_half_to_judge() {
         Allowed,
     );
 }
+
+#[test]
+fn a_tenant_cannot_take_a_cluster_address_over() {
+    let mut greedy = Service {
+        namespace: "aaa".into(),
+        name: "greedy".into(),
+        cluster_addresses: [].into(),
+        external_addresses: [CLUSTER_ADDRESS.parse().unwrap()].into(),
+        ports: vec![port(80), port(81)],
+    };
+    let world = world(&[WEB], webs(), Ports::Any).with(Object::Service(greedy.clone()));
+    check(
+        &world,
+        world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Allowed,
+    );
+    // Nor a workload's: what opens it by its identity opens it still, and nothing else does.
+    greedy.external_addresses = ["10.0.1.4".parse().unwrap()].into();
+    let world = world.with(Object::Service(greedy));
+    check(&world, world.flow("shop/web", "bank/db", tcp(80)), Denied);
+}
+
+#[test]
+fn services_that_share_an_external_address_are_told_apart_by_port() {
+    let second = Service {
+        namespace: "shop".into(),
+        name: "second".into(),
+        cluster_addresses: [].into(),
+        external_addresses: [EXTERNAL_ADDRESS.parse().unwrap()].into(),
+        ports: vec![port(81)],
+    };
+    let peers = Peers::Of(vec![
+        Peer::Workloads(in_namespace("bank", &[("app", "web")])),
+        Peer::Network(network("203.0.113.0/24", &[])),
+    ]);
+    let world = world(&[WEB], peers, Ports::Any).with(Object::Service(second));
+    check(
+        &world,
+        world.flow("shop/web", EXTERNAL_ADDRESS, tcp(80)),
+        Allowed,
+    );
+    // The second one has no endpoints.
+    check(
+        &world,
+        world.flow("shop/web", EXTERNAL_ADDRESS, tcp(81)),
+        Denied,
+    );
+}

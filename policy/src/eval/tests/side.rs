@@ -79,11 +79,11 @@ fn both_sides_are_answered_also_when_the_first_one_denies() {
     let verdict = eval(&world.0, &world.flow("shop/web", "bank/db", tcp(1)), NOW);
     assert_eq!(
         verdict.enforced.egress.rule.to_string(),
-        "egress isolated by NetworkPolicy shop/quiet"
+        "isolated by NetworkPolicy shop/quiet"
     );
     assert_eq!(
         verdict.enforced.ingress.rule.to_string(),
-        "ingress isolated by NetworkPolicy bank/safe"
+        "isolated by NetworkPolicy bank/safe"
     );
 }
 
