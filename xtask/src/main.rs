@@ -7,6 +7,7 @@ mod command;
 mod ebpf;
 mod privilege;
 mod setup;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ enum Task {
     Setup,
     /// Compile the kernel programs to target/bpf/bulkhead
     BuildEbpf,
+    /// Check the order of the house: arrows, sizes, names, leftovers
+    Tidy,
 }
 
 fn main() -> ExitCode {
@@ -51,5 +54,6 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Setup => setup::everything(&workspace),
         Task::BuildEbpf => ebpf::build(&workspace),
+        Task::Tidy => tidy::check(&workspace),
     }
 }
