@@ -17,7 +17,7 @@ go mod init bulkhead.test/kubernetes
 language=$(describe .Go)
 # The main module's godebug line decides; a dependency's is ignored.
 go mod edit -go="$language" -godebug="default=go${language%.*}" -require="k8s.io/kubernetes@$release" \
-  -tool=k8s.io/kubernetes/test/images/agnhost
+  -tool=k8s.io/kubernetes/test/images/agnhost -tool=github.com/onsi/ginkgo/v2/ginkgo
 # etcd's server has to be the sibling of the client that Kubernetes was tested with.
 go mod edit -require="go.etcd.io/etcd/server/v3@$(describe '.Require[] | select(.Path == "go.etcd.io/etcd/client/v3") | .Version')"
 for library in $(describe '.Require[] | select(.Version == "v0.0.0") | .Path'); do

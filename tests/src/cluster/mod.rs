@@ -16,6 +16,7 @@ mod probe;
 pub(crate) mod process;
 mod programs;
 mod requirements;
+pub mod suite;
 mod wait;
 
 use std::fs::{self, File};
@@ -138,6 +139,11 @@ impl Cluster {
         self.kubectl.run(arguments)
     }
 
+    /// The programs it is made of.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     /// The administrator's kubeconfig; see [`Kubectl::kubeconfig`].
     pub fn kubeconfig(&self) -> &PathBuf {
         self.kubectl.kubeconfig()
@@ -169,6 +175,15 @@ impl Cluster {
         self.nodes
             .get(position)
             .with_context(|| format!("the cluster has only {} nodes", self.nodes.len()))
+    }
+
+    /// A node, to be disturbed.
+    pub fn node_mut(&mut self, index: u8) -> Result<&mut Node> {
+        let position = NodeIndex::new(index)?.position();
+        let count = self.nodes.len();
+        self.nodes
+            .get_mut(position)
+            .with_context(|| format!("the cluster has only {count} nodes"))
     }
 
     /// All nodes.

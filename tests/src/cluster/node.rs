@@ -19,17 +19,24 @@ use super::wait::Deadline;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A running node.
+/// A node, on or off.
 #[derive(Debug)]
 pub struct Node {
     index: NodeIndex,
-    place: NodePlace,
+    netns: Netns,
     folder: PathBuf,
     pki: Pki,
     programs: Programs,
-    /// In the order of their start; ended the other way round.
-    services: Vec<Process>,
+    running: Option<Running>,
+}
+
+/// What runs while a node is on.
+#[derive(Debug)]
+struct Running {
+    place: NodePlace,
+    /// Ended first, and with it all others.
     init: Process,
+    services: Vec<Process>,
 }
 
 /// The way into a node's namespaces.
@@ -89,24 +96,51 @@ impl Node {
         fs::create_dir_all(folder.join("log"))?;
         write_configuration(cluster, index, &folder, &pki)?;
         let netns = Netns::of_node(cluster, index);
-        let init = start_init(index, &netns, &folder, &programs)?;
-        let place = NodePlace {
-            netns,
-            init: Pid::from_raw(init.pid()),
-        };
         let mut node = Self {
             index,
-            place,
+            netns,
             folder,
             pki,
             programs,
+            running: None,
+        };
+        node.boot()?;
+        Ok(node)
+    }
+
+    /// Kills every process of the node at once, pods included. Its disk, its network and its Node object stay.
+    pub fn pull_plug(&mut self) -> Result<()> {
+        let running = self.running.take();
+        running.map_or(Ok(()), |running| running.init.kill())
+    }
+
+    /// Starts a node whose plug was pulled, without waiting for Kubernetes to notice.
+    pub fn power_on(&mut self) -> Result<()> {
+        if self.running.is_some() {
+            bail!("node {} is on already", self.name());
+        }
+        self.boot()?;
+        self.join()
+    }
+
+    fn boot(&mut self) -> Result<()> {
+        let ready = self.folder.join("ready");
+        if ready.exists() {
+            fs::remove_file(&ready).with_context(|| format!("remove {}", ready.display()))?;
+        }
+        let init = start_init(self.index, &self.netns, &self.folder, &self.programs)?;
+        let place = NodePlace {
+            netns: self.netns.clone(),
+            init: Pid::from_raw(init.pid()),
+        };
+        let running = self.running.insert(Running {
+            place,
             services: Vec::new(),
             init,
-        };
-        node.init_ready()
-            .and_then(|()| node.start_containerd())
-            .with_context(|| format!("start node {}", index.name()))?;
-        Ok(node)
+        });
+        wait_for_file(&ready, &mut running.init)
+            .and_then(|()| self.start_containerd())
+            .with_context(|| format!("start node {}", self.name()))
     }
 
     /// Starts the kubelet and kube-proxy. The API server has to be there, and the Node object.
@@ -129,14 +163,17 @@ impl Node {
         self.index.name()
     }
 
-    /// The way in, for those who cannot hold the node.
-    pub fn place(&self) -> &NodePlace {
-        &self.place
+    /// The way in, for those who cannot hold the node. It ends with a pulled plug.
+    pub fn place(&self) -> Result<&NodePlace> {
+        let running = self.running.as_ref();
+        running
+            .map(|running| &running.place)
+            .with_context(|| format!("node {} is off", self.name()))
     }
 
     /// A command in the node; see [`NodePlace::command`].
-    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        self.place.command(program, arguments)
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Result<Command> {
+        Ok(self.place()?.command(program, arguments))
     }
 
     /// Starts a program in the node in the background, its output in the node's log folder. `prepare` may add environment.
@@ -147,7 +184,7 @@ impl Node {
         arguments: &[&str],
         prepare: impl FnOnce(&mut Command),
     ) -> Result<Process> {
-        let mut command = self.command(program, arguments);
+        let mut command = self.command(program, arguments)?;
         prepare(&mut command);
         Process::spawn(
             &format!("{name} on {}", self.name()),
@@ -165,7 +202,7 @@ impl Node {
     /// Runs a program in the node to its end and gives what it printed.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let output = self
-            .command(program, arguments)
+            .command(program, arguments)?
             .output()
             .with_context(|| format!("start {program} on {}", self.name()))?;
         if !output.status.success() {
@@ -196,26 +233,21 @@ impl Node {
 
     /// Fails, with the end of its log, if one of the node's own programs has ended.
     pub fn check_running(&mut self) -> Result<()> {
-        self.init.check_running()?;
-        self.services
+        let Some(running) = &mut self.running else {
+            return Ok(());
+        };
+        running.init.check_running()?;
+        running
+            .services
             .iter_mut()
             .try_for_each(Process::check_running)
     }
 
     pub(crate) fn leave(&mut self) {
-        self.services.iter_mut().for_each(Process::leave);
-        self.init.leave();
-    }
-
-    fn init_ready(&mut self) -> Result<()> {
-        let ready = self.folder.join("ready");
-        let init = &mut self.init;
-        Deadline::after(START_LIMIT).until("the set-up of its namespaces", || {
-            if ready.exists() {
-                return Ok(Some(Ok(())));
-            }
-            Ok(init.check_running().err().map(Err))
-        })?
+        if let Some(running) = &mut self.running {
+            running.services.iter_mut().for_each(Process::leave);
+            running.init.leave();
+        }
     }
 
     fn start_containerd(&mut self) -> Result<()> {
@@ -254,16 +286,22 @@ impl Node {
     fn start_service(&mut self, name: &str, program: &str, flags: &[String]) -> Result<()> {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let service = self.spawn(name, program, &flags, |_| ())?;
-        self.services.push(service);
+        let running = self.running.as_mut();
+        running
+            .context("a service was started in a node that is off")?
+            .services
+            .push(service);
         Ok(())
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        // Later ones depend on earlier ones; the rest of the node goes with `init`.
-        while self.services.pop().is_some() {}
-    }
+fn wait_for_file(ready: &Path, init: &mut Process) -> Result<()> {
+    Deadline::after(START_LIMIT).until("the set-up of its namespaces", || {
+        if ready.exists() {
+            return Ok(Some(Ok(())));
+        }
+        Ok(init.check_running().err().map(Err))
+    })?
 }
 
 fn start_init(

@@ -101,7 +101,8 @@ pub(crate) fn module() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes")
 }
 
-fn go(module: &Path) -> Command {
+/// A call of Go that builds from the pinned versions and from nothing else.
+pub(crate) fn go(module: &Path) -> Command {
     let mut go = Command::new("go");
     go.current_dir(module)
         .env("CGO_ENABLED", "0")

@@ -170,6 +170,40 @@ fn a_killed_api_server_comes_back_and_pods_carry_on() {
 }
 
 #[test]
+fn a_node_whose_plug_was_pulled_starts_its_pods_again() {
+    let _machine = machine();
+    let mut cluster = Cluster::up(&Options::new("power").unwrap().with_nodes(1)).unwrap();
+    let client = cluster.client().clone();
+    let web = TestPod::new("default", "web").serving(80);
+    client.make_pods(std::slice::from_ref(&web), LIMIT).unwrap();
+    let target = || {
+        Target::tcp(SocketAddrV4::new(
+            client.pod_address(&web.name).unwrap(),
+            80,
+        ))
+    };
+    assert_eq!(cluster.probe_from_outside(&target()).unwrap(), Reach::Open);
+
+    cluster.node_mut(1).unwrap().pull_plug().unwrap();
+    assert!(
+        cluster.node(1).unwrap().run("true", &[]).is_err(),
+        "a node without power runs programs"
+    );
+    cluster.node_mut(1).unwrap().power_on().unwrap();
+    Deadline::after(2 * LIMIT)
+        .until("the restart of the pod", || {
+            let status = client.get(&["pod/web"])?["status"]["containerStatuses"][0].clone();
+            ensure!(
+                status["restartCount"] == 1 && status["ready"] == true,
+                "seen: {status}"
+            );
+            Ok(Some(()))
+        })
+        .unwrap();
+    assert_eq!(cluster.probe_from_outside(&target()).unwrap(), Reach::Open);
+}
+
+#[test]
 fn what_a_crashed_run_left_is_replaced_and_then_gone() {
     let _machine = machine();
     let options = Options::new("crashed").unwrap().with_nodes(1);
