@@ -177,8 +177,14 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Feeds the canonical encoding of the entry.
-    pub fn hash_into(&self, h: &mut Hasher) {
+    /// The entry's content hash.
+    pub fn content(&self) -> [u8; 16] {
+        let mut h = Hasher::new("entry/1");
+        self.hash_into(&mut h);
+        h.finish()
+    }
+
+    fn hash_into(&self, h: &mut Hasher) {
         h.fixed(&[self.stage as u8, self.action as u8, self.mode as u8]);
         match &self.peers {
             PeerMatch::Any => {
@@ -251,12 +257,19 @@ pub struct RuleSet {
 impl RuleSet {
     /// The rule set's name.
     pub fn id(&self) -> RuleSetId {
+        Self::id_of(self.direction, self.entries.iter().map(Entry::content))
+    }
+
+    /// The name of a rule set with these entries, given by their content hashes.
+    pub fn id_of(
+        direction: Direction,
+        entries: impl ExactSizeIterator<Item = [u8; 16]>,
+    ) -> RuleSetId {
         let mut h = Hasher::new("rule-set/1");
-        h.fixed(&[self.direction as u8])
-            .number(self.entries.len() as u64);
-        self.entries
-            .iter()
-            .for_each(|entry| entry.hash_into(&mut h));
+        h.fixed(&[direction as u8]).number(entries.len() as u64);
+        for entry in entries {
+            h.fixed(&entry);
+        }
         RuleSetId(h.finish())
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Action, Direction, Entry, Hasher, Mode, Network, PeerMatch, PortMatch, RuleSet, RuleSetId,
-    Stage, Timestamp, Workloads,
+    Action, Direction, Entry, Mode, Network, PeerMatch, PortMatch, RuleSet, RuleSetId, Stage,
+    Timestamp, Workloads,
 };
 use rustc_hash::FxHashMap;
 
@@ -109,13 +109,12 @@ impl Entries {
             ports: spec.ports.clone(),
             until: spec.until,
         };
-        let mut h = Hasher::new("entry/1");
-        entry.hash_into(&mut h);
+        let hash = entry.content();
         let spec = Arc::new(spec);
         let key = self.arena.insert(EntryState {
             spec: spec.clone(),
             entry,
-            hash: h.finish(),
+            hash,
             references: 1,
         });
         self.keys.insert(spec, key);
@@ -166,7 +165,7 @@ impl Entries {
         peers.sort_unstable();
         peers.dedup();
         let key = self.rule_sets.insert(RuleSetState {
-            id: rules.id(),
+            id: RuleSet::id_of(direction, lines.1.iter().map(|line| self.arena[*line].hash)),
             tells_unknown_from_known: rules.tells_unknown_from_known(),
             rules,
             peers,

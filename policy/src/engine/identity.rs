@@ -185,15 +185,14 @@ impl Engine {
         }
         // A line that stands further up already says the same earlier.
         let mut seen = rustc_hash::FxHashSet::default();
-        let mut once = Vec::with_capacity(lines.len());
-        for (line, source) in lines {
-            if seen.insert(line) {
-                once.push((line, source));
-            } else {
-                self.entries.release(line);
+        lines.retain(|(line, _)| {
+            let first = seen.insert(*line);
+            if !first {
+                self.entries.release(*line);
             }
-        }
-        once
+            first
+        });
+        lines
     }
 
     /// Deny before Allow, then what is left is denied if some policy here isolates.
@@ -371,15 +370,23 @@ impl Engine {
         }
     }
 
-    /// Lines whose order means nothing, ordered by content; of equal ones the first by name stands for all.
+    /// Lines whose order means nothing, once each and ordered by content; of equal ones the first by name stands for all.
     fn push_unordered(&mut self, mut group: Vec<Line>, into: &mut Vec<Line>) {
-        group.sort_by(|(a, of_a), (b, of_b)| {
-            let hashes = self.entries.arena[*a]
-                .hash
-                .cmp(&self.entries.arena[*b].hash);
-            hashes.then_with(|| self.source_order(*of_a).cmp(&self.source_order(*of_b)))
-        });
-        into.append(&mut group);
+        group.sort_unstable_by_key(|(line, _)| *line);
+        let mut once: Vec<Line> = Vec::with_capacity(group.len().min(8));
+        for (line, source) in group {
+            match once.last_mut() {
+                Some((last, first)) if *last == line => {
+                    if self.source_order(source) < self.source_order(*first) {
+                        *first = source;
+                    }
+                    self.entries.release(line);
+                }
+                Some(_) | None => once.push((line, source)),
+            }
+        }
+        once.sort_unstable_by_key(|(line, _)| self.entries.arena[*line].hash);
+        into.append(&mut once);
     }
 
     fn source_order(&self, source: Source) -> (Option<&crate::model::ObjectRef>, u32, &str) {

@@ -17,6 +17,7 @@ mod segment;
 mod selector;
 mod service;
 mod settle;
+mod span;
 mod track;
 mod workload;
 
@@ -111,7 +112,7 @@ pub struct Engine {
     nodes: Arena<NodeState>,
     node_keys: FxHashMap<Interned, Key<NodeState>>,
     namespaces_declared: BTreeSet<Interned>,
-    policies: BTreeMap<ObjectRef, PolicyState>,
+    policies: FxHashMap<ObjectRef, PolicyState>,
     compiled: Arena<Compiled>,
     segment_objects: BTreeMap<Interned, Arc<Segment>>,
     segments: Arena<SegmentState>,
@@ -139,7 +140,7 @@ pub struct Engine {
 #[derive(Default)]
 struct Pending {
     segments: BTreeSet<Interned>,
-    policies: BTreeSet<ObjectRef>,
+    policies: FxHashSet<ObjectRef>,
     profiles: FxHashSet<Key<Profile>>,
     selectors: FxHashSet<Key<Selector>>,
     known: FxHashMap<Address, bool>,
@@ -167,7 +168,7 @@ impl Engine {
             nodes: Arena::default(),
             node_keys: FxHashMap::default(),
             namespaces_declared: BTreeSet::new(),
-            policies: BTreeMap::new(),
+            policies: FxHashMap::default(),
             compiled: Arena::default(),
             segment_objects: BTreeMap::new(),
             segments: Arena::default(),

@@ -32,10 +32,36 @@ pub(super) struct NodeState {
 /// What of the graph may not be as it should.
 #[derive(Default)]
 struct Touched {
-    workloads: FxHashSet<Interned>,
+    /// Everything: the graph is made from scratch, and the lists below are not kept.
+    whole: bool,
+    workloads: FxHashSet<Key<WorkloadState>>,
+    workloads_gone: Vec<Interned>,
     rule_sets: FxHashSet<(Key<RuleSetState>, RuleSetId)>,
     peer_sets: FxHashSet<(Key<Selector>, PeerSetId)>,
     rest: bool,
+}
+
+impl Touched {
+    fn rule_set(&mut self, key: Key<RuleSetState>, id: RuleSetId) {
+        if !self.whole {
+            self.rule_sets.insert((key, id));
+        }
+    }
+
+    fn peer_set(&mut self, key: Key<Selector>, id: PeerSetId) {
+        if !self.whole {
+            self.peer_sets.insert((key, id));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.whole
+            && !self.rest
+            && self.workloads.is_empty()
+            && self.workloads_gone.is_empty()
+            && self.rule_sets.is_empty()
+            && self.peer_sets.is_empty()
+    }
 }
 
 impl NodeState {
@@ -50,7 +76,7 @@ impl NodeState {
             curious: 0,
             graph: Arc::default(),
             touched: Touched {
-                rest: true,
+                whole: true,
                 ..Touched::default()
             },
         }
@@ -77,16 +103,16 @@ impl Engine {
         selector: Key<Selector>,
         id: PeerSetId,
     ) {
-        self.nodes[node].touched.peer_sets.insert((selector, id));
+        self.nodes[node].touched.peer_set(selector, id);
         self.mark_dirty(node);
     }
 
     /// What the graph says of a workload may have changed.
     pub(super) fn touch_workload(&mut self, workload: Key<WorkloadState>) {
-        let state = &self.workloads.arena[workload];
-        if let Some(node) = state.node {
-            let uid = state.workload.uid.clone();
-            self.nodes[node].touched.workloads.insert(uid);
+        if let Some(node) = self.workloads.arena[workload].node {
+            if !self.nodes[node].touched.whole {
+                self.nodes[node].touched.workloads.insert(workload);
+            }
             self.mark_dirty(node);
         }
     }
@@ -96,9 +122,16 @@ impl Engine {
         self.touch_workload(workload);
     }
 
+    /// The workload goes, or goes elsewhere: from now on the node knows it by its name only.
     pub(super) fn displace(&mut self, workload: Key<WorkloadState>, node: Key<NodeState>) {
-        remove_sorted(&mut self.nodes[node].workloads, &workload);
-        self.touch_workload(workload);
+        let state = &mut self.nodes[node];
+        remove_sorted(&mut state.workloads, &workload);
+        state.touched.workloads.remove(&workload);
+        if !state.touched.whole {
+            let uid = &self.workloads.arena[workload].workload.uid;
+            state.touched.workloads_gone.push(uid.clone());
+        }
+        self.mark_dirty(node);
     }
 
     /// One more workload of the node is judged by this rule set.
@@ -115,7 +148,7 @@ impl Engine {
             ..
         } = &self.entries.rule_sets[rule_set];
         let (id, peers, curious) = (*id, peers.clone(), *tells_unknown_from_known);
-        self.nodes[node].touched.rule_sets.insert((rule_set, id));
+        self.nodes[node].touched.rule_set(rule_set, id);
         if curious {
             self.nodes[node].curious += 1;
             self.nodes[node].touched.rest = true;
@@ -126,7 +159,7 @@ impl Engine {
             if *count == 1 {
                 let id = self.peer_set_id(selector);
                 insert_sorted(&mut self.selectors.arena[selector].nodes, node);
-                self.nodes[node].touched.peer_sets.insert((selector, id));
+                self.nodes[node].touched.peer_set(selector, id);
             }
         }
         self.mark_dirty(node);
@@ -153,7 +186,7 @@ impl Engine {
             ..
         } = &self.entries.rule_sets[rule_set];
         let (id, peers, curious) = (*id, peers.clone(), *tells_unknown_from_known);
-        self.nodes[node].touched.rule_sets.insert((rule_set, id));
+        self.nodes[node].touched.rule_set(rule_set, id);
         if curious {
             self.nodes[node].curious -= 1;
             self.nodes[node].touched.rest = true;
@@ -174,7 +207,7 @@ impl Engine {
                     state.peers = None;
                     state.pending.clear();
                 }
-                self.nodes[node].touched.peer_sets.insert((selector, id));
+                self.nodes[node].touched.peer_set(selector, id);
             }
         }
         self.mark_dirty(node);
@@ -183,25 +216,22 @@ impl Engine {
     /// Brings the node's graph up to date.
     pub(super) fn build_graph(&mut self, node: Key<NodeState>) -> Arc<NodeGraph> {
         let touched = std::mem::take(&mut self.nodes[node].touched);
-        if !touched.rest
-            && touched.workloads.is_empty()
-            && touched.rule_sets.is_empty()
-            && touched.peer_sets.is_empty()
-        {
+        if touched.is_empty() {
             return self.nodes[node].graph.clone();
         }
         self.counters.graphs_built += 1;
         let state = &self.nodes[node];
         let old = &state.graph;
-        let patch = old.rule_sets.len() > 2 * touched.rule_sets.len();
+        let patch = !touched.whole && old.rule_sets.len() > 2 * touched.rule_sets.len();
         let (workloads, rule_sets, peer_sets) = if patch {
             let mut workloads = old.workloads.clone();
-            for uid in &touched.workloads {
-                let found = self.workloads.by_uid.get(uid).copied();
-                let uid = WorkloadUid(uid.clone());
-                match found.and_then(|workload| self.local_workload(node, workload)) {
-                    Some(local) => drop(workloads.insert(uid, Arc::new(local))),
-                    None => drop(workloads.remove(&uid)),
+            for uid in touched.workloads_gone {
+                workloads.remove(&WorkloadUid(uid));
+            }
+            for key in &touched.workloads {
+                if let Some(local) = self.local_workload(node, *key) {
+                    let uid = WorkloadUid(self.workloads.arena[*key].workload.uid.clone());
+                    workloads.insert(uid, Arc::new(local));
                 }
             }
             // First what goes: its successor may have the same name under another key.

@@ -7,13 +7,25 @@ use bulkhead_graph::{Address, ServiceAddress, ServiceBackend, ServicePort};
 
 use crate::model::{EndpointSlice, Interned, Service};
 
+/// Who is behind an address, as far as a Service cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backend {
+    /// A workload whose own node judges what arrives.
+    Guarded,
+    /// A workload on no node that we know.
+    Unguarded,
+    /// No workload.
+    Stranger,
+}
+
 type ObjectName = (Interned, Interned);
 
 #[derive(Default)]
 pub(super) struct Services {
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
-    backends: BTreeSet<Address>,
+    /// Addresses whose owner the map depends on.
+    watched: BTreeSet<Address>,
     map: Arc<BTreeMap<Address, ServiceAddress>>,
     stale: bool,
 }
@@ -62,11 +74,11 @@ impl Services {
 
     /// An address may be judged by its own node now, or no longer.
     pub(super) fn owner_changed(&mut self, address: Address) {
-        self.stale |= self.backends.contains(&address);
+        self.stale |= self.watched.contains(&address);
     }
 
     /// Makes the map anew where something changed; `true` if it is another.
-    pub(super) fn settle(&mut self, guarded: impl Fn(Address) -> bool) -> bool {
+    pub(super) fn settle(&mut self, owner: impl Fn(Address) -> Backend) -> bool {
         if !std::mem::take(&mut self.stale) {
             return false;
         }
@@ -78,28 +90,42 @@ impl Services {
                 .push(slice);
         }
         let mut map = BTreeMap::new();
+        let mut cluster = BTreeSet::new();
         for service in self.services.values() {
             let slices = slices
                 .get(&(&service.namespace, &service.name))
                 .map(Vec::as_slice);
-            let ports: Vec<ServicePort> = ports(service, slices.unwrap_or_default(), &guarded);
-            let cluster = service.cluster_addresses.iter().map(|ip| (ip, false));
-            let external = service.external_addresses.iter().map(|ip| (ip, true));
-            for (ip, external) in cluster.chain(external) {
-                // Of two Services that claim one address the first by name has it; upstream never gives one twice.
-                let address = Address::from(*ip);
-                map.entry(address).or_insert_with(|| ServiceAddress {
+            let ports: Vec<ServicePort> = ports(service, slices.unwrap_or_default(), &owner);
+            let given = service
+                .cluster_addresses
+                .iter()
+                .map(|ip| (Address::from(*ip), true));
+            let claimed = service
+                .external_addresses
+                .iter()
+                .map(|ip| (Address::from(*ip), false));
+            for (address, by_cluster) in given.chain(claimed) {
+                // Cluster addresses are given out by the cluster; whoever claims one as external does so in vain.
+                if by_cluster && cluster.insert(address) {
+                    map.remove(&address);
+                } else if !by_cluster && cluster.contains(&address) {
+                    continue;
+                }
+                let external = !by_cluster || owner(address) != Backend::Stranger;
+                let entry = map.entry(address).or_insert_with(|| ServiceAddress {
                     external,
-                    ports: of_family(&ports, address),
+                    ports: Vec::new(),
                 });
+                entry.ports.extend(of_family(&ports, address));
             }
         }
         map.values_mut()
             .for_each(|service: &mut ServiceAddress| merge_ports(&mut service.ports));
-        self.backends = map
+        self.watched = map
             .values()
             .flat_map(|service| service.ports.iter().flat_map(|port| port.backends.iter()))
             .map(|backend| backend.address)
+            .chain(map.keys().copied())
             .collect();
         if map == *self.map {
             return false;
@@ -136,7 +162,7 @@ fn of_family(ports: &[ServicePort], address: Address) -> Vec<ServicePort> {
 fn ports(
     service: &Service,
     slices: &[&EndpointSlice],
-    guarded: &impl Fn(Address) -> bool,
+    owner: &impl Fn(Address) -> Backend,
 ) -> Vec<ServicePort> {
     let ports = service.ports.iter().map(|port| {
         let mut backends: Vec<ServiceBackend> = Vec::new();
@@ -151,7 +177,7 @@ fn ports(
                     ServiceBackend {
                         address,
                         port: target.port,
-                        guarded: guarded(address),
+                        guarded: owner(address) == Backend::Guarded,
                     }
                 }));
             }

@@ -11,6 +11,7 @@ use super::Engine;
 use super::arena::Key;
 use super::segment::SegmentState;
 use super::selector::Protector;
+use super::service::Backend;
 use super::workload::Owner;
 use crate::model::Segment;
 
@@ -226,13 +227,14 @@ impl Engine {
     }
 
     fn settle_services(&mut self) {
-        let guarded = |address: Address| match self.workloads.owner(address, &self.nodes) {
-            Owner::One(workload) => self.workloads.arena[workload]
-                .node
-                .is_some_and(|node| self.nodes[node].declared),
-            Owner::Nobody | Owner::Contested => false,
+        let owner = |address: Address| match self.workloads.owner(address, &self.nodes) {
+            Owner::One(workload) => match self.workloads.arena[workload].node {
+                Some(node) if self.nodes[node].declared => Backend::Guarded,
+                Some(_) | None => Backend::Unguarded,
+            },
+            Owner::Nobody | Owner::Contested => Backend::Stranger,
         };
-        if self.services.settle(guarded) {
+        if self.services.settle(owner) {
             self.nodes
                 .keys()
                 .into_iter()

@@ -312,7 +312,11 @@ impl Engine {
     // ---- workloads
 
     pub(super) fn apply_workload(&mut self, kind: Kind, workload: Workload) {
-        let object = ObjectRef::namespaced(kind, &workload.namespace, &workload.name);
+        let object = ObjectRef {
+            kind,
+            namespace: workload.namespace.clone(),
+            name: workload.name.clone(),
+        };
         if let Some(key) = self.workloads.by_object.get(&object).copied() {
             if *self.workloads.arena[key].workload == workload {
                 return;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointSlice, Namespace, Node, ObjectRef, Policy, Segment, Service, Workload};
+use super::{
+    EndpointSlice, Interned, Namespace, Node, ObjectRef, Policy, Segment, Service, Workload,
+};
 
 /// The kinds of objects. The order is that of equal priorities in a cluster tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,14 +80,17 @@ pub enum Object {
 impl Object {
     /// What names it.
     pub fn reference(&self) -> ObjectRef {
+        let named = |kind, namespace: &Interned, name: &Interned| ObjectRef {
+            kind,
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
         match self {
             Self::Namespace(o) => ObjectRef::cluster(Kind::Namespace, &o.name),
-            Self::Workload(kind, o) => ObjectRef::namespaced(*kind, &o.namespace, &o.name),
+            Self::Workload(kind, o) => named(*kind, &o.namespace, &o.name),
             Self::Node(o) => ObjectRef::cluster(Kind::Node, &o.name),
-            Self::Service(o) => ObjectRef::namespaced(Kind::Service, &o.namespace, &o.name),
-            Self::EndpointSlice(o) => {
-                ObjectRef::namespaced(Kind::EndpointSlice, &o.namespace, &o.name)
-            }
+            Self::Service(o) => named(Kind::Service, &o.namespace, &o.name),
+            Self::EndpointSlice(o) => named(Kind::EndpointSlice, &o.namespace, &o.name),
             Self::Segment(o) => ObjectRef::cluster(Kind::Segment, &o.name),
             Self::Policy(o) => o.object.clone(),
         }

@@ -1,0 +1,29 @@
+//! On which nodes an object has to be in force.
+
+use std::collections::BTreeSet;
+
+use super::Engine;
+use crate::model::{Interned, Kind, ObjectRef};
+
+impl Engine {
+    /// The nodes that have a workload which the policy or segment speaks of as its subject or member, and so the ones on which
+    /// it is realised or not. Empty for other kinds.
+    pub fn nodes_of(&mut self, object: &ObjectRef) -> BTreeSet<Interned> {
+        self.settle();
+        let selectors = if object.kind == Kind::Segment {
+            let segment = self.segment_keys.get(&object.name);
+            segment.map_or(&[][..], |key| &self.segments[*key].selectors)
+        } else {
+            let compiled = self.policies.get(object).and_then(|state| state.compiled);
+            compiled.map_or(&[][..], |key| &self.compiled[key].subjects)
+        };
+        let profiles = selectors
+            .iter()
+            .flat_map(|selector| &self.selectors.arena[*selector].members);
+        let workloads = profiles.flat_map(|profile| &self.profiles.arena[*profile].workloads);
+        workloads
+            .filter_map(|workload| self.workloads.arena[*workload].node)
+            .map(|node| self.nodes[node].name.clone())
+            .collect()
+    }
+}
