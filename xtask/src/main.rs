@@ -3,10 +3,12 @@
 //! Every task brings what it needs, says what it does before it takes long, and fails with the
 //! remedy. A task that needs root says so before it builds anything.
 
+mod build;
 mod command;
 mod ebpf;
 mod privilege;
 mod setup;
+mod test;
 mod tidy;
 mod workspace;
 
@@ -35,6 +37,14 @@ enum Task {
     BuildEbpf,
     /// Check the order of the house: arrows, sizes, names, leftovers
     Tidy,
+    /// Run the ladder of tests, or a part of it
+    Test {
+        #[arg(value_enum)]
+        part: test::Part,
+        /// Only tests whose name contains this
+        #[arg(last = true)]
+        filter: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -55,5 +65,6 @@ fn perform(task: Task) -> Result<()> {
         Task::Setup => setup::everything(&workspace),
         Task::BuildEbpf => ebpf::build(&workspace),
         Task::Tidy => tidy::check(&workspace),
+        Task::Test { part, filter } => test::run(&workspace, part, &filter),
     }
 }
