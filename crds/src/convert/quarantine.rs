@@ -1,0 +1,98 @@
+//! `Quarantine`.
+
+use std::collections::BTreeSet;
+
+use bulkhead_policy::model::{
+    Direction, Fault, Kind, LabelSelector, Mode, NamespaceScope, Object, ObjectRef, Policy, Subject, Tier,
+    WorkloadSelector,
+};
+
+use super::instant::instant;
+use super::limits::{LIST, filled, named, optional};
+use super::rule::rules;
+use super::violation::{Checked, Rejection, Violation};
+use super::{Converted, metadata, workload_selector};
+use crate::kinds::{Quarantine, QuarantineSpec, QuarantineSubject};
+
+const UNION: &str = "exactly one of workloads, segment, uid";
+
+/// Most exceptions in one direction.
+const EXCEPTIONS: usize = 16;
+
+/// Reads a quarantine.
+///
+/// # Errors
+/// If it is not clear whom to cut off, or it would be everybody.
+pub fn quarantine(object: &Quarantine) -> Result<Converted, Rejection> {
+    let reference = metadata::cluster(Kind::Quarantine, &object.metadata)?;
+    let name = reference.to_string();
+    let mut faults = Vec::new();
+    let policy = policy(reference, &object.spec, &mut faults);
+    let policy = policy.map_err(|violation| violation.into_rejection(name))?;
+    Ok(Converted { object: Object::Policy(policy), faults })
+}
+
+fn policy(object: ObjectRef, spec: &QuarantineSpec, faults: &mut Vec<Fault>) -> Checked<Policy> {
+    if spec.reason.is_empty() {
+        return Err(Violation::new("spec.reason", "say why, for the records"));
+    }
+    let exceptions = spec.exceptions.as_ref();
+    if exceptions.is_some_and(|exceptions| exceptions.ingress.is_none() && exceptions.egress.is_none()) {
+        return Err(Violation::new("spec.exceptions", "exceptions need ingress or egress; add one or remove the field"));
+    }
+    let ingress = exceptions.and_then(|exceptions| exceptions.ingress.as_ref());
+    let ingress = optional(ingress, "spec.exceptions.ingress", EXCEPTIONS)?;
+    let egress = exceptions.and_then(|exceptions| exceptions.egress.as_ref());
+    let egress = optional(egress, "spec.exceptions.egress", EXCEPTIONS)?;
+    Ok(Policy {
+        object,
+        tier: Tier::Quarantine,
+        subjects: subjects(&spec.subjects)?,
+        isolates: BTreeSet::from([Direction::Ingress, Direction::Egress]),
+        mode: Mode::Enforce,
+        active_from: None,
+        expires_at: spec.expires_at.as_ref().map(instant),
+        ingress: rules(ingress, &(), "spec.exceptions.ingress", faults)?,
+        egress: rules(egress, &(), "spec.exceptions.egress", faults)?,
+    })
+}
+
+fn subjects(subjects: &[QuarantineSubject]) -> Checked<Vec<Subject>> {
+    filled(subjects, "spec.subjects", LIST)?;
+    subjects.iter().enumerate().map(|(index, it)| subject(it, &format!("spec.subjects[{index}]"))).collect()
+}
+
+fn subject(subject: &QuarantineSubject, field: &str) -> Checked<Subject> {
+    match (&subject.workloads, &subject.segment, &subject.uid) {
+        (Some(workloads), None, None) => {
+            let field = format!("{field}.workloads");
+            let selector = workload_selector::cluster(workloads, &field)?;
+            if is_empty(&selector) {
+                return Err(Violation::new(
+                    field,
+                    "this selector is empty and would cut off the whole cluster; name namespaces, pods or serviceAccounts",
+                ));
+            }
+            Ok(Subject::Selected(selector))
+        }
+        (None, Some(name), None) => {
+            named(name, &format!("{field}.segment"))?;
+            Ok(Subject::Segment(name.as_str().into()))
+        }
+        (None, None, Some(uid)) => {
+            named(uid, &format!("{field}.uid"))?;
+            Ok(Subject::Workload(uid.as_str().into()))
+        }
+        (None, None, None) => Err(Violation::new(field, format!("nothing known is set; set {UNION}"))),
+        _ => Err(Violation::new(field, format!("several are set; set {UNION}"))),
+    }
+}
+
+fn is_empty(selector: &WorkloadSelector) -> bool {
+    let everything = LabelSelector::everything();
+    let namespaces = match &selector.namespaces {
+        NamespaceScope::Matching(labels) => *labels == everything,
+        NamespaceScope::Named(_) => false,
+    };
+    namespaces && selector.labels == everything && selector.service_accounts.is_none()
+}
