@@ -1,3 +1,5 @@
 //! Test harness (worlds, packets, network namespaces) and the rungs of the ladder.
 
 pub mod cluster;
+pub mod lab;
+pub mod worlds;

@@ -6,10 +6,12 @@
 mod cgroup;
 mod control_plane;
 pub mod image;
+pub mod installation;
 mod kubectl;
 mod leftovers;
 mod network;
 mod node;
+pub mod oracle;
 mod pki;
 pub mod pod;
 mod probe;
