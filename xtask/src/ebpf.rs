@@ -3,7 +3,7 @@
 //! It has a target folder of its own, so that it never waits for, or invalidates, a build of the
 //! host crates; cargo decides what is stale.
 
-use std::{env, fs};
+use std::{env, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
 
@@ -15,29 +15,10 @@ const TARGET: &str = "bpfel-unknown-none";
 
 /// Compiles the kernel programs and copies the object to `target/bpf/bulkhead`.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
-    setup::toolchain(workspace)?;
-    let target_dir = workspace.target().join("bpf-build");
-    run(workspace
-        .cargo()
-        .args(["build", "--package", PACKAGE, "--bin", PROGRAM, "--release"])
-        .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
-        .arg(&target_dir)
-        // The pinned compiler is a stable one; this lets it build `core` for a target without one.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags())
-        .env(
-            "CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER",
-            workspace.tool("bpf-linker"),
-        )
-        // One module, or calls that are not inlined break the verifier's 512 bytes of stack.
-        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
-        .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
-        // Flags of the caller are meant for the host.
-        .env_remove("RUSTFLAGS"))
-    .context("the kernel programs do not compile (crate agent-ebpf)")?;
+    run(&mut cargo(workspace, "build")?)
+        .context("the kernel programs do not compile (crate agent-ebpf)")?;
 
+    let target_dir = target_dir(workspace);
     let built = target_dir.join(TARGET).join("release").join(PROGRAM);
     let object = workspace.bpf_object();
     let bytes = fs::read(&built).with_context(|| format!("no object at {}", built.display()))?;
@@ -54,6 +35,35 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
         bytes.len()
     );
     Ok(())
+}
+
+/// A cargo that compiles the programs for the kernel; the caller may append arguments.
+pub(crate) fn cargo(workspace: &Workspace, verb: &str) -> Result<Command> {
+    setup::toolchain(workspace)?;
+    let mut cargo = workspace.cargo();
+    cargo
+        .args([verb, "--package", PACKAGE, "--bin", PROGRAM, "--release"])
+        .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
+        .arg(target_dir(workspace))
+        // The pinned compiler is a stable one; this lets it build `core` for a target without one.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags())
+        .env(
+            "CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER",
+            workspace.tool("bpf-linker"),
+        )
+        // One module, or calls that are not inlined break the verifier's 512 bytes of stack.
+        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
+        // Flags of the caller are meant for the host.
+        .env_remove("RUSTFLAGS");
+    Ok(cargo)
+}
+
+fn target_dir(workspace: &Workspace) -> PathBuf {
+    workspace.target().join("bpf-build")
 }
 
 /// `bpf_target_arch` selects the register names of the host in aya-ebpf; type information of the

@@ -4,8 +4,12 @@
 //! remedy. A task that needs root says so before it builds anything.
 
 mod build;
+mod ci;
+mod codegen;
 mod command;
 mod ebpf;
+mod launch;
+mod lint;
 mod privilege;
 mod setup;
 mod test;
@@ -17,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::workspace::Workspace;
+use crate::{codegen::Mode, workspace::Workspace};
 
 #[derive(Parser)]
 #[command(
@@ -45,6 +49,32 @@ enum Task {
         #[arg(last = true)]
         filter: Vec<String>,
     },
+    /// Run clippy on everything; warnings are errors
+    Lint,
+    /// Write the generated files anew
+    Codegen {
+        /// Change nothing, and fail where a file would change
+        #[arg(long)]
+        check: bool,
+    },
+    /// The whole check, as it runs before a change lands (root)
+    Ci,
+    /// Start the demo: three nodes, an application, an intruder (root)
+    Demo {
+        /// For example --check: run without a person, and fail if anything is not as told
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// A real Kubernetes on this machine: up, down, kubectl … (root)
+    Cluster {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measure rows of the performance table; without arguments all of them
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -66,5 +96,14 @@ fn perform(task: Task) -> Result<()> {
         Task::BuildEbpf => ebpf::build(&workspace),
         Task::Tidy => tidy::check(&workspace),
         Task::Test { part, filter } => test::run(&workspace, part, &filter),
+        Task::Lint => lint::everything(&workspace),
+        Task::Codegen { check } => {
+            let mode = if check { Mode::Check } else { Mode::Write };
+            codegen::run_generators(&workspace, mode)
+        }
+        Task::Ci => ci::run_all(&workspace),
+        Task::Demo { arguments } => launch::demo(&workspace, &arguments),
+        Task::Cluster { arguments } => launch::cluster(&workspace, &arguments),
+        Task::Bench { arguments } => launch::bench(&workspace, &arguments),
     }
 }

@@ -5,7 +5,9 @@
 
 mod apt_sources;
 mod bpf_linker;
+mod cargo_deny;
 mod debian;
+mod program;
 mod rust_src;
 
 use anyhow::{Context, Result};
@@ -15,6 +17,7 @@ use crate::workspace::Workspace;
 /// `cargo xtask setup`.
 pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     toolchain(workspace)?;
+    checker(workspace)?;
     debian::install_missing()?;
     eprintln!("setup: everything is there");
     Ok(())
@@ -29,4 +32,9 @@ pub(crate) fn toolchain(workspace: &Workspace) -> Result<()> {
 /// The part that tests with real traffic need.
 pub(crate) fn packages() -> Result<()> {
     debian::install_missing()
+}
+
+/// The part that `cargo xtask ci` needs beside the others.
+pub(crate) fn checker(workspace: &Workspace) -> Result<()> {
+    cargo_deny::bring(workspace).context("setup, step cargo-deny")
 }

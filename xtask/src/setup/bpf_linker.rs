@@ -7,22 +7,23 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result};
 
-use crate::{command::run, workspace::Workspace};
-
-const VERSION: &str = "0.13.0";
+use super::program::Program;
+use crate::workspace::Workspace;
 
 /// Builds the linker into `target/tools/bin`, unless one of that version runs there.
 pub(crate) fn bring(workspace: &Workspace) -> Result<()> {
-    let program = workspace.tool("bpf-linker");
-    if answers(&program) {
+    let mut program = program();
+    if program.is_there(workspace) {
         return Ok(());
     }
-    eprintln!("setup: building bpf-linker {VERSION} against the compiler's LLVM (about a minute)");
+    eprintln!(
+        "setup: building bpf-linker {} against the compiler's LLVM (about a minute)",
+        program.version
+    );
 
     let libraries = workspace.sysroot()?.join("lib");
     let llvm = Llvm::find(&libraries)?;
@@ -36,44 +37,26 @@ pub(crate) fn bring(workspace: &Workspace) -> Result<()> {
     }
     symlink(&llvm.library, &link).with_context(|| format!("cannot link {}", link.display()))?;
 
-    let build = workspace.tools().join("build");
-    run(workspace
-        .cargo()
-        .args(["install", "bpf-linker", "--version", VERSION])
-        .args(["--locked", "--force", "--no-default-features", "--features"])
-        .arg(format!("llvm-{}", llvm.major))
-        .arg("--root")
-        .arg(workspace.tools())
-        .arg("--target-dir")
-        .arg(&build)
-        .env("LLVM_PREFIX", &prefix)
-        .env(
+    program
+        .arguments
+        .extend(["--features".to_owned(), format!("llvm-{}", llvm.major)]);
+    program.environment = vec![
+        ("LLVM_PREFIX", prefix.into_os_string()),
+        (
             "CARGO_ENCODED_RUSTFLAGS",
-            format!("-Clink-arg=-Wl,-rpath,{}", libraries.display()),
-        )
-        .env_remove("RUSTFLAGS"))?;
-    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))?;
-    if !answers(&program) {
-        anyhow::bail!(
-            "{} was built but does not run; start it by hand to see why",
-            program.display()
-        );
-    }
-    Ok(())
+            format!("-Clink-arg=-Wl,-rpath,{}", libraries.display()).into(),
+        ),
+    ];
+    program.build(workspace)
 }
 
-/// Whether the program starts (its LLVM is found) and is of the pinned version.
-fn answers(program: &Path) -> bool {
-    Command::new(program)
-        .arg("--version")
-        .stderr(Stdio::null())
-        .output()
-        .is_ok_and(|output| {
-            output.status.success()
-                && String::from_utf8_lossy(&output.stdout)
-                    .split_whitespace()
-                    .any(|word| word == VERSION)
-        })
+fn program() -> Program {
+    Program {
+        name: "bpf-linker",
+        version: "0.13.0",
+        arguments: vec!["--no-default-features".to_owned()],
+        environment: Vec::new(),
+    }
 }
 
 /// The LLVM library that belongs to a compiler.
