@@ -18,8 +18,10 @@ pub enum InputKind {
     Read(Kind),
     /// Nothing depends on it.
     Ignored,
-    /// It looks like intent, but nobody here understands it; the text says what to do.
+    /// It is meant for us, but nobody here understands it; the text says what to do.
     Unknown(String),
+    /// It is somebody else's; if it was meant as a policy, it does nothing. The text says so.
+    Foreign(String),
 }
 
 /// What [`object`] made of a value.
@@ -93,9 +95,12 @@ fn unknown_kind(api_version: &str, kind: &str) -> InputKind {
         )),
         ("networking.k8s.io", None) if matches!(kind, "Ingress" | "IngressClass") => InputKind::Ignored,
         (group, None) if INNOCENT_GROUPS.contains(&group) && !kind.contains("NetworkPolicy") => InputKind::Ignored,
-        (_, None) => InputKind::Unknown(format!(
-            "Bulkhead does not read {kind} of {api_version}; if it is a policy, nothing enforces it here: remove it \
-             or write it as NetworkPolicy (networking.k8s.io/v1) or SegmentationPolicy ({}/{})",
+        ("networking.k8s.io", None) => InputKind::Unknown(format!(
+            "there is no kind {kind} in {api_version} that Bulkhead reads; there is NetworkPolicy of networking.k8s.io/v1"
+        )),
+        (_, None) => InputKind::Foreign(format!(
+            "Bulkhead does not read {kind} of {api_version}; if it is a policy, nothing enforces it here: write it \
+             as NetworkPolicy (networking.k8s.io/v1) or SegmentationPolicy ({}/{})",
             kinds::GROUP,
             kinds::VERSION
         )),

@@ -85,11 +85,10 @@ impl Reader {
         match input_kind(api_version, kind) {
             InputKind::Ignored => {}
             InputKind::Unknown(message) => {
-                let line = tree.get("kind").map_or(tree.line, |kind| kind.line);
-                let name = tree.get("metadata").and_then(|metadata| metadata.text("name"));
-                let object = format!("{kind} {}", name.unwrap_or_default()).trim_end().to_owned();
-                self.unnamed(Some(line), Some(object), message);
+                self.manifest.unnamed = true;
+                self.unread(Severity::Error, kind, tree, message);
             }
+            InputKind::Foreign(message) => self.unread(Severity::Warning, kind, tree, message),
             InputKind::Read(kind) => self.read(kind, tree),
         }
     }
@@ -133,6 +132,14 @@ impl Reader {
         }
         self.seen.insert(reference, line);
         self.manifest.objects.push(Located { object, line });
+    }
+
+    fn unread(&mut self, severity: Severity, kind: &str, tree: &Tree, message: String) {
+        let line = Some(tree.get("kind").map_or(tree.line, |kind| kind.line));
+        let name = tree.get("metadata").and_then(|metadata| metadata.text("name"));
+        let object = Some(format!("{kind} {}", name.unwrap_or_default()).trim_end().to_owned());
+        let file = self.file.clone();
+        self.manifest.problems.push(Problem { severity, file, line, object, field: None, message });
     }
 
     fn unnamed(&mut self, line: Option<u64>, object: Option<String>, message: String) {

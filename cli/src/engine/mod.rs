@@ -1,0 +1,62 @@
+//! Who answers: the oracle, the compiled tables, or the kernel's programs. All have to agree.
+
+mod compiled;
+mod oracle;
+
+use anyhow::Result;
+use bulkhead_policy::eval::Flow;
+use bulkhead_policy::model::{Object, Timestamp};
+use ipnet::IpNet;
+use serde::Serialize;
+
+pub(crate) use oracle::Oracle;
+
+/// Which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum EngineKind {
+    /// Reads the policies as the semantics tell them; slow and obvious
+    Oracle,
+    /// Compiles them to the tables that nodes get, and reads those
+    Compiled,
+}
+
+/// What one side says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Side {
+    /// Whether the flow may pass it.
+    pub(crate) allowed: bool,
+    /// Why.
+    pub(crate) rule: String,
+}
+
+/// What is said about one flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// As enforced.
+    pub(crate) allowed: bool,
+    /// As if every object were enforced.
+    pub(crate) intended: bool,
+    /// The sender's side, as enforced.
+    pub(crate) egress: Side,
+    /// The receiver's side, as enforced.
+    pub(crate) ingress: Side,
+}
+
+/// Something that judges flows.
+pub(crate) trait Judge {
+    /// Judges one.
+    fn judge(&mut self, flow: &Flow) -> Result<Answer>;
+}
+
+/// Sets an engine up for a set of objects and an instant.
+pub(crate) fn prepare(
+    kind: EngineKind,
+    objects: &[Object],
+    ranges: &[IpNet],
+    now: Timestamp,
+) -> Result<Box<dyn Judge>> {
+    Ok(match kind {
+        EngineKind::Oracle => Box::new(Oracle::new(objects, ranges, now)),
+        EngineKind::Compiled => Box::new(compiled::Compiled::new(objects, ranges, now)?),
+    })
+}

@@ -1,0 +1,211 @@
+//! `bulkhead explain`: which rules decide about one flow, on both sides, enforced and intended.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result, anyhow, bail};
+use bulkhead_policy::eval::{Flow, Half, Outcome, Provenance, RuleReference, Stage};
+use bulkhead_policy::model::{Kind, Object, Tier};
+use serde::Serialize;
+
+use crate::at::{At, instant};
+use crate::endpoint;
+use crate::engine::Oracle;
+use crate::input::Manifests;
+use crate::ports::{PortQuery, protocol_name};
+use crate::table::Output;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    bulkhead explain -f policies/ web/frontend db/postgres:5432\n  \
+    bulkhead explain -f policies/ web/frontend 203.0.113.7:53/udp\n  \
+    bulkhead explain -f policies/ web/frontend '[2001:db8::1]:443'")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    manifests: Manifests,
+    /// NAMESPACE/NAME of a workload, or an address
+    source: String,
+    /// The same with a port: NAMESPACE/NAME:PORT[/PROTOCOL], or :icmp
+    destination: String,
+    /// The instant to judge for, like 2026-11-23T12:00:00Z; now if it is not given
+    #[arg(long)]
+    at: Option<At>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+/// One step of the pipeline, in order.
+const STEPS: [(Stage, &str); 6] = [
+    (Stage::Quarantine, "quarantine"),
+    (Stage::Admin, "admin tier"),
+    (Stage::Boundary, "segment boundary"),
+    (Stage::Namespace, "namespace tier"),
+    (Stage::Baseline, "baseline tier"),
+    (Stage::Segment, "segment isolation"),
+];
+
+#[derive(Serialize)]
+struct Explanation {
+    source: String,
+    destination: String,
+    protocol: &'static str,
+    port: u16,
+    enforced: Stance,
+    intended: Stance,
+}
+
+#[derive(Serialize)]
+struct Stance {
+    allowed: bool,
+    egress: Side,
+    ingress: Side,
+}
+
+#[derive(Serialize)]
+struct Side {
+    allowed: bool,
+    rule: String,
+    /// The steps up to the one that decides; none where the pipeline is not asked.
+    steps: Vec<Step>,
+}
+
+#[derive(Serialize)]
+struct Step {
+    step: &'static str,
+    decision: String,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let objects = arguments.manifests.read()?;
+    let workloads = endpoint::workloads(&objects)?;
+    let (destination, port) = split_port(&arguments.destination)?;
+    let source = endpoint::find(&arguments.source, &workloads)?;
+    let destination = endpoint::find(destination, &workloads)?;
+    let pairs = source.pairs(&destination);
+    if pairs.is_empty() {
+        bail!("{} and {} have no address family in common", source.name, destination.name);
+    }
+    let oracle = Oracle::new(&objects, &arguments.manifests.cluster_ranges, instant(arguments.at));
+    let mut out = io::stdout().lock();
+    for (from, to) in pairs {
+        let (protocol, number) = port.to(to);
+        let verdict = oracle.verdict(&Flow { source: from, destination: to, protocol, port: number });
+        let explanation = Explanation {
+            source: source.name.clone(),
+            destination: destination.name.clone(),
+            protocol: protocol_name(protocol),
+            port: port.number(),
+            enforced: stance(&verdict.enforced, &objects),
+            intended: stance(&verdict.intended, &objects),
+        };
+        match arguments.output {
+            Output::Json => {
+                serde_json::to_writer(&mut out, &explanation)?;
+                writeln!(out)?;
+            }
+            Output::Table => print(&mut out, &explanation, &format!("{from} → {to}"))?,
+        }
+    }
+    Ok(())
+}
+
+/// `db/postgres:5432/udp` into what is named and what is asked for.
+fn split_port(text: &str) -> Result<(&str, PortQuery)> {
+    let missing = || format!("{text}: name a port, like {text}:443, {text}:53/udp or {text}:icmp");
+    let (name, port) = text.rsplit_once(':').with_context(missing)?;
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    if port.eq_ignore_ascii_case("icmp") {
+        return Ok((name, PortQuery::Echo));
+    }
+    let (port, protocol) = port.split_once('/').map_or((port, None), |(port, protocol)| (port, Some(protocol)));
+    let query = PortQuery::from_parts(port, protocol).map_err(|message| anyhow!("{text}: {message}"))?;
+    Ok((name, query))
+}
+
+fn stance(outcome: &Outcome, objects: &[Object]) -> Stance {
+    Stance {
+        allowed: outcome.allowed(),
+        egress: side(&outcome.egress, objects),
+        ingress: side(&outcome.ingress, objects),
+    }
+}
+
+fn side(half: &Half, objects: &[Object]) -> Side {
+    let decision = format!("{} by {}", if half.allowed { "allowed" } else { "denied" }, half.rule);
+    let mut steps = Vec::new();
+    if let Some(last) = deciding_step(&half.rule, objects) {
+        for (stage, step) in STEPS.iter().take_while(|(stage, _)| *stage < last) {
+            let _ = stage;
+            steps.push(Step { step, decision: "goes on".to_owned() });
+        }
+        let named = STEPS.iter().find(|(stage, _)| *stage == last).map_or("", |(_, step)| step);
+        steps.push(Step { step: named, decision });
+    } else if matches!(half.rule, Provenance::Unopposed) {
+        steps.extend(STEPS.iter().map(|(_, step)| Step { step, decision: "goes on".to_owned() }));
+        steps.push(Step { step: "end", decision: "allowed: nothing isolates it".to_owned() });
+    }
+    Side { allowed: half.allowed, rule: half.rule.to_string(), steps }
+}
+
+/// `None` where the pipeline did not decide.
+fn deciding_step(rule: &Provenance, objects: &[Object]) -> Option<Stage> {
+    match rule {
+        Provenance::Rule(rule) => stage_of(rule, objects),
+        Provenance::Isolated { stage, .. } | Provenance::Within { stage, .. } => Some(*stage),
+        Provenance::Unopposed
+        | Provenance::OwnAddress
+        | Provenance::NotOurs
+        | Provenance::Contested
+        | Provenance::JudgedAtEndpoint
+        | Provenance::NoEndpoint(_) => None,
+    }
+}
+
+fn stage_of(rule: &RuleReference, objects: &[Object]) -> Option<Stage> {
+    if rule.object.kind == Kind::Segment {
+        return Some(Stage::Segment);
+    }
+    let policies = objects.iter().filter_map(|object| match object {
+        Object::Policy(policy) => Some(policy),
+        Object::Namespace(_)
+        | Object::Workload(..)
+        | Object::Node(_)
+        | Object::Service(_)
+        | Object::EndpointSlice(_)
+        | Object::Segment(_) => None,
+    });
+    let policy = policies.into_iter().find(|policy| policy.object == rule.object)?;
+    Some(match policy.tier {
+        Tier::Quarantine => Stage::Quarantine,
+        Tier::Admin(_) => Stage::Admin,
+        Tier::Namespace => Stage::Namespace,
+        Tier::Baseline(_) => Stage::Baseline,
+    })
+}
+
+fn print(out: &mut impl Write, explanation: &Explanation, addresses: &str) -> io::Result<()> {
+    let Explanation { source, destination, protocol, port, enforced, intended } = explanation;
+    let port = if *port == 0 { String::new() } else { format!(":{port}") };
+    let word = |stance: &Stance| if stance.allowed { "ALLOWED" } else { "DENIED" };
+    writeln!(out, "{source} → {destination}{port} {protocol} ({addresses}): {}", word(enforced))?;
+    print_stance(out, enforced)?;
+    if enforced.allowed == intended.allowed
+        && enforced.egress.rule == intended.egress.rule
+        && enforced.ingress.rule == intended.ingress.rule
+    {
+        return writeln!(out, "The same with everything in Audit enforced.");
+    }
+    writeln!(out, "With everything in Audit enforced: {}", word(intended))?;
+    print_stance(out, intended)
+}
+
+fn print_stance(out: &mut impl Write, stance: &Stance) -> io::Result<()> {
+    for (name, side) in [("egress of the source", &stance.egress), ("ingress of the destination", &stance.ingress)] {
+        let word = if side.allowed { "allows" } else { "denies" };
+        writeln!(out, "  {name} {word}: {}", side.rule)?;
+        for step in &side.steps {
+            writeln!(out, "    {:<18} {}", step.step, step.decision)?;
+        }
+    }
+    Ok(())
+}

@@ -1,1 +1,0 @@
-//! The bulkhead command line.

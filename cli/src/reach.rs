@@ -1,0 +1,156 @@
+//! `bulkhead reach`: the whole matrix.
+
+use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
+
+use anyhow::Result;
+use bulkhead_policy::eval::Flow;
+use serde::Serialize;
+
+use crate::at::{At, instant};
+use crate::endpoint::{self, Endpoint, EndpointKind};
+use crate::engine::{Answer, EngineKind, Judge, Side, prepare};
+use crate::input::Manifests;
+use crate::ports::{PortQuery, protocol_name};
+use crate::table::{self, Output};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    bulkhead reach -f policies/ --port tcp/80 --port udp/53\n  \
+    kubectl get ns,pods,netpol,bulkhead -A -o json | bulkhead reach -f - --port tcp/443 --external 203.0.113.7 -o json")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    manifests: Manifests,
+    /// tcp/80, udp/53, sctp/7 or icmp (repeatable)
+    #[arg(long = "port", value_name = "PORT", required = true)]
+    ports: Vec<PortQuery>,
+    /// An address outside the cluster, judged with every workload both ways (repeatable)
+    #[arg(long = "external", value_name = "ADDRESS")]
+    external: Vec<IpAddr>,
+    /// Who judges
+    #[arg(long, value_enum, default_value = "oracle")]
+    engine: EngineKind,
+    /// The instant to judge for, like 2026-11-23T12:00:00Z; now if it is not given
+    #[arg(long)]
+    at: Option<At>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+/// One verdict, as JSON has it.
+#[derive(Serialize)]
+struct Row<'a> {
+    source: &'a str,
+    destination: &'a str,
+    protocol: &'static str,
+    port: u16,
+    allowed: bool,
+    intended: bool,
+    egress: Side,
+    ingress: Side,
+}
+
+#[derive(Serialize)]
+struct Verdicts<'a> {
+    verdicts: Vec<Row<'a>>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let objects = arguments.manifests.read()?;
+    let mut endpoints = endpoint::workloads(&objects)?;
+    endpoints.extend(arguments.external.iter().copied().map(Endpoint::external));
+    let now = instant(arguments.at);
+    let mut judge = prepare(arguments.engine, &objects, &arguments.manifests.cluster_ranges, now)?;
+    let mut verdicts = Vec::new();
+    for port in &arguments.ports {
+        for source in &endpoints {
+            for destination in &endpoints {
+                if source.kind == EndpointKind::Workload || destination.kind == EndpointKind::Workload {
+                    verdicts.extend(row(judge.as_mut(), source, destination, *port)?);
+                }
+            }
+        }
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    match arguments.output {
+        Output::Json => {
+            serde_json::to_writer(&mut out, &Verdicts { verdicts })?;
+            writeln!(out)?;
+        }
+        Output::Table => print(&mut out, &endpoints, &arguments.ports, &verdicts)?,
+    }
+    Ok(out.flush()?)
+}
+
+/// `None` if the two have no address family in common. Where they have both, a flow is allowed if it is in each: a client
+/// may choose either.
+fn row<'a>(
+    judge: &mut dyn Judge,
+    source: &'a Endpoint,
+    destination: &'a Endpoint,
+    query: PortQuery,
+) -> Result<Option<Row<'a>>> {
+    let mut row: Option<Row<'a>> = None;
+    for (from, to) in source.pairs(destination) {
+        let (protocol, port) = query.to(to);
+        let flow = Flow { source: from, destination: to, protocol, port };
+        let Answer { allowed, intended, egress, ingress } = judge.judge(&flow)?;
+        match &mut row {
+            None => {
+                let (source, destination) = (source.name.as_str(), destination.name.as_str());
+                let (protocol, port) = (protocol_name(protocol), query.number());
+                row = Some(Row { source, destination, protocol, port, allowed, intended, egress, ingress });
+            }
+            Some(row) => {
+                row.allowed &= allowed;
+                row.intended &= intended;
+                for (mine, other) in [(&mut row.egress, egress), (&mut row.ingress, ingress)] {
+                    if mine.allowed && !other.allowed {
+                        *mine = other;
+                    }
+                }
+            }
+        }
+    }
+    Ok(row)
+}
+
+/// One matrix for each port.
+fn print(out: &mut impl Write, endpoints: &[Endpoint], ports: &[PortQuery], rows: &[Row<'_>]) -> io::Result<()> {
+    let mut is_audited = false;
+    for port in ports {
+        let mut lines = vec![vec![format!("{port} from \\ to")]];
+        lines[0].extend(endpoints.iter().map(|endpoint| endpoint.name.clone()));
+        for source in endpoints {
+            let mut line = vec![source.name.clone()];
+            for destination in endpoints {
+                let is_this = |row: &&Row<'_>| {
+                    row.source == source.name && row.destination == destination.name && row.port == port.number()
+                        && row.protocol.eq_ignore_ascii_case(port.to_string().split('/').next().unwrap_or_default())
+                };
+                let cell = rows.iter().find(is_this);
+                is_audited |= cell.is_some_and(|row| row.allowed != row.intended);
+                line.push(cell.map_or("-", mark).to_owned());
+            }
+            lines.push(line);
+        }
+        table::write(out, &lines)?;
+        writeln!(out)?;
+    }
+    let allowed = rows.iter().filter(|row| row.allowed).count();
+    writeln!(out, "{allowed} of {} flows are allowed", rows.len())?;
+    if is_audited {
+        writeln!(out, "* would be the other way round if everything in Audit were enforced")?;
+    }
+    Ok(())
+}
+
+fn mark(row: &Row<'_>) -> &'static str {
+    match (row.allowed, row.intended) {
+        (true, true) => "yes",
+        (true, false) => "yes*",
+        (false, false) => "no",
+        (false, true) => "no*",
+    }
+}

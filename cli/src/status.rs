@@ -1,0 +1,147 @@
+//! `bulkhead status`: what of the intent is in force, asked of the controller.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::table::{self, Output};
+
+/// How long to wait for the controller.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  bulkhead status --controller http://127.0.0.1:9464")]
+pub(crate) struct Arguments {
+    /// Where the controller serves its metrics and status
+    #[arg(long, value_name = "URL", env = "BULKHEAD_CONTROLLER")]
+    controller: String,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+/// What of the controller's answer is shown; programs get all of it.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    ready: bool,
+    #[serde(default)]
+    nodes: Vec<Node>,
+    #[serde(default)]
+    objects: Vec<Object>,
+    #[serde(default)]
+    problems: Vec<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Node {
+    name: String,
+    health: String,
+    #[serde(default)]
+    message: String,
+    desired: Option<String>,
+    realised: Option<String>,
+    #[serde(default)]
+    protected: u64,
+    #[serde(default)]
+    unprotected: Vec<Value>,
+    #[serde(default)]
+    denied: Vec<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Object {
+    kind: String,
+    #[serde(default)]
+    namespace: String,
+    name: String,
+    enforced: bool,
+    desired_nodes: usize,
+    realised_nodes: usize,
+    #[serde(default)]
+    messages: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let url = format!("{}/status", arguments.controller.trim_end_matches('/'));
+    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().into();
+    let asked = agent.get(&url).call();
+    let mut response = asked.with_context(|| {
+        format!("{url}: the controller does not answer; is it running, and is this its metrics address?")
+    })?;
+    let value: Value = response
+        .body_mut()
+        .read_json()
+        .with_context(|| format!("{url}: the answer is not the status of a Bulkhead controller"))?;
+    let mut out = io::stdout().lock();
+    match arguments.output {
+        Output::Json => Ok(writeln!(out, "{value}")?),
+        Output::Table => {
+            let answer = Answer::deserialize(&value)
+                .with_context(|| format!("{url}: the controller is of another version than this command"))?;
+            Ok(print(&mut out, &answer)?)
+        }
+    }
+}
+
+fn print(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
+    if !answer.ready {
+        writeln!(out, "The controller has not read its source of intent yet; nodes go on with what they have.")?;
+    }
+    let header = ["NODE", "HEALTH", "DESIRED", "REALISED", "PROTECTED", "UNPROTECTED", "DENIED", "MESSAGE"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    rows.extend(answer.nodes.iter().map(|node| {
+        vec![
+            node.name.clone(),
+            node.health.clone(),
+            short(node.desired.as_deref()),
+            short(node.realised.as_deref()),
+            node.protected.to_string(),
+            node.unprotected.len().to_string(),
+            node.denied.len().to_string(),
+            node.message.clone(),
+        ]
+    }));
+    table::write(out, &rows)?;
+    if !answer.objects.is_empty() {
+        writeln!(out)?;
+        let mut rows = vec![["OBJECT", "ENFORCED", "NODES", "MESSAGE"].map(str::to_owned).to_vec()];
+        rows.extend(answer.objects.iter().map(object));
+        table::write(out, &rows)?;
+    }
+    for problem in &answer.problems {
+        writeln!(out, "problem: {}", problem_text(problem))?;
+    }
+    Ok(())
+}
+
+/// Enough of a digest to tell two apart.
+fn short(digest: Option<&str>) -> String {
+    digest.map_or("-".to_owned(), |digest| digest.chars().take(12).collect())
+}
+
+fn text(value: &Value, key: &str) -> Option<String> {
+    match value.get(key)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn object(object: &Object) -> Vec<String> {
+    let Object { kind, namespace, name, enforced, desired_nodes, realised_nodes, messages } = object;
+    let slash = if namespace.is_empty() { "" } else { "/" };
+    vec![
+        format!("{kind} {namespace}{slash}{name}"),
+        if *enforced { "yes" } else { "no" }.to_owned(),
+        format!("{realised_nodes} of {desired_nodes}"),
+        messages.join("; "),
+    ]
+}
+
+fn problem_text(value: &Value) -> String {
+    let parts = ["object", "place", "message"].iter().filter_map(|key| text(value, key));
+    parts.collect::<Vec<_>>().join(": ")
+}

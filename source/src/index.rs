@@ -1,0 +1,169 @@
+//! The objects of a set of manifest files, by name and by file. Pure: contents in, events out.
+//!
+//! Invariant: what is in force is a function of the present files and, for each file that cannot be read now, of its
+//! last good version. Of two files that hold the same object the first one by name counts, and both are named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bulkhead_crds::manifest::{self, Located, Manifest, Problem, Severity};
+use bulkhead_policy::model::{Event, Object, ObjectRef};
+
+use crate::review;
+
+/// What was found in the place of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Its bytes.
+    Bytes(Vec<u8>),
+    /// It is there but cannot be read; says why and what to do.
+    Unreadable(String),
+}
+
+/// Every file that is there, by name.
+pub type Scan = BTreeMap<Arc<str>, Content>;
+
+/// Good objects by file, to be kept over a restart.
+pub type LastGood = BTreeMap<Arc<str>, Vec<Object>>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Index {
+    files: BTreeMap<Arc<str>, File>,
+    in_force: BTreeMap<ObjectRef, Object>,
+    problems: Vec<Problem>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    /// As last read; `None` if it could not be, or was remembered from before a restart.
+    content: Option<Content>,
+    objects: BTreeMap<ObjectRef, Located>,
+    problems: Vec<Problem>,
+}
+
+impl Index {
+    /// An index that remembers good versions from before. They count only for files that cannot be read now.
+    pub fn with_last_good(last_good: LastGood) -> Self {
+        let file = |objects: Vec<Object>| {
+            let located = |object: Object| (object.reference(), Located { object, line: 1 });
+            File { objects: objects.into_iter().map(located).collect(), ..File::default() }
+        };
+        let files = last_good.into_iter().map(|(name, objects)| (name, file(objects))).collect();
+        Self { files, ..Self::default() }
+    }
+
+    /// Takes in all files as they are now and says what that changes.
+    pub fn handle(&mut self, scan: Scan) -> Vec<Event> {
+        self.files.retain(|name, _| scan.contains_key(name));
+        for (name, content) in scan {
+            let file = self.files.entry(name.clone()).or_default();
+            if file.content.as_ref() != Some(&content) {
+                file.read(&name, content);
+            }
+        }
+        let (objects, clashes) = self.merge();
+        self.problems = self.files.values().flat_map(|file| file.problems.iter().cloned()).collect();
+        self.problems.extend(clashes);
+        self.problems.extend(self.review(&objects));
+        let events = difference(&self.in_force, &objects);
+        self.in_force = objects;
+        events
+    }
+
+    /// What is wrong with the files as they were taken in last.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The objects in force, in the order of names.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.in_force.values()
+    }
+
+    /// What a restarted index has to remember.
+    pub fn last_good(&self) -> LastGood {
+        let objects = |file: &File| file.objects.values().map(|located| located.object.clone()).collect();
+        self.files.iter().map(|(name, file)| (name.clone(), objects(file))).collect()
+    }
+
+    fn merge(&self) -> (BTreeMap<ObjectRef, Object>, Vec<Problem>) {
+        let mut objects: BTreeMap<ObjectRef, Object> = BTreeMap::new();
+        let mut origins: BTreeMap<&ObjectRef, (&Arc<str>, u64)> = BTreeMap::new();
+        let mut clashes = Vec::new();
+        for (name, file) in &self.files {
+            for (reference, located) in &file.objects {
+                if let Some((first, line)) = origins.get(reference) {
+                    clashes.push(Problem {
+                        severity: Severity::Error,
+                        file: name.clone(),
+                        line: Some(located.line),
+                        object: Some(reference.to_string()),
+                        field: None,
+                        message: format!("it also stands in {first}:{line}, and that one counts; remove one of them"),
+                    });
+                } else {
+                    origins.insert(reference, (name, located.line));
+                    objects.insert(reference.clone(), located.object.clone());
+                }
+            }
+        }
+        (objects, clashes)
+    }
+
+    fn review(&self, objects: &BTreeMap<ObjectRef, Object>) -> Vec<Problem> {
+        let findings = review::objects(objects.values());
+        let place = |reference: &ObjectRef| {
+            let holders = self.files.iter().filter_map(|(name, file)| Some((name, file.objects.get(reference)?)));
+            holders.map(|(name, located)| (name.clone(), Some(located.line))).next()
+        };
+        let problem = |finding: review::Finding| {
+            let (file, line) = place(&finding.object).unwrap_or_else(|| ("".into(), None));
+            Problem {
+                severity: Severity::Warning,
+                file,
+                line,
+                object: Some(finding.object.to_string()),
+                field: finding.field,
+                message: finding.message,
+            }
+        };
+        findings.into_iter().map(problem).collect()
+    }
+}
+
+impl File {
+    fn read(&mut self, name: &Arc<str>, content: Content) {
+        match &content {
+            Content::Bytes(bytes) => self.replace(manifest::read(name, bytes)),
+            Content::Unreadable(message) => {
+                self.problems = vec![Problem {
+                    severity: Severity::Error,
+                    file: name.clone(),
+                    line: None,
+                    object: None,
+                    field: None,
+                    message: message.clone(),
+                }];
+            }
+        }
+        self.content = Some(content);
+    }
+
+    /// New versions replace old ones; whatever the new contents may have meant but cannot be read stays as it was.
+    fn replace(&mut self, manifest: Manifest) {
+        let mut old = std::mem::take(&mut self.objects);
+        let unreadable: BTreeSet<ObjectRef> = manifest.unreadable.into_iter().collect();
+        old.retain(|reference, _| manifest.unnamed || unreadable.contains(reference));
+        self.objects = old;
+        self.objects.extend(manifest.objects.into_iter().map(|it| (it.object.reference(), it)));
+        self.problems = manifest.problems;
+    }
+}
+
+/// What leads from one set of objects to another.
+fn difference(old: &BTreeMap<ObjectRef, Object>, new: &BTreeMap<ObjectRef, Object>) -> Vec<Event> {
+    let gone = old.keys().filter(|reference| !new.contains_key(reference));
+    let changed = new.iter().filter(|(reference, object)| old.get(reference) != Some(object));
+    gone.cloned().map(Event::Delete).chain(changed.map(|(_, object)| Event::Apply(object.clone()))).collect()
+}
