@@ -58,6 +58,6 @@ fn licenses(workspace: &Workspace) -> Result<()> {
     );
     run(workspace
         .command(workspace.tool("cargo-deny"))
-        .args(["--offline", "--log-level", "error"])
+        .args(["--locked", "--log-level", "error"])
         .args(["check", "licenses", "bans", "sources"]))
 }

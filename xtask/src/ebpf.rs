@@ -67,8 +67,15 @@ fn target_dir(workspace: &Workspace) -> PathBuf {
 }
 
 /// `bpf_target_arch` selects the register names of the host in aya-ebpf; type information of the
-/// programs goes into the object, or the verifier's log has no source lines.
+/// programs goes into the object, or the verifier's log has no source lines; version 3 of the
+/// instruction set (kernel 5.12) has compare-and-exchange.
 fn rust_flags() -> String {
     let architecture = format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH);
-    [architecture.as_str(), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\x1f")
+    [
+        architecture.as_str(),
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+        "-Ctarget-cpu=v3",
+    ]
+    .join("\x1f")
 }

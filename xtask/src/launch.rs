@@ -10,6 +10,9 @@ use crate::{
     workspace::Workspace,
 };
 
+/// What benchmarks measure: compiling all of Kubernetes' types again for it would take minutes.
+const MEASURED: Selection = Selection::Crates(&["bulkhead-tests", "bulkhead-agent"]);
+
 /// The demo: three nodes, an application, an intruder.
 pub(crate) fn demo(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     privilege::require_root(
@@ -17,26 +20,38 @@ pub(crate) fn demo(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         "it makes network namespaces and loads eBPF programs",
     )?;
     setup::packages()?;
-    start(workspace, "demo", Profile::Dev, arguments)
+    start(
+        workspace,
+        "demo",
+        &Selection::Product,
+        Profile::Dev,
+        arguments,
+    )
 }
 
 /// A real Kubernetes on this machine.
 pub(crate) fn cluster(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     privilege::require_root("cluster", "it makes namespaces, mounts and cgroups")?;
     setup::packages()?;
-    start(workspace, "cluster", Profile::Dev, arguments)
+    start(
+        workspace,
+        "cluster",
+        &Selection::Product,
+        Profile::Dev,
+        arguments,
+    )
 }
 
 /// The rows of docs/performance; those that run programs in the kernel say themselves that they
 /// need root.
 pub(crate) fn bench(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    start(workspace, "bench", Profile::Release, arguments)
+    start(workspace, "bench", &MEASURED, Profile::Release, arguments)
 }
 
 fn start(workspace: &Workspace, name: &str, profile: Profile, arguments: &[String]) -> Result<()> {
     // First, because the agent carries them inside.
     ebpf::build(workspace)?;
-    let programs = build::programs(workspace, &Selection::Product, profile)?;
+    let programs = build::programs(workspace, selection, profile)?;
     let program = find(&programs, name)?;
     let mut command = Command::new(program);
     command
