@@ -1,7 +1,7 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443): queries become flows, errors show what they are about, the rest of IPv6's
 //! link control goes to its own file.
 
-use super::{Bytes, Content, FLAG_OPENER, Packet, Query, be16, inner, neighbour};
+use super::{Bytes, Content, FLAG_OPENER, Packet, Query, Window, inner, neighbour};
 use crate::abi::Reason;
 
 /// What a type is to us.
@@ -27,10 +27,10 @@ pub(super) fn parse_v4<B: Bytes>(
     if payload < 8 {
         return Err(Reason::Truncated);
     }
-    match header[0] {
+    match header.byte(0) {
         3 | 4 | 11 | 12 => return inner::parse_v4(bytes, at + 8, packet),
         5 => packet.content = Content::Redirect,
-        _ => query(header, kind_v4(header[0]), packet),
+        _ => query(&header, kind_v4(header.byte(0)), packet),
     }
     Ok(())
 }
@@ -48,13 +48,15 @@ pub(super) fn parse_v6<B: Bytes>(
     if payload < 8 {
         return Err(Reason::Truncated);
     }
-    match header[0] {
+    match header.byte(0) {
         1..=4 => return inner::parse_v6(bytes, at + 8, packet),
         130 => packet.content = Content::ListenerQuery,
         131 | 132 | 143 => packet.content = Content::ListenerReport,
-        133..=136 => return neighbour::parse(bytes, at, payload, header[0], header[1], packet),
+        133..=136 => {
+            return neighbour::parse(bytes, at, payload, header.byte(0), header.byte(1), packet);
+        }
         137 => packet.content = Content::Redirect,
-        _ => query(header, kind_v6(header[0]), packet),
+        _ => query(&header, kind_v6(header.byte(0)), packet),
     }
     Ok(())
 }
@@ -80,14 +82,14 @@ fn kind_v6(kind: u8) -> Kind {
 
 /// Puts type, code and identifier where ports would be, the same for a request and its reply.
 #[inline(always)]
-fn query(header: &[u8; 8], kind: Kind, packet: &mut Packet) {
-    let identifier = be16(header, 4);
-    let code = header[1] as u16;
+fn query(header: &impl Window, kind: Kind, packet: &mut Packet) {
+    let identifier = header.be16(4);
+    let code = header.byte(1) as u16;
     match kind {
         Kind::Request => {
             packet.tuple.query = Query::Request;
             packet.tuple.source_port = identifier;
-            packet.tuple.destination_port = (header[0] as u16) << 8 | code;
+            packet.tuple.destination_port = (header.byte(0) as u16) << 8 | code;
             packet.flags = FLAG_OPENER;
         }
         Kind::Reply(request) => {
@@ -98,7 +100,7 @@ fn query(header: &[u8; 8], kind: Kind, packet: &mut Packet) {
         Kind::Other => {
             packet.tuple.query = Query::Request;
             packet.tuple.source_port = 0;
-            packet.tuple.destination_port = (header[0] as u16) << 8 | code;
+            packet.tuple.destination_port = (header.byte(0) as u16) << 8 | code;
             packet.flags = FLAG_OPENER;
         }
     }
@@ -107,21 +109,21 @@ fn query(header: &[u8; 8], kind: Kind, packet: &mut Packet) {
 /// The tuple of a query that lies inside an error.
 #[inline(always)]
 pub(super) fn inner_query(
-    header: &[u8; 8],
+    header: &impl Window,
     is_v4: bool,
     packet: &mut Packet,
 ) -> Result<(), Reason> {
     let kind = if is_v4 {
-        kind_v4(header[0])
+        kind_v4(header.byte(0))
     } else {
-        kind_v6(header[0])
+        kind_v6(header.byte(0))
     };
-    let (identifier, code) = (be16(header, 4), header[1] as u16);
+    let (identifier, code) = (header.be16(4), header.byte(1) as u16);
     match kind {
         Kind::Request => {
             packet.inner.query = Query::Request;
             packet.inner.source_port = identifier;
-            packet.inner.destination_port = (header[0] as u16) << 8 | code;
+            packet.inner.destination_port = (header.byte(0) as u16) << 8 | code;
         }
         Kind::Reply(request) => {
             packet.inner.query = Query::Reply;

@@ -1,7 +1,7 @@
 //! IPv4 (RFC 791), options and fragments included.
 
-use super::{Bytes, Fragment, Packet, be16, transport, wire32};
-use crate::abi::{Address, Reason};
+use super::{Bytes, Fragment, Packet, Window, transport};
+use crate::abi::Reason;
 
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
@@ -17,21 +17,21 @@ pub(super) fn parse<B: Bytes>(bytes: &B, offset: u32, packet: &mut Packet) -> Re
     let Some(header) = bytes.window::<20>(offset) else {
         return Err(Reason::Truncated);
     };
-    let header_length = ((header[0] & 0xf) as u32) << 2;
-    let total_length = be16(header, 2) as u32;
-    if header[0] >> 4 != 4 || header_length < 20 || total_length < header_length {
+    let header_length = ((header.byte(0) & 0xf) as u32) << 2;
+    let total_length = header.be16(2) as u32;
+    if header.byte(0) >> 4 != 4 || header_length < 20 || total_length < header_length {
         return Err(Reason::Ipv4Header);
     }
     if offset + total_length > packet.length {
         return Err(Reason::Truncated);
     }
-    let protocol = header[9];
-    packet.hop_limit = header[8];
+    let protocol = header.byte(9);
+    packet.hop_limit = header.byte(8);
     packet.tuple.protocol = protocol;
-    packet.tuple.source = Address::from_wire_v4(wire32(header, 12));
-    packet.tuple.destination = Address::from_wire_v4(wire32(header, 16));
-    let fragment = be16(header, 6);
-    let identification = be16(header, 4) as u32;
+    packet.tuple.source = header.address_v4(12);
+    packet.tuple.destination = header.address_v4(16);
+    let fragment = header.be16(6);
+    let identification = header.be16(4) as u32;
     if header_length > 20 {
         options(bytes, offset + 20, offset + header_length)?;
     }
@@ -82,7 +82,7 @@ fn options<B: Bytes>(bytes: &B, start: u32, end: u32) -> Result<(), Reason> {
         let Some(kind) = bytes.window::<1>(at) else {
             return Err(Reason::Truncated);
         };
-        match kind[0] {
+        match kind.byte(0) {
             OPTION_END => return Ok(()),
             OPTION_NOTHING => at += 1,
             OPTION_LOOSE_SOURCE_ROUTE | OPTION_STRICT_SOURCE_ROUTE => {
@@ -92,7 +92,7 @@ fn options<B: Bytes>(bytes: &B, start: u32, end: u32) -> Result<(), Reason> {
                 let Some(length) = bytes.window::<1>(at + 1) else {
                     return Err(Reason::Truncated);
                 };
-                let length = length[0] as u32;
+                let length = length.byte(0) as u32;
                 if length < 2 || at + length > end {
                     return Err(Reason::Ipv4Header);
                 }

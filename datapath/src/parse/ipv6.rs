@@ -1,6 +1,6 @@
 //! IPv6 (RFC 8200) with its chain of extension headers.
 
-use super::{Bytes, Fragment, Packet, address, be16, be32, ipv4, transport};
+use super::{Bytes, Fragment, Packet, Window, ipv4, transport};
 use crate::abi::Reason;
 
 const HOP_BY_HOP: u8 = 0;
@@ -18,19 +18,19 @@ pub(super) fn parse<B: Bytes>(bytes: &B, offset: u32, packet: &mut Packet) -> Re
     let Some(header) = bytes.window::<40>(offset) else {
         return Err(Reason::Truncated);
     };
-    let payload = be16(header, 4) as u32;
+    let payload = header.be16(4) as u32;
     // A jumbogram says 0: whoever may have to judge its length cannot.
-    if header[0] >> 4 != 6 || payload == 0 {
+    if header.byte(0) >> 4 != 6 || payload == 0 {
         return Err(Reason::Ipv6Header);
     }
     let end = offset + 40 + payload;
     if end > packet.length {
         return Err(Reason::Truncated);
     }
-    packet.hop_limit = header[7];
-    packet.tuple.source = address(header, 8);
-    packet.tuple.destination = address(header, 24);
-    let at = chain(bytes, header[6], offset + 40, end, packet)?;
+    packet.hop_limit = header.byte(7);
+    packet.tuple.source = header.address_v6(8);
+    packet.tuple.destination = header.address_v6(24);
+    let at = chain(bytes, header.byte(6), offset + 40, end, packet)?;
     match packet.fragment {
         Fragment::Later => Ok(()),
         Fragment::Whole | Fragment::First => transport::parse(bytes, at, end - at, packet),
@@ -64,14 +64,14 @@ fn chain<B: Bytes>(
             return Err(Reason::Truncated);
         };
         let kind = next;
-        next = header[0];
+        next = header.byte(0);
         let length = match kind {
             FRAGMENT => 8,
-            AUTHENTICATION => ((header[1] as u32) + 2) << 2,
-            _ => ((header[1] as u32) + 1) << 3,
+            AUTHENTICATION => ((header.byte(1) as u32) + 2) << 2,
+            _ => ((header.byte(1) as u32) + 1) << 3,
         };
         // Segments left: the destination in the header is not where the packet will end.
-        if kind == ROUTING && header[3] != 0 {
+        if kind == ROUTING && header.byte(3) != 0 {
             return Err(Reason::SourceRoute);
         }
         at += length;
@@ -79,12 +79,12 @@ fn chain<B: Bytes>(
             return Err(Reason::Ipv6Header);
         }
         if kind == FRAGMENT {
-            let field = be16(header, 2);
+            let field = header.be16(2);
             if field & 0xfff9 != 0 {
                 if matches!(packet.fragment, Fragment::First) {
                     return Err(Reason::FragmentInvalid);
                 }
-                packet.identification = be32(header, 4);
+                packet.identification = header.be32(4);
                 packet.fragment_protocol = next;
                 packet.fragment = ipv4::place((field >> 3) as u32, field & 1 != 0, end - at, next)?;
                 if matches!(packet.fragment, Fragment::Later) {

@@ -25,11 +25,51 @@ const ETHERTYPE_QINQ: u16 = 0x88a8;
 
 /// Where a frame's bytes are read from.
 pub trait Bytes {
+    /// Bytes of the frame that are known to be there.
+    type Window<'a>: Window
+    where
+        Self: 'a;
+
     /// Length of the whole frame.
     fn length(&self) -> u32;
 
     /// `N` bytes at `offset`; `None` where they reach beyond the frame or [`HEADER_LIMIT`].
-    fn window<const N: usize>(&self, offset: u32) -> Option<&[u8; N]>;
+    fn window<const N: usize>(&self, offset: u32) -> Option<Self::Window<'_>>;
+}
+
+/// Bytes that are known to be there. `at` is a constant inside the window.
+pub trait Window {
+    /// One byte.
+    fn byte(&self, at: usize) -> u8;
+    /// Two bytes as a number in host order.
+    fn be16(&self, at: usize) -> u16;
+    /// Four bytes as a number in host order.
+    fn be32(&self, at: usize) -> u32;
+    /// Four bytes as they lie.
+    fn wire32(&self, at: usize) -> u32;
+
+    /// Six bytes as [`crate::abi::Mac::word`] has them.
+    #[inline(always)]
+    fn mac(&self, at: usize) -> u64 {
+        (self.be16(at) as u64) << 32 | self.be32(at + 2) as u64
+    }
+
+    /// Four bytes as an address.
+    #[inline(always)]
+    fn address_v4(&self, at: usize) -> Address {
+        Address::from_wire_v4(self.wire32(at))
+    }
+
+    /// Sixteen bytes as an address.
+    #[inline(always)]
+    fn address_v6(&self, at: usize) -> Address {
+        Address::from_wire([
+            self.wire32(at),
+            self.wire32(at + 4),
+            self.wire32(at + 8),
+            self.wire32(at + 12),
+        ])
+    }
 }
 
 /// A frame in memory.
@@ -37,17 +77,40 @@ pub trait Bytes {
 pub struct Frame<'a>(pub &'a [u8]);
 
 impl Bytes for Frame<'_> {
+    type Window<'a>
+        = &'a [u8]
+    where
+        Self: 'a;
+
     fn length(&self) -> u32 {
         u32::try_from(self.0.len()).unwrap_or(u32::MAX)
     }
 
-    fn window<const N: usize>(&self, offset: u32) -> Option<&[u8; N]> {
+    fn window<const N: usize>(&self, offset: u32) -> Option<&[u8]> {
         let start = usize::try_from(offset).ok()?;
         let end = start.checked_add(N)?;
         if end > HEADER_LIMIT as usize {
             return None;
         }
-        self.0.get(start..end)?.try_into().ok()
+        self.0.get(start..end)
+    }
+}
+
+impl Window for &[u8] {
+    fn byte(&self, at: usize) -> u8 {
+        self[at]
+    }
+
+    fn be16(&self, at: usize) -> u16 {
+        u16::from_be_bytes([self[at], self[at + 1]])
+    }
+
+    fn be32(&self, at: usize) -> u32 {
+        u32::from_be_bytes([self[at], self[at + 1], self[at + 2], self[at + 3]])
+    }
+
+    fn wire32(&self, at: usize) -> u32 {
+        u32::from_ne_bytes([self[at], self[at + 1], self[at + 2], self[at + 3]])
     }
 }
 
@@ -183,43 +246,14 @@ pub fn parse<B: Bytes>(bytes: &B, packet: &mut Packet) -> Result<(), Reason> {
     let Some(ethernet) = bytes.window::<14>(0) else {
         return Err(Reason::Truncated);
     };
-    packet.source_mac = (be32(ethernet, 6) as u64) << 16 | be16(ethernet, 10) as u64;
-    match be16(ethernet, 12) {
+    packet.source_mac = ethernet.mac(6);
+    match ethernet.be16(12) {
         ETHERTYPE_IPV4 => ipv4::parse(bytes, ETHERNET_LENGTH, packet),
         ETHERTYPE_IPV6 => ipv6::parse(bytes, ETHERNET_LENGTH, packet),
         ETHERTYPE_ARP => arp::parse(bytes, ETHERNET_LENGTH, packet),
         ETHERTYPE_VLAN | ETHERTYPE_QINQ => Err(Reason::Vlan),
         _ => Err(Reason::EtherType),
     }
-}
-
-/// Two bytes as a number in host order.
-#[inline(always)]
-fn be16<const N: usize>(window: &[u8; N], at: usize) -> u16 {
-    u16::from_be_bytes([window[at], window[at + 1]])
-}
-
-/// Four bytes as a number in host order.
-#[inline(always)]
-fn be32<const N: usize>(window: &[u8; N], at: usize) -> u32 {
-    u32::from_be_bytes([window[at], window[at + 1], window[at + 2], window[at + 3]])
-}
-
-/// Four bytes as they lie.
-#[inline(always)]
-fn wire32<const N: usize>(window: &[u8; N], at: usize) -> u32 {
-    u32::from_ne_bytes([window[at], window[at + 1], window[at + 2], window[at + 3]])
-}
-
-/// Sixteen bytes as an address.
-#[inline(always)]
-fn address<const N: usize>(window: &[u8; N], at: usize) -> Address {
-    Address::from_wire([
-        wire32(window, at),
-        wire32(window, at + 4),
-        wire32(window, at + 8),
-        wire32(window, at + 12),
-    ])
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Neighbour discovery (RFC 4861): solicitations and advertisements of neighbours and routers.
 
-use super::{Bytes, Content, Fragment, Packet, address, be16, be32};
+use super::{Bytes, Content, Fragment, Packet, Window};
 use crate::abi::Reason;
 
 const OPTION_SOURCE_LINK: u8 = 1;
@@ -46,7 +46,7 @@ pub(super) fn parse<B: Bytes>(
         let Some(target) = bytes.window::<16>(at + 8) else {
             return Err(Reason::Truncated);
         };
-        packet.target = address(target, 0);
+        packet.target = target.address_v6(0);
     }
     options(bytes, at + fixed, at + payload, packet)
 }
@@ -64,12 +64,12 @@ fn options<B: Bytes>(bytes: &B, start: u32, end: u32, packet: &mut Packet) -> Re
         let Some(option) = bytes.window::<8>(at) else {
             return Err(Reason::Truncated);
         };
-        let length = (option[1] as u32) << 3;
+        let length = (option.byte(1) as u32) << 3;
         if length == 0 || at + length > end {
             return Err(Reason::NeighbourHeader);
         }
-        if option[0] == OPTION_SOURCE_LINK || option[0] == OPTION_TARGET_LINK {
-            let link = (be32(option, 2) as u64) << 16 | be16(option, 6) as u64;
+        if option.byte(0) == OPTION_SOURCE_LINK || option.byte(0) == OPTION_TARGET_LINK {
+            let link = option.mac(2);
             if length != 8 || link == 0 || (packet.link != 0 && packet.link != link) {
                 return Err(Reason::NeighbourHeader);
             }

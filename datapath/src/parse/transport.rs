@@ -1,6 +1,6 @@
 //! What follows the IP header: TCP (RFC 9293), UDP (RFC 768), SCTP (RFC 9260), ICMP, or a protocol without ports.
 
-use super::{Bytes, FLAG_FIN, FLAG_OPENER, FLAG_RST, Fragment, Packet, be16, icmp};
+use super::{Bytes, FLAG_FIN, FLAG_OPENER, FLAG_RST, Fragment, Packet, Window, icmp};
 use crate::abi::Reason;
 
 pub(super) const ICMP: u8 = 1;
@@ -43,17 +43,17 @@ fn tcp<B: Bytes>(bytes: &B, at: u32, payload: u32, packet: &mut Packet) -> Resul
     let Some(header) = bytes.window::<14>(at) else {
         return Err(Reason::Truncated);
     };
-    let header_length = ((header[12] >> 4) as u32) << 2;
+    let header_length = ((header.byte(12) >> 4) as u32) << 2;
     if header_length < 20 || header_length > payload {
         return Err(Reason::TcpHeader);
     }
-    let flags = header[13];
+    let flags = header.byte(13);
     let (syn, fin, rst, ack) = (flags & SYN, flags & FIN, flags & RST, flags & ACK);
     if (syn != 0 && (fin | rst) != 0) || (syn | rst | ack) == 0 {
         return Err(Reason::TcpFlags);
     }
-    packet.tuple.source_port = be16(header, 0);
-    packet.tuple.destination_port = be16(header, 2);
+    packet.tuple.source_port = header.be16(0);
+    packet.tuple.destination_port = header.be16(2);
     if syn != 0 && ack == 0 {
         packet.flags = FLAG_OPENER;
     } else {
@@ -68,7 +68,7 @@ fn udp<B: Bytes>(bytes: &B, at: u32, payload: u32, packet: &mut Packet) -> Resul
     let Some(header) = bytes.window::<8>(at) else {
         return Err(Reason::Truncated);
     };
-    let length = be16(header, 4) as u32;
+    let length = header.be16(4) as u32;
     let longest = match packet.fragment {
         Fragment::Whole => payload,
         // The header counts the whole datagram, of which this is the beginning.
@@ -77,8 +77,8 @@ fn udp<B: Bytes>(bytes: &B, at: u32, payload: u32, packet: &mut Packet) -> Resul
     if length < 8 || length > longest || payload < 8 {
         return Err(Reason::UdpHeader);
     }
-    packet.tuple.source_port = be16(header, 0);
-    packet.tuple.destination_port = be16(header, 2);
+    packet.tuple.source_port = header.be16(0);
+    packet.tuple.destination_port = header.be16(2);
     packet.flags = FLAG_OPENER;
     Ok(())
 }
@@ -92,9 +92,9 @@ fn sctp<B: Bytes>(bytes: &B, at: u32, payload: u32, packet: &mut Packet) -> Resu
     if payload < 16 {
         return Err(Reason::Truncated);
     }
-    packet.tuple.source_port = be16(header, 0);
-    packet.tuple.destination_port = be16(header, 2);
-    packet.flags = if header[12] == SCTP_INIT {
+    packet.tuple.source_port = header.be16(0);
+    packet.tuple.destination_port = header.be16(2);
+    packet.flags = if header.byte(12) == SCTP_INIT {
         FLAG_OPENER
     } else {
         0

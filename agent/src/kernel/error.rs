@@ -1,0 +1,87 @@
+//! What can go wrong between the agent and the kernel, and what to do about it.
+
+use bulkhead_datapath::abi::MapName;
+use std::io;
+use std::path::PathBuf;
+
+/// An operation on programs, maps or links failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The binary was built without the programs.
+    #[error(
+        "this binary holds no kernel programs: run `cargo xtask build-ebpf` and build it again"
+    )]
+    NoObject,
+    /// The object was refused.
+    #[error(
+        "the kernel programs cannot be loaded (root, and kernel 6.6 or newer with BTF, are needed): {0}"
+    )]
+    Load(#[source] Box<aya::EbpfError>),
+    /// The object lacks something.
+    #[error("the kernel programs have no {0}: object and agent are of different versions")]
+    Missing(&'static str),
+    /// The verifier, or an attachment, refused a program.
+    #[error("program {program}: {source}")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        #[source]
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A map operation failed.
+    #[error("map {}: {source}", map.name())]
+    Map {
+        /// Which.
+        map: MapName,
+        /// Why.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
+    /// A map took no more entries.
+    #[error("map {} is full", map.name())]
+    Full {
+        /// Which.
+        map: MapName,
+    },
+    /// A pinned map is not what this version expects.
+    #[error("pinned map {} has {what} {found}, expected {expected}: remove the pins with `bulkhead agent remove`", map.name())]
+    Layout {
+        /// Which.
+        map: MapName,
+        /// What of it.
+        what: &'static str,
+        /// As pinned.
+        found: u32,
+        /// As this version has it.
+        expected: u32,
+    },
+    /// An array has no such element.
+    #[error("map {} has no element {index}: it holds {length}", map.name())]
+    Index {
+        /// Which.
+        map: MapName,
+        /// Asked for.
+        index: u32,
+        /// How many there are.
+        length: u32,
+    },
+    /// A pin could not be made, found or removed.
+    #[error("pin {}: {source} (is a bpf file system mounted there?)", path.display())]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A system call failed.
+    #[error("{call}: {source}")]
+    Call {
+        /// Which.
+        call: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}

@@ -1,0 +1,304 @@
+//! Getting programs and maps: loaded anew, or taken up from their pins.
+//!
+//! Maps are pinned under `<pins>/v<ABI>/maps`, programs under `…/programs/<digest of the object>`, links under
+//! `…/links`. Another ABI version means another folder; nothing of an old layout is ever opened.
+
+use super::maps::{Maps, failed};
+use super::{Events, KernelError};
+use aya::EbpfLoader;
+use aya::maps::{Map, MapData};
+use aya::programs::{Program, SchedClassifier};
+use bulkhead_datapath::abi::{ABI_VERSION, CAPACITIES, Capacity, Hook, MapName, NodeValue};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+/// The object that was built with this binary; empty if there was none.
+pub fn object() -> &'static [u8] {
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bulkhead"))
+}
+
+/// How programs and maps are to be had.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A folder on a bpf file system; without one, everything ends with this process.
+    pub pins: Option<PathBuf>,
+    /// Sizes of the maps, where they have to be created.
+    pub capacity: Capacity,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            pins: None,
+            capacity: CAPACITIES,
+        }
+    }
+}
+
+/// Whether there was something to take up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Maps were created; the tables are empty.
+    New,
+    /// Maps were pinned; the tables hold what the last agent left. Programs may be new.
+    Again,
+}
+
+/// Programs, maps and links of a node.
+pub struct Kernel {
+    /// The tables.
+    pub maps: Maps,
+    /// What the programs report.
+    pub events: Events,
+    /// Whether the maps existed.
+    pub opened: Opened,
+    /// How long loading and verifying took; zero if the pinned programs were the same.
+    pub load_time: Duration,
+    programs: Programs,
+    pub(crate) pins: Option<Pins>,
+}
+
+/// Programs as they came.
+#[derive(Debug)]
+enum Programs {
+    Loaded(Box<aya::Ebpf>),
+    Pinned {
+        from_workload: Box<SchedClassifier>,
+        to_workload: Box<SchedClassifier>,
+    },
+}
+
+/// Where the pins of this ABI version lie.
+#[derive(Clone, Debug)]
+pub(crate) struct Pins {
+    root: PathBuf,
+}
+
+impl Pins {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self {
+            root: folder.join(format!("v{ABI_VERSION}")),
+        }
+    }
+
+    fn maps(&self) -> PathBuf {
+        self.root.join("maps")
+    }
+
+    fn programs(&self) -> PathBuf {
+        self.root.join("programs")
+    }
+
+    pub(crate) fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+}
+
+pub(crate) fn pin_failed(path: &Path) -> impl FnOnce(io::Error) -> KernelError {
+    let path = path.to_owned();
+    move |source| KernelError::Pin { path, source }
+}
+
+impl Kernel {
+    /// Takes up what is pinned and still fits, and loads the rest.
+    pub fn open(options: &Options) -> Result<Self, KernelError> {
+        Self::open_object(object(), options)
+    }
+
+    /// As [`Kernel::open`], with another object: for tests of upgrades.
+    pub fn open_object(object: &[u8], options: &Options) -> Result<Self, KernelError> {
+        if object.is_empty() {
+            return Err(KernelError::NoObject);
+        }
+        let Some(folder) = &options.pins else {
+            return Self::load(object, options, None);
+        };
+        let pins = Pins::new(folder);
+        for path in [pins.maps(), pins.programs(), pins.links()] {
+            fs::create_dir_all(&path).map_err(pin_failed(&path))?;
+        }
+        let programs = pins.programs().join(digest(object));
+        if programs.join(Hook::ToWorkload.name()).exists() {
+            return Self::take_up(&pins, &programs, options);
+        }
+        let mut kernel = Self::load(object, options, Some(pins))?;
+        fs::create_dir_all(&programs).map_err(pin_failed(&programs))?;
+        for hook in Hook::ALL {
+            let path = programs.join(hook.name());
+            kernel
+                .program_mut(hook)?
+                .pin(&path)
+                .map_err(|error| KernelError::Pin {
+                    path,
+                    source: io::Error::other(error.to_string()),
+                })?;
+        }
+        Ok(kernel)
+    }
+
+    fn load(object: &[u8], options: &Options, pins: Option<Pins>) -> Result<Self, KernelError> {
+        let opened = match &pins {
+            Some(pins) if pins.maps().join(MapName::Losses.name()).exists() => Opened::Again,
+            Some(_) | None => Opened::New,
+        };
+        let start = Instant::now();
+        let mut loader = EbpfLoader::new();
+        for map in MapName::ALL {
+            loader.map_max_entries(map.name(), options.capacity.of(map));
+            if let Some(pins) = &pins {
+                loader.map_pin_path(map.name(), pins.maps().join(map.name()));
+            }
+        }
+        let mut ebpf = loader
+            .load(object)
+            .map_err(|error| KernelError::Load(Box::new(error)))?;
+        for hook in Hook::ALL {
+            classifier_mut(&mut ebpf, hook)?
+                .load()
+                .map_err(|source| KernelError::Program {
+                    program: hook.name(),
+                    source: Box::new(source),
+                })?;
+        }
+        let load_time = start.elapsed();
+        let mut take = |name: MapName| {
+            let map = ebpf
+                .take_map(name.name())
+                .ok_or(KernelError::Missing(name.name()))?;
+            let data = data(map).ok_or(KernelError::Missing(name.name()))?;
+            check(name, &data, &options.capacity)?;
+            Ok(data)
+        };
+        let events = Events::new(take(MapName::Events)?)?;
+        let maps = Maps::assemble(take, options.capacity)?;
+        if opened == Opened::New {
+            maps.node.write_limits(&NodeValue::DEFAULT);
+        }
+        let programs = Programs::Loaded(Box::new(ebpf));
+        Ok(Self {
+            maps,
+            events,
+            opened,
+            load_time,
+            programs,
+            pins,
+        })
+    }
+
+    /// Opens pins whose programs came from the same object: nothing is loaded, nothing is written.
+    fn take_up(pins: &Pins, programs: &Path, options: &Options) -> Result<Self, KernelError> {
+        let take = |name: MapName| {
+            let data = MapData::from_pin(pins.maps().join(name.name()))
+                .map_err(|source| failed(name, source))?;
+            check(name, &data, &options.capacity)?;
+            Ok(data)
+        };
+        let program = |hook: Hook| {
+            SchedClassifier::from_pin(programs.join(hook.name())).map_err(|source| {
+                KernelError::Program {
+                    program: hook.name(),
+                    source: Box::new(source),
+                }
+            })
+        };
+        let events = Events::new(take(MapName::Events)?)?;
+        Ok(Self {
+            events,
+            maps: Maps::assemble(take, options.capacity)?,
+            opened: Opened::Again,
+            load_time: Duration::ZERO,
+            programs: Programs::Pinned {
+                from_workload: Box::new(program(Hook::FromWorkload)?),
+                to_workload: Box::new(program(Hook::ToWorkload)?),
+            },
+            pins: Some(pins.clone()),
+        })
+    }
+
+    /// Takes everything away that is pinned under `folder`, for every ABI version: links first, so packets pass at once.
+    pub fn remove(folder: &Path) -> Result<(), KernelError> {
+        let versions = match fs::read_dir(folder) {
+            Ok(versions) => versions,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(pin_failed(folder)(error)),
+        };
+        for version in versions {
+            let root = version.map_err(pin_failed(folder))?.path();
+            for part in ["links", "programs", "maps"] {
+                remove_tree(&root.join(part))?;
+            }
+            fs::remove_dir(&root).map_err(pin_failed(&root))?;
+        }
+        Ok(())
+    }
+
+    /// The program of a hook.
+    pub(crate) fn program(&self, hook: Hook) -> Result<&SchedClassifier, KernelError> {
+        match (&self.programs, hook) {
+            (Programs::Loaded(ebpf), hook) => match ebpf.program(hook.name()) {
+                Some(Program::SchedClassifier(program)) => Ok(program),
+                Some(_) | None => Err(KernelError::Missing(hook.name())),
+            },
+            (Programs::Pinned { from_workload, .. }, Hook::FromWorkload) => Ok(from_workload),
+            (Programs::Pinned { to_workload, .. }, Hook::ToWorkload) => Ok(to_workload),
+        }
+    }
+
+    pub(crate) fn program_mut(&mut self, hook: Hook) -> Result<&mut SchedClassifier, KernelError> {
+        match (&mut self.programs, hook) {
+            (Programs::Loaded(ebpf), hook) => classifier_mut(ebpf, hook),
+            (Programs::Pinned { from_workload, .. }, Hook::FromWorkload) => Ok(from_workload),
+            (Programs::Pinned { to_workload, .. }, Hook::ToWorkload) => Ok(to_workload),
+        }
+    }
+}
+
+fn classifier_mut(ebpf: &mut aya::Ebpf, hook: Hook) -> Result<&mut SchedClassifier, KernelError> {
+    match ebpf.program_mut(hook.name()) {
+        Some(Program::SchedClassifier(program)) => Ok(program),
+        Some(_) | None => Err(KernelError::Missing(hook.name())),
+    }
+}
+
+fn data(map: Map) -> Option<MapData> {
+    match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LpmTrie(data)
+        | Map::PerCpuArray(data)
+        | Map::PerCpuHashMap(data)
+        | Map::RingBuf(data) => Some(data),
+        _ => None,
+    }
+}
+
+/// A pinned map is taken as it is; whether it is what we think, its sizes tell.
+fn check(map: MapName, data: &MapData, capacity: &Capacity) -> Result<(), KernelError> {
+    let info = data.info().map_err(|source| failed(map, source))?;
+    let found = info.max_entries();
+    let expected = capacity.of(map);
+    if found == expected {
+        Ok(())
+    } else {
+        Err(KernelError::Layout {
+            map,
+            what: "size",
+            found,
+            expected,
+        })
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<(), KernelError> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(pin_failed(path)(error)),
+    }
+}
+
+/// Names an object by its content.
+fn digest(object: &[u8]) -> String {
+    blake3::hash(object).to_hex().as_str()[..16].to_owned()
+}

@@ -1,0 +1,24 @@
+//! The kernel's side of a node: programs, maps and links, and everything that touches them.
+//!
+//! Programs, maps and links are pinned under a path that carries the ABI version, outlive the agent, and are taken up
+//! again by the next one (I9). Nothing here decides what the tables hold; that comes from `encode`.
+
+mod attach;
+mod error;
+mod events;
+mod flows;
+mod load;
+mod maps;
+mod run;
+mod statistics;
+mod sys;
+
+pub use attach::{Attached, attached};
+pub use error::KernelError;
+pub use events::Events;
+pub use flows::{Sweep, Timeouts, expired};
+pub use load::{Kernel, Opened, Options, object};
+pub use maps::{Array, Hash, Maps, Networks, PerCpuArray, PerCpuHash};
+pub use run::{Ran, Skb};
+pub use statistics::{ProgramStatistics, StatisticsSwitch};
+pub use sys::{Mapped, grace_period};
