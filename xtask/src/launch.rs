@@ -48,7 +48,13 @@ pub(crate) fn bench(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     start(workspace, "bench", &MEASURED, Profile::Release, arguments)
 }
 
-fn start(workspace: &Workspace, name: &str, profile: Profile, arguments: &[String]) -> Result<()> {
+fn start(
+    workspace: &Workspace,
+    name: &str,
+    selection: &Selection,
+    profile: Profile,
+    arguments: &[String],
+) -> Result<()> {
     // First, because the agent carries them inside.
     ebpf::build(workspace)?;
     let programs = build::programs(workspace, selection, profile)?;
