@@ -5,6 +5,8 @@
 
 pub mod endpoint;
 pub mod frame;
+mod http;
+mod installation;
 mod matrix;
 mod netns;
 mod plan;
@@ -18,11 +20,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 pub use endpoint::Endpoint;
+pub use installation::{Installation, NodeStatus, Problem, Status, WorkloadStatus};
 pub use matrix::{Cell, Deviation, Expected, Matrix};
 pub use netns::Netns;
 pub use plan::{Addresses, CONTROL_PLANE, Family, Mac, NodeNumber, OutsidePlan, Plan, WorkloadPlan};
 pub use program::find_program;
-pub use run_folder::remove_stale_labs;
+pub use run_folder::{remove_labs_of_this_process, remove_stale_labs};
 
 use run_folder::RunFolder;
 use wiring::Names;

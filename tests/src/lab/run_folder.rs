@@ -7,6 +7,7 @@ use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -23,6 +24,8 @@ const ROOT: &str = "/run/bulkhead-lab";
 const NAME_PREFIX: &str = "bhlab";
 const END_LIMIT: Duration = Duration::from_secs(10);
 
+/// Labs of this process that are up, for [`remove_labs_of_this_process`].
+static UP: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static LABS_OF_THIS_PROCESS: AtomicU32 = AtomicU32::new(0);
 
 /// The folder of a lab that lives. Dropped, it takes away everything with the lab's name.
@@ -48,6 +51,7 @@ impl RunFolder {
         fs::create_dir_all(path.join("bpf")).with_context(|| format!("make {}", path.display()))?;
         let lock = File::create(path.join("lock"))?;
         lock.lock().context("lock the lab's folder")?;
+        UP.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
         let folder = Self { name, path, _lock: lock };
         mount(Some("bpf"), &folder.bpffs(), Some("bpf"), MsFlags::empty(), None::<&str>)
             .with_context(|| format!("mount a bpffs on {}", folder.bpffs().display()))?;
@@ -72,9 +76,12 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
+        let mut up = UP.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(position) = up.iter().position(|name| *name == self.name) else { return };
         if let Err(error) = remove(&self.name) {
             eprintln!("lab {}: {error:#}", self.name);
         }
+        up.remove(position);
     }
 }
 
@@ -83,6 +90,15 @@ pub fn remove_stale_labs() -> Result<()> {
     fs::create_dir_all(ROOT).with_context(|| format!("make {ROOT}"))?;
     let _turn = take_turn()?;
     remove_stale()
+}
+
+/// Takes the labs of this process away, from whatever thread. Who still uses one gets errors; for the last moments of a process.
+pub fn remove_labs_of_this_process() -> Result<()> {
+    let mut up = UP.lock().unwrap_or_else(PoisonError::into_inner);
+    while let Some(name) = up.pop() {
+        remove(&name)?;
+    }
+    Ok(())
 }
 
 /// One process at a time looks for crashed labs and makes its own.

@@ -1,0 +1,12 @@
+//! The demo: a shop in network namespaces, with the product's own controller, agents and kernel programs, told step by step. Every
+//! step checks what it tells.
+
+pub mod application;
+pub mod oracle;
+mod paper;
+mod scene;
+mod story;
+
+pub use paper::Paper;
+pub use scene::{Conversation, Scene};
+pub use story::{Ending, tell};

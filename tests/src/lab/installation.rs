@@ -1,0 +1,324 @@
+//! The product installed in a lab: its controller in the fabric's namespace reading a folder, its agent in each node's.
+//!
+//! The programs are the product's own, started as an operator would start them and ended by their process number.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+
+use super::endpoint::{Instant, now};
+use super::http;
+use super::{CONTROL_PLANE, Lab, Netns, NodeNumber, find_program};
+use crate::cluster::process::{Launch, Process};
+use crate::cluster::{Deadline, Process as Running};
+
+const AGENT_PORT: u16 = 9443;
+const STATUS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9480);
+/// For a change to be in force on every node; a grace period of the kernel takes up to a tenth of a second where it is busy.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running installation. Dropped, all its programs are killed; what is in the kernel goes with the lab.
+#[derive(Debug)]
+pub struct Installation {
+    place: Place,
+    controller: Option<Running>,
+    agents: BTreeMap<NodeNumber, Running>,
+    flags: Vec<String>,
+}
+
+/// Where everything is, without holding the lab.
+#[derive(Debug, Clone)]
+struct Place {
+    fabric: Netns,
+    nodes: BTreeMap<NodeNumber, (Netns, PathBuf)>,
+    folder: PathBuf,
+}
+
+/// The part of the controller's status that the lab looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Status {
+    /// Whether the folder was read.
+    pub ready: bool,
+    /// The state of the inputs; counts changes of the folder.
+    pub versions: BTreeMap<String, u64>,
+    /// All nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// What is wrong with the manifests.
+    pub problems: Vec<Problem>,
+}
+
+/// One node as the controller sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: String,
+    /// In one word.
+    pub health: String,
+    /// In a sentence.
+    pub message: String,
+    /// Whether its agent is connected.
+    pub connected: bool,
+    /// The revision it should enforce.
+    pub desired: Option<String>,
+    /// The revision it enforces, read back from its kernel.
+    pub realised: Option<String>,
+    /// Workloads behind both hooks.
+    pub protected: u32,
+    /// Workloads cut off because their rules do not fit.
+    pub denied: Vec<WorkloadStatus>,
+    /// Words written for the last revision.
+    pub writes: Option<u64>,
+}
+
+/// A workload with something to say about it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct WorkloadStatus {
+    /// `namespace/name`.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Something wrong with a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Problem {
+    /// What.
+    pub object: String,
+    /// File and line.
+    pub place: String,
+    /// Why, and what to do.
+    pub message: String,
+}
+
+impl Status {
+    /// Whether every one of the nodes enforces what it should.
+    pub fn is_settled(&self, nodes: usize) -> bool {
+        let settled = |node: &NodeStatus| node.connected && node.desired.is_some() && node.desired == node.realised;
+        self.ready && self.nodes.len() == nodes && self.nodes.iter().all(settled)
+    }
+
+    fn version(&self) -> u64 {
+        self.versions.values().sum()
+    }
+}
+
+impl Installation {
+    /// Makes keys, starts the controller on an empty folder `manifests` and an agent on every node. `agent_flags` are given to each agent.
+    pub fn start(lab: &Lab, agent_flags: &[&str]) -> Result<Self> {
+        let nodes = lab.plan().nodes().iter().map(|node| (*node, (lab.node(*node), lab.pins(*node)))).collect();
+        let place = Place { fabric: lab.fabric(), nodes, folder: lab.folder().to_owned() };
+        fs::create_dir_all(place.manifests())?;
+        fs::create_dir_all(place.folder.join("log"))?;
+        place.make_keys()?;
+        let flags = agent_flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut installation = Self { place, controller: None, agents: BTreeMap::new(), flags };
+        installation.start_controller()?;
+        for node in lab.plan().nodes() {
+            installation.start_agent(*node)?;
+        }
+        Ok(installation)
+    }
+
+    /// The folder that the controller watches.
+    pub fn manifests(&self) -> PathBuf {
+        self.place.manifests()
+    }
+
+    /// Puts a manifest into the folder, whole or not at all, as a careful operator would.
+    pub fn apply(&self, file: &str, text: &str) -> Result<()> {
+        let to = self.manifests().join(file);
+        let aside = self.place.folder.join("aside.tmp");
+        fs::write(&aside, text).with_context(|| format!("write {}", aside.display()))?;
+        fs::rename(&aside, &to).with_context(|| format!("put {}", to.display()))
+    }
+
+    /// Copies a manifest into the folder.
+    pub fn apply_file(&self, path: &Path) -> Result<()> {
+        let name = path.file_name().context("a manifest has a name")?.to_string_lossy();
+        self.apply(&name, &fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?)
+    }
+
+    /// Takes a manifest out of the folder.
+    pub fn withdraw(&self, file: &str) -> Result<()> {
+        let path = self.manifests().join(file);
+        fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
+    }
+
+    /// What the controller says.
+    pub fn status(&self) -> Result<Status> {
+        let text = http::get_in(&self.place.fabric, STATUS, "/status")?;
+        serde_json::from_str(&text).context("read the controller's status")
+    }
+
+    /// Makes a change and waits until every node has read it back from its kernel.
+    pub fn settle(&self, change: impl FnOnce() -> Result<()>) -> Result<Status> {
+        let before = self.status()?.version();
+        change()?;
+        self.wait("the change in force on every node", |status| status.version() > before && status.is_settled(self.place.nodes.len()))
+    }
+
+    /// The same, with the time from before the change until the answer of the controller arrived that says so: the
+    /// read-back in the kernel of the last node lies before its end.
+    pub fn settle_timed(&self, change: impl FnOnce() -> Result<()>) -> Result<(Instant, Instant)> {
+        let before = self.status()?.version();
+        let deadline = Deadline::after(SETTLE_LIMIT);
+        let changed = now();
+        change()?;
+        loop {
+            let status = self.status()?;
+            if status.version() > before && status.is_settled(self.place.nodes.len()) {
+                return Ok((changed, now()));
+            }
+            if deadline.remaining().is_zero() {
+                bail!("the change was not in force in time; the controller says {status:#?}\n{}", self.logs());
+            }
+            // Each look is a connection and a thread of its own: that is pause enough.
+        }
+    }
+
+    /// Waits until every node enforces what the controller wants.
+    pub fn wait_settled(&self) -> Result<Status> {
+        self.wait("every node enforcing its revision", |status| status.is_settled(self.place.nodes.len()))
+    }
+
+    /// Waits for a state that the controller reports. Fails with what it said last.
+    pub fn wait(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Result<Status> {
+        let outcome = Deadline::after(SETTLE_LIMIT).until(what, || Ok(Some(self.status()?).filter(&is_so)));
+        outcome.with_context(|| match self.status() {
+            Ok(status) => format!("the controller says {status:#?}"),
+            Err(error) => format!("the controller says nothing: {error:#}\n{}", self.logs()),
+        })
+    }
+
+    /// What an agent serves on its socket: `/metrics`, `/events`, …
+    pub fn ask_agent(&self, node: NodeNumber, path: &str) -> Result<String> {
+        http::get_local(&self.place.state(node).join("agent.sock"), path)
+    }
+
+    /// What a controller's or agent's process number is.
+    pub fn agent_pid(&self, node: NodeNumber) -> Result<i32> {
+        Ok(self.agents.get(&node).context("no agent runs there")?.pid())
+    }
+
+    /// SIGKILL: no time to say goodbye.
+    pub fn kill_agent(&mut self, node: NodeNumber) -> Result<()> {
+        self.agents.remove(&node).context("no agent runs there")?.kill()
+    }
+
+    /// Starts an agent that does not run.
+    pub fn start_agent(&mut self, node: NodeNumber) -> Result<()> {
+        let (netns, pins) = self.place.nodes.get(&node).context("there is no such node")?;
+        let name = node.name();
+        let keys = self.place.keys();
+        let key = |suffix: &str| keys.join("nodes").join(format!("{name}.{suffix}")).display().to_string();
+        let mut command = Command::new(find_program("bulkhead-agent")?);
+        command
+            .arg("run")
+            .args(["--node", &name])
+            .args(["--controller", &format!("{CONTROL_PLANE}:{AGENT_PORT}")])
+            .arg("--authority")
+            .arg(keys.join("ca.crt"))
+            .args(["--certificate", &key("crt"), "--key", &key("key")])
+            .arg("--pins")
+            .arg(pins)
+            .arg("--state")
+            .arg(self.place.state(node))
+            .args(&self.flags);
+        let log = self.place.log(&name);
+        let process = netns.enter(|| Process::spawn(&name, command, Launch::Direct, log))?;
+        self.agents.insert(node, process);
+        Ok(())
+    }
+
+    /// SIGKILL to the controller.
+    pub fn kill_controller(&mut self) -> Result<()> {
+        self.controller.take().context("no controller runs")?.kill()
+    }
+
+    /// Starts a controller that does not run and waits until it has read the folder.
+    pub fn start_controller(&mut self) -> Result<()> {
+        let mut command = Command::new(find_program("bulkhead-controller")?);
+        command
+            .arg("run")
+            .arg("--folder")
+            .arg(self.place.manifests())
+            .arg("--state")
+            .arg(self.place.folder.join("controller"))
+            .arg("--keys")
+            .arg(self.place.keys())
+            .args(["--listen", &format!("{CONTROL_PLANE}:{AGENT_PORT}")])
+            .args(["--http", &STATUS.to_string()]);
+        let log = self.place.log("controller");
+        let mut process = self.place.fabric.enter(|| Process::spawn("controller", command, Launch::Direct, log))?;
+        let answers = || {
+            process.check_running()?;
+            http::get_in(&self.place.fabric, STATUS, "/healthz").map(Some)
+        };
+        Deadline::after(END_LIMIT).until("an answer of the controller", answers)?;
+        self.controller = Some(process);
+        Ok(())
+    }
+
+    /// Takes the product out of a node's kernel, as an operator would.
+    pub fn remove_agent(&mut self, node: NodeNumber) -> Result<()> {
+        if let Some(mut agent) = self.agents.remove(&node) {
+            agent.signal(Signal::SIGTERM)?;
+            agent.wait(END_LIMIT)?;
+        }
+        let (netns, pins) = self.place.nodes.get(&node).context("there is no such node")?;
+        let program = find_program("bulkhead-agent")?.display().to_string();
+        let (pins, state) = (pins.display().to_string(), self.place.state(node).display().to_string());
+        netns.read(&program, &["remove", "--pins", &pins, "--state", &state])?;
+        Ok(())
+    }
+
+    /// Ends of all logs, for the message of a failure.
+    pub fn logs(&self) -> String {
+        let running = self.controller.iter().chain(self.agents.values());
+        running.map(|process| format!("{}\n", process.log_tail())).collect()
+    }
+
+    /// The state folder of a node's agent.
+    pub fn agent_state(&self, node: NodeNumber) -> PathBuf {
+        self.place.state(node)
+    }
+}
+
+impl Place {
+    fn manifests(&self) -> PathBuf {
+        self.folder.join("manifests")
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.folder.join("keys")
+    }
+
+    fn state(&self, node: NodeNumber) -> PathBuf {
+        self.folder.join("state").join(node.name())
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.join("log").join(format!("{name}.log"))
+    }
+
+    fn make_keys(&self) -> Result<()> {
+        let mut command = Command::new(find_program("bulkhead-controller")?);
+        command.arg("init").arg("--keys").arg(self.keys());
+        for node in self.nodes.keys() {
+            command.args(["--node", &node.name()]);
+        }
+        let output = command.stdin(Stdio::null()).output().context("start bulkhead-controller init")?;
+        if !output.status.success() {
+            bail!("bulkhead-controller init: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+}
