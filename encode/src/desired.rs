@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Address, Known, NodeGraph, PeerSet, PeerSetId, Protocol, RuleSet, RuleSetId, Timestamp,
+    Address, Known, NodeGraph, PeerSet, PeerSetId, Prefix, Protocol, RuleSet, RuleSetId, Timestamp,
 };
 use rustc_hash::FxHashMap;
 
@@ -147,6 +147,11 @@ impl Desired {
             Some(key) => *key,
             None => self.regions.list[self.regions.at(address)].class,
         }
+    }
+
+    /// The longest region that holds a prefix.
+    pub fn region_around(&self, prefix: &Prefix) -> &Region {
+        &self.regions.list[self.regions.holding(prefix).unwrap_or(0)]
     }
 
     /// A layout with the fewest blocks; `None` if there are more port classes than numbers.

@@ -82,6 +82,16 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// The bits of each block that stand for a port class.
+    pub fn live(&self) -> std::collections::BTreeMap<u32, u64> {
+        self.layout
+            .blocks
+            .iter()
+            .copied()
+            .zip(self.all.iter().copied())
+            .collect()
+    }
+
     /// What a rule set says about a class, block by block.
     pub fn rows(&self, rules: &EffectiveRules, class: &Class) -> Vec<Row> {
         self.blocks(&self.phases(rules, class))

@@ -108,14 +108,21 @@ impl Memory {
     }
 
     fn fill_ports(&mut self, desired: &Desired, layout: &PortLayout) {
+        let empty = || {
+            [
+                vec![abi::PortClass::NONE; abi::PORTS_PER_TABLE],
+                vec![abi::PortClass::NONE; abi::PORTS_PER_TABLE],
+            ]
+        };
         for (position, class) in desired.port_classes().iter().enumerate() {
-            let table = table_of(class.protocol);
-            let number = layout.number(position);
-            for (from, to) in &class.ranges {
-                for port in *from..=*to {
-                    for lane in [Lane::Even, Lane::Odd] {
-                        self.tables.set_port_class(table, lane, port, number);
-                    }
+            let lanes = self
+                .tables
+                .ports
+                .entry(table_of(class.protocol))
+                .or_insert_with(empty);
+            for lane in lanes {
+                for (from, to) in &class.ranges {
+                    lane[usize::from(*from)..=usize::from(*to)].fill(layout.number(position));
                 }
             }
         }

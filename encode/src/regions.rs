@@ -134,7 +134,7 @@ impl Regions {
     }
 
     /// The longest region that wholly holds a prefix, of those that are there.
-    fn holding(&self, prefix: &Prefix) -> Option<usize> {
+    pub(crate) fn holding(&self, prefix: &Prefix) -> Option<usize> {
         // Ordered by (address, length), every prefix that holds another one comes before it.
         let after = self.list.partition_point(|region| region.prefix <= *prefix);
         let mut at = after.checked_sub(1)?;

@@ -25,6 +25,35 @@ pub enum Changes {
     },
 }
 
+impl Changes {
+    /// These changes and later ones, as one.
+    pub fn then(self, later: Self) -> Self {
+        match (self, later) {
+            (
+                Self::Peers {
+                    mut addresses,
+                    fresh,
+                    gone,
+                },
+                Self::Peers {
+                    addresses: more,
+                    fresh: fresh_later,
+                    gone: gone_later,
+                },
+            ) => {
+                addresses.extend(more);
+                let still = |set: &BTreeSet<ClassKey>, back: &BTreeSet<ClassKey>| set - back;
+                Self::Peers {
+                    addresses,
+                    fresh: &still(&fresh, &gone_later) | &still(&fresh_later, &gone),
+                    gone: &still(&gone, &fresh_later) | &still(&gone_later, &fresh),
+                }
+            }
+            (Self::Everything, _) | (_, Self::Everything) => Self::Everything,
+        }
+    }
+}
+
 impl Desired {
     /// Goes on to another graph and instant. The outcome equals [`Desired::build`] of them.
     pub fn update(&mut self, graph: &Arc<NodeGraph>, now: Timestamp) -> Changes {

@@ -1,0 +1,157 @@
+//! A file that is whole comes back as it was; any other is refused by name.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bulkhead_graph::{
+    Action, Address, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph, PeerMatch, PeerSet,
+    PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress, ServiceBackend,
+    ServicePort, Stage, Timestamp, WorkloadUid, Workloads,
+};
+
+use super::{Context, Damage, Store, StoreError};
+
+fn graph() -> NodeGraph {
+    let entry = Entry {
+        stage: Stage::Namespace,
+        action: Action::Allow,
+        mode: Mode::Audit,
+        peers: PeerMatch::Of {
+            workloads: Workloads::Sets(vec![PeerSetId([7; 16])]),
+            networks: vec![Network::new(
+                "10.0.0.0/8".parse().unwrap(),
+                ["10.1.0.0/16".parse().unwrap()],
+            )],
+        },
+        ports: PortMatch::of(vec![PortRange {
+            protocol: Protocol::Tcp,
+            from: 80,
+            to: 90,
+        }]),
+        until: Some(Timestamp(1_700_000_000_000)),
+    };
+    let rules = RuleSet {
+        direction: Direction::Egress,
+        entries: vec![entry],
+    };
+    let address = |n: u16| Address::from(std::net::IpAddr::from([10, 0, (n >> 8) as u8, n as u8]));
+    let workload = LocalWorkload {
+        namespace: "shop".into(),
+        name: "cart".into(),
+        addresses: vec![address(1)],
+        interface: Some("veth0".into()),
+        egress: rules.id(),
+        ingress: rules.id(),
+    };
+    let members: PeerSet = (0..600).map(address).collect();
+    let backend = ServiceBackend {
+        address: address(9),
+        port: 8080,
+        guarded: true,
+    };
+    let port = ServicePort {
+        protocol: Protocol::Tcp,
+        port: 80,
+        backends: vec![backend],
+    };
+    let service = ServiceAddress {
+        external: false,
+        ports: vec![port],
+    };
+    NodeGraph::new(
+        BTreeMap::from([(WorkloadUid("u-1".into()), Arc::new(workload))]),
+        BTreeMap::from([(rules.id(), Arc::new(rules))]),
+        BTreeMap::from([(PeerSetId([7; 16]), Arc::new(members))]),
+        Arc::new([address(3)].into_iter().collect()),
+        Arc::from([Prefix::from("10.0.0.0/16".parse::<ipnet::IpNet>().unwrap())]),
+        Arc::new(BTreeMap::from([(address(77), service)])),
+    )
+}
+
+fn context() -> Context {
+    Context {
+        boot_id: "boot".to_owned(),
+        frontier: vec![1, 2, 3],
+    }
+}
+
+#[test]
+fn a_graph_comes_back_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::in_directory(directory.path());
+    assert!(store.load().unwrap().is_none());
+    for graph in [graph(), NodeGraph::default()] {
+        store.save(&graph, &context()).unwrap();
+        let stored = store.load().unwrap().unwrap();
+        assert_eq!(stored.graph.digest(), graph.digest());
+        assert_eq!(stored.context, context());
+    }
+    store.remove().unwrap();
+    store.remove().unwrap();
+    assert!(store.load().unwrap().is_none());
+}
+
+#[test]
+fn a_damaged_file_is_no_graph() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::in_directory(directory.path());
+    store.save(&graph(), &context()).unwrap();
+    let whole = std::fs::read(store.path()).unwrap();
+    let damage = |bytes: &[u8]| {
+        std::fs::write(store.path(), bytes).unwrap();
+        match store.load() {
+            Err(StoreError::Damaged { what, .. }) => what,
+            other => panic!("a damaged file is taken for {other:?}"),
+        }
+    };
+    for cut in (0..whole.len()).step_by(97) {
+        let what = damage(&whole[..cut]);
+        assert!(
+            matches!(what, Damage::Header | Damage::Length { .. }),
+            "{what:?}"
+        );
+    }
+    for at in (0..whole.len()).step_by(101) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        damage(&bytes);
+    }
+    let mut longer = whole.clone();
+    longer.push(0);
+    assert!(matches!(damage(&longer), Damage::Length { .. }));
+}
+
+#[test]
+fn a_disk_that_refuses_leaves_the_old_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::in_directory(directory.path());
+    store.save(&graph(), &context()).unwrap();
+    // Where the new file would be written something stands that cannot be replaced.
+    std::fs::create_dir(store.path().with_extension("new")).unwrap();
+    let error = store.save(&NodeGraph::default(), &context()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("enforcement goes on without the file"),
+        "{error}"
+    );
+    assert_eq!(
+        store.load().unwrap().unwrap().graph.digest(),
+        graph().digest()
+    );
+    std::fs::remove_dir(store.path().with_extension("new")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", store.path().with_extension("new")).unwrap();
+    let error = store.save(&NodeGraph::default(), &context()).unwrap_err();
+    assert!(
+        error.to_string().contains("No space left on device"),
+        "{error}"
+    );
+    assert_eq!(
+        store.load().unwrap().unwrap().graph.digest(),
+        graph().digest()
+    );
+}
