@@ -1,0 +1,221 @@
+//! Random namespaces, nodes, workloads and Services.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use bulkhead_policy::model::{
+    Endpoint, EndpointSlice, Interned, Kind, NamedPort, Namespace, Node, Object, Phase, Protocol,
+    Service, ServicePort, Workload,
+};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::selector::rarely;
+use super::vocabulary::{
+    ACCOUNTS, CLUSTER_ADDRESSES, EXTERNAL_ADDRESSES, LABEL_KEYS, LABEL_VALUES, NAMESPACES, NODES,
+    OUTSIDE_ADDRESSES, POD_ADDRESSES, PORT_NAMES, PORTS, ip, net, one,
+};
+
+const NAMES: &[&str] = &["w0", "w1", "w2"];
+
+fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<Interned, Interned>> {
+    let word = |words| one(words).prop_map(Interned::from);
+    btree_map(word(keys), word(LABEL_VALUES), 0..3)
+}
+
+/// A namespace that has an object.
+pub(super) fn namespace() -> impl Strategy<Value = Object> {
+    (one(NAMESPACES), labels(&["team"])).prop_map(|(name, mut labels)| {
+        labels.insert("kubernetes.io/metadata.name".into(), name.into());
+        Object::Namespace(Namespace {
+            name: name.into(),
+            labels,
+        })
+    })
+}
+
+/// The nodes that have objects, with their ranges.
+pub(super) fn nodes() -> Vec<Object> {
+    let node = |number: u8| {
+        Object::Node(Node {
+            name: NODES[usize::from(number) - 1].into(),
+            labels: BTreeMap::new(),
+            pod_ranges: [
+                net(&format!("10.0.{number}.0/24")),
+                net(&format!("fd00:{number}::/64")),
+            ]
+            .into(),
+            addresses: [ip(&format!("198.51.100.{number}"))].into(),
+        })
+    };
+    vec![node(1), node(2)]
+}
+
+/// The incarnation of some workload.
+pub(super) fn uid() -> impl Strategy<Value = Interned> {
+    (
+        select(&[Kind::Pod, Kind::Workload][..]),
+        one(NAMESPACES),
+        one(NAMES),
+    )
+        .prop_map(|(kind, namespace, name)| uid_of(kind, namespace, name))
+}
+
+fn uid_of(kind: Kind, namespace: &str, name: &str) -> Interned {
+    format!("{}-{namespace}-{name}", kind.name())
+        .as_str()
+        .into()
+}
+
+fn addresses(
+    of: &'static [&'static str],
+    at_most: usize,
+) -> impl Strategy<Value = BTreeSet<IpAddr>> {
+    btree_set(one(of).prop_map(ip), 0..=at_most)
+}
+
+fn named_port() -> impl Strategy<Value = NamedPort> {
+    let protocol = prop_oneof![4 => Just(Protocol::Tcp), 1 => Just(Protocol::Udp)];
+    (one(PORT_NAMES), protocol, select(PORTS)).prop_map(|(name, protocol, port)| NamedPort {
+        name: name.into(),
+        protocol,
+        port,
+    })
+}
+
+/// Names are unique together with the protocol, as in a pod that passed admission.
+fn named_ports() -> impl Strategy<Value = BTreeSet<NamedPort>> {
+    vec(named_port(), 0..3).prop_map(|ports| {
+        let unique: BTreeMap<(Interned, Protocol), u16> = ports
+            .into_iter()
+            .map(|port| ((port.name, port.protocol), port.port))
+            .collect();
+        unique
+            .into_iter()
+            .map(|((name, protocol), port)| NamedPort {
+                name,
+                protocol,
+                port,
+            })
+            .collect()
+    })
+}
+
+/// A pod, or a declared workload.
+pub(super) fn workload() -> impl Strategy<Value = Object> {
+    let kind = prop_oneof![9 => Just(Kind::Pod), 1 => Just(Kind::Workload)];
+    let phase = prop_oneof![8 => Just(Phase::Running), 1 => Just(Phase::Pending), 1 => Just(Phase::Completed)];
+    let node = prop_oneof![9 => one(NODES).prop_map(Some), 1 => Just(None)];
+    let name = (kind, one(NAMESPACES), one(NAMES));
+    let state = (
+        node,
+        addresses(POD_ADDRESSES, 2),
+        phase,
+        rarely(Just(())),
+        rarely(Just(())),
+    );
+    (
+        name,
+        labels(LABEL_KEYS),
+        one(ACCOUNTS),
+        named_ports(),
+        state,
+    )
+        .prop_map(
+            |(
+                (kind, namespace, name),
+                labels,
+                account,
+                named_ports,
+                (node, addresses, phase, host, also),
+            )| {
+                let workload = Workload {
+                    uid: uid_of(kind, namespace, name),
+                    namespace: namespace.into(),
+                    name: name.into(),
+                    labels,
+                    service_account: account.into(),
+                    node: node.map(Interned::from),
+                    addresses,
+                    named_ports,
+                    phase,
+                    // Two rare things at once: one pod in twenty-five.
+                    host_network: host.is_some() && also.is_some(),
+                    interface: None,
+                };
+                Object::Workload(kind, workload)
+            },
+        )
+}
+
+const SERVICES: &[&str] = &["s0", "s1"];
+
+fn service_ports() -> impl Strategy<Value = Vec<ServicePort>> {
+    let protocol = prop_oneof![4 => Just(Protocol::Tcp), 1 => Just(Protocol::Udp)];
+    let port =
+        (select(&["", "x"][..]), protocol, select(PORTS)).prop_map(|(name, protocol, port)| {
+            ServicePort {
+                name: name.into(),
+                protocol,
+                port,
+            }
+        });
+    vec(port, 1..3).prop_map(|ports| {
+        // One target for each name and protocol.
+        let unique: BTreeMap<(Interned, Protocol), ServicePort> = ports
+            .into_iter()
+            .map(|port| ((port.name.clone(), port.protocol), port))
+            .collect();
+        unique.into_values().collect()
+    })
+}
+
+/// A Service.
+pub(super) fn service() -> impl Strategy<Value = Object> {
+    let name = (one(NAMESPACES), one(SERVICES));
+    let external = prop_oneof![
+        2 => Just(BTreeSet::new()),
+        2 => addresses(EXTERNAL_ADDRESSES, 2),
+        1 => addresses(POD_ADDRESSES, 1),
+    ];
+    (
+        name,
+        addresses(CLUSTER_ADDRESSES, 2),
+        external,
+        service_ports(),
+    )
+        .prop_map(
+            |((namespace, name), cluster_addresses, external_addresses, ports)| {
+                Object::Service(Service {
+                    namespace: namespace.into(),
+                    name: name.into(),
+                    cluster_addresses,
+                    external_addresses,
+                    ports,
+                })
+            },
+        )
+}
+
+/// A slice of a Service that may not exist.
+pub(super) fn slice() -> impl Strategy<Value = Object> {
+    let address = prop_oneof![6 => one(POD_ADDRESSES), 1 => one(OUTSIDE_ADDRESSES)].prop_map(ip);
+    let endpoint = (
+        btree_set(address, 1..2),
+        prop_oneof![6 => Just(true), 1 => Just(false)],
+    )
+        .prop_map(|(addresses, serving)| Endpoint { addresses, serving });
+    let name = (one(NAMESPACES), one(&["e0", "e1"]), one(SERVICES));
+    (name, service_ports(), vec(endpoint, 0..4)).prop_map(
+        |((namespace, name, service), ports, endpoints)| {
+            Object::EndpointSlice(EndpointSlice {
+                namespace: namespace.into(),
+                name: name.into(),
+                service: service.into(),
+                ports,
+                endpoints,
+            })
+        },
+    )
+}

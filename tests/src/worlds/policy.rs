@@ -1,0 +1,174 @@
+//! Random policies and segments.
+
+use std::collections::BTreeSet;
+
+use bulkhead_policy::model::{
+    Action, Direction, Isolation, Kind, Membership, Mode, ObjectRef, Policy, Rule, Segment,
+    Strength, Subject, Tier,
+};
+use proptest::collection::{btree_set, vec};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::cluster::uid;
+use super::selector::{Reach, cluster_selector, namespace_selector, network, peers, ports, rarely};
+use super::vocabulary::{DATES, NAMESPACES, SEGMENTS, one};
+
+const NAMES: &[&str] = &["p0", "p1", "p2"];
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![4 => Just(Mode::Enforce), 1 => Just(Mode::Audit)]
+}
+
+fn rules(actions: &'static [Action], reach: Reach) -> impl Strategy<Value = Vec<Rule>> {
+    let rule = (select(actions), peers(reach), ports()).prop_map(|(action, peers, ports)| Rule {
+        name: "".into(),
+        action,
+        peers,
+        ports,
+    });
+    vec(rule, 0..3).prop_map(|mut rules| {
+        for (number, rule) in rules.iter_mut().enumerate() {
+            rule.name = format!("r{number}").as_str().into();
+        }
+        rules
+    })
+}
+
+fn isolates() -> impl Strategy<Value = BTreeSet<Direction>> {
+    btree_set(select(&[Direction::Ingress, Direction::Egress][..]), 0..3)
+}
+
+/// What all kinds have in common.
+fn policy(
+    object: impl Strategy<Value = ObjectRef>,
+    tier: impl Strategy<Value = Tier>,
+    subjects: impl Strategy<Value = Vec<Subject>>,
+    isolates: impl Strategy<Value = BTreeSet<Direction>>,
+    actions: &'static [Action],
+    reach: Reach,
+) -> impl Strategy<Value = Policy> {
+    let dates = (rarely(select(DATES)), rarely(select(DATES)));
+    let rules = (rules(actions, reach), rules(actions, reach));
+    (object, tier, subjects, isolates, mode(), dates, rules).prop_map(
+        |(object, tier, subjects, isolates, mode, (active_from, expires_at), (ingress, egress))| {
+            Policy {
+                object,
+                tier,
+                subjects,
+                isolates,
+                mode,
+                active_from,
+                expires_at,
+                ingress,
+                egress,
+            }
+        },
+    )
+}
+
+fn cluster_subjects() -> impl Strategy<Value = Vec<Subject>> {
+    let subject = prop_oneof![
+        4 => cluster_selector().prop_map(Subject::Selected),
+        1 => one(SEGMENTS).prop_map(|name| Subject::Segment(name.into())),
+        1 => uid().prop_map(Subject::Workload),
+    ];
+    vec(subject, 1..3)
+}
+
+fn named(kind: Kind) -> impl Strategy<Value = ObjectRef> {
+    one(NAMES).prop_map(move |name| ObjectRef::cluster(kind, name))
+}
+
+fn cluster_tier() -> impl Strategy<Value = Policy> {
+    const ALL: &[Action] = &[Action::Allow, Action::Deny, Action::Pass];
+    // Few priorities, so that equal ones are the rule.
+    let tier = prop_oneof![
+        3 => (0_u16..3).prop_map(Tier::Admin),
+        2 => (0_u16..3).prop_map(Tier::Baseline),
+    ];
+    let kind = select(&[Kind::ClusterSegmentationPolicy, Kind::ClusterNetworkPolicy][..]);
+    let object = (kind, one(NAMES)).prop_map(|(kind, name)| ObjectRef::cluster(kind, name));
+    policy(
+        object,
+        tier,
+        cluster_subjects(),
+        Just(BTreeSet::new()),
+        ALL,
+        Reach::Cluster,
+    )
+}
+
+fn quarantine() -> impl Strategy<Value = Policy> {
+    let tier = Just(Tier::Quarantine);
+    let nothing = Just(BTreeSet::new());
+    policy(
+        named(Kind::Quarantine),
+        tier,
+        cluster_subjects(),
+        nothing,
+        &[Action::Allow],
+        Reach::Cluster,
+    )
+}
+
+fn tenant(kind: Kind, actions: &'static [Action]) -> impl Strategy<Value = Policy> {
+    one(NAMESPACES).prop_flat_map(move |namespace| {
+        let object = one(NAMES).prop_map(move |name| ObjectRef::namespaced(kind, namespace, name));
+        let subjects = vec(
+            namespace_selector(namespace).prop_map(Subject::Selected),
+            1..3,
+        );
+        let reach = Reach::Namespace(namespace);
+        policy(
+            object,
+            Just(Tier::Namespace),
+            subjects,
+            isolates(),
+            actions,
+            reach,
+        )
+    })
+}
+
+/// A policy of any kind.
+pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
+    prop_oneof![
+        8 => cluster_tier(),
+        1 => quarantine(),
+        4 => tenant(Kind::NetworkPolicy, &[Action::Allow]),
+        4 => tenant(Kind::SegmentationPolicy, &[Action::Allow, Action::Deny]),
+    ]
+}
+
+fn isolation() -> impl Strategy<Value = Isolation> {
+    let action = || select(&[Action::Allow, Action::Deny][..]);
+    let strength = select(&[Strength::Default, Strength::Boundary][..]);
+    (action(), action(), action(), strength).prop_map(|(ingress, egress, within, strength)| {
+        Isolation {
+            ingress,
+            egress,
+            within,
+            strength,
+        }
+    })
+}
+
+/// A segment; the last name of the vocabulary stays free.
+pub(super) fn any_segment() -> impl Strategy<Value = Segment> {
+    let names = &SEGMENTS[..SEGMENTS.len() - 1];
+    let members =
+        (vec(cluster_selector(), 0..3), vec(network(), 0..2)).prop_map(|(selectors, networks)| {
+            Membership {
+                selectors,
+                networks,
+            }
+        });
+    let isolation = prop_oneof![1 => Just(None), 3 => isolation().prop_map(Some)];
+    (one(names), members, isolation, mode()).prop_map(|(name, members, isolation, mode)| Segment {
+        name: name.into(),
+        members,
+        isolation,
+        mode,
+    })
+}

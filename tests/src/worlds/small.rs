@@ -1,0 +1,221 @@
+//! Whole small worlds, and histories that end in them.
+
+use std::collections::BTreeMap;
+
+use bulkhead_policy::engine::{Engine, EngineConfig};
+use bulkhead_policy::eval::World;
+use bulkhead_policy::model::{Event, Kind, Object, ObjectRef, Timestamp};
+use ipnet::IpNet;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::cluster::{namespace, nodes, service, slice, workload};
+use super::policy::{any_policy, any_segment};
+use super::vocabulary::net;
+
+/// Objects that are there together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmallWorld {
+    /// Explicit configuration.
+    pub cluster_ranges: Vec<IpNet>,
+    /// No two of the same name, in the order of names.
+    pub objects: Vec<Object>,
+}
+
+impl SmallWorld {
+    fn new(configured: bool, objects: Vec<Object>) -> Self {
+        let by_name: BTreeMap<ObjectRef, Object> = objects
+            .into_iter()
+            .map(|object| (object.reference(), object))
+            .collect();
+        let cluster_ranges = if configured {
+            vec![net("10.0.0.0/16")]
+        } else {
+            Vec::new()
+        };
+        Self {
+            cluster_ranges,
+            objects: by_name.into_values().collect(),
+        }
+    }
+
+    /// One event for each object.
+    pub fn events(&self) -> Vec<Event> {
+        self.objects.iter().cloned().map(Event::Apply).collect()
+    }
+
+    /// The same objects for the oracle.
+    pub fn world(&self) -> World {
+        let mut world = World::new(self.cluster_ranges.iter().copied());
+        self.events()
+            .into_iter()
+            .for_each(|event| world.apply(event));
+        world
+    }
+
+    /// The same objects for the compiler.
+    pub fn engine(&self, now: Timestamp) -> Engine {
+        let mut engine = Engine::new(EngineConfig {
+            cluster_ranges: self.cluster_ranges.clone(),
+        });
+        engine.advance(now);
+        self.events()
+            .into_iter()
+            .for_each(|event| engine.apply(event));
+        engine
+    }
+}
+
+fn objects() -> impl Strategy<Value = Vec<Object>> {
+    let cluster = (
+        vec(namespace(), 0..4),
+        vec(workload(), 1..9),
+        vec(any_segment().prop_map(Object::Segment), 0..3),
+        vec(any_policy().prop_map(Object::Policy), 0..8),
+        vec(service(), 0..3),
+        vec(slice(), 0..3),
+    );
+    cluster.prop_map(
+        |(namespaces, workloads, segments, policies, services, slices)| {
+            let mut objects = nodes();
+            objects.extend(
+                [namespaces, workloads, segments, policies, services, slices]
+                    .into_iter()
+                    .flatten(),
+            );
+            objects
+        },
+    )
+}
+
+/// A random world.
+pub fn small_world() -> BoxedStrategy<SmallWorld> {
+    (any::<bool>(), objects())
+        .prop_map(|(configured, objects)| SmallWorld::new(configured, objects))
+        .boxed()
+}
+
+/// One detour on the way to a world.
+#[derive(Debug, Clone)]
+enum Detour {
+    /// Some object is there for a while, or an object has another content for a while.
+    Visit(Box<Object>),
+    /// Some object is gone for a while.
+    Leave(usize),
+    /// It is said again.
+    Repeat(usize),
+    /// A kind is listed again.
+    Relist(usize),
+}
+
+fn detour() -> impl Strategy<Value = Detour> {
+    let any_object = prop_oneof![
+        2 => namespace(),
+        4 => workload(),
+        2 => any_segment().prop_map(Object::Segment),
+        4 => any_policy().prop_map(Object::Policy),
+        1 => service(),
+        1 => slice(),
+        1 => proptest::sample::select(nodes()),
+    ];
+    prop_oneof![
+        4 => any_object.prop_map(|object| Detour::Visit(Box::new(object))),
+        3 => any::<prop::sample::Index>().prop_map(|at| Detour::Leave(at.index(1000))),
+        1 => any::<prop::sample::Index>().prop_map(|at| Detour::Repeat(at.index(1000))),
+        1 => any::<prop::sample::Index>().prop_map(|at| Detour::Relist(at.index(1000))),
+    ]
+}
+
+const KINDS: &[Kind] = &[
+    Kind::ClusterNetworkPolicy,
+    Kind::ClusterSegmentationPolicy,
+    Kind::NetworkPolicy,
+    Kind::SegmentationPolicy,
+    Kind::Quarantine,
+    Kind::Segment,
+    Kind::Namespace,
+    Kind::Pod,
+    Kind::Workload,
+    Kind::Node,
+    Kind::Service,
+    Kind::EndpointSlice,
+];
+
+/// A world and a history that ends in it: events in another order, repeated, undone, relisted.
+pub fn history() -> BoxedStrategy<(SmallWorld, Vec<Event>)> {
+    let shuffled = small_world().prop_flat_map(|world| {
+        let order = Just(world.objects.clone()).prop_shuffle();
+        (Just(world), order)
+    });
+    (
+        shuffled,
+        vec(detour(), 0..12),
+        vec(any::<prop::sample::Index>(), 12),
+    )
+        .prop_map(|((world, order), detours, places)| {
+            let mut events: Vec<Event> = order.into_iter().map(Event::Apply).collect();
+            for (detour, place) in detours.into_iter().zip(places) {
+                let place = place.index(events.len() + 1);
+                let tail = events.split_off(place);
+                events.extend(detour.events(&world));
+                events.extend(tail);
+            }
+            events.extend(mend(&world, &events));
+            (world, events)
+        })
+        .boxed()
+}
+
+impl Detour {
+    fn events(self, end: &SmallWorld) -> Vec<Event> {
+        let object = |at: usize| end.objects[at % end.objects.len()].clone();
+        match self {
+            Self::Visit(object) => vec![Event::Apply(*object)],
+            Self::Leave(at) => vec![Event::Delete(object(at).reference())],
+            Self::Repeat(at) => vec![Event::Apply(object(at)), Event::Apply(object(at))],
+            Self::Relist(at) => {
+                let kind = KINDS[at % KINDS.len()];
+                let listed = end
+                    .objects
+                    .iter()
+                    .filter(|object| object.reference().kind == kind)
+                    .cloned();
+                vec![Event::Reset(kind, listed.collect())]
+            }
+        }
+    }
+}
+
+/// What is still missing or wrong after the events, so that they end in the world.
+fn mend(end: &SmallWorld, events: &[Event]) -> Vec<Event> {
+    let mut there: BTreeMap<ObjectRef, Object> = BTreeMap::new();
+    for event in events {
+        match event {
+            Event::Apply(object) => drop(there.insert(object.reference(), object.clone())),
+            Event::Delete(reference) => drop(there.remove(reference)),
+            Event::Reset(kind, objects) => {
+                there.retain(|reference, _| reference.kind != *kind);
+                there.extend(
+                    objects
+                        .iter()
+                        .map(|object| (object.reference(), object.clone())),
+                );
+            }
+        }
+    }
+    let wanted: BTreeMap<ObjectRef, &Object> = end
+        .objects
+        .iter()
+        .map(|object| (object.reference(), object))
+        .collect();
+    let gone = there
+        .keys()
+        .filter(|reference| !wanted.contains_key(reference))
+        .cloned()
+        .map(Event::Delete);
+    let other = wanted
+        .iter()
+        .filter(|(reference, object)| there.get(reference) != Some(object))
+        .map(|(_, object)| Event::Apply((*object).clone()));
+    gone.chain(other).collect()
+}

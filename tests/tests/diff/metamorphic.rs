@@ -1,0 +1,261 @@
+//! What a change of one object may do to every verdict (G11, G12), by the oracle; the compiler is held to the oracle
+//! elsewhere.
+
+use bulkhead_policy::eval::eval;
+use bulkhead_policy::model::{
+    Action, Address, Kind, Object, Peer, Peers, Policy, Port, Ports, Rule,
+};
+use bulkhead_tests::worlds::search::{Finding, search};
+use bulkhead_tests::worlds::vocabulary::{self, NAMESPACES, NOW};
+use bulkhead_tests::worlds::{SmallWorld, small_world};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// `(enforced, intended)` of every flow between two addresses of one family, with the flow.
+fn verdicts(case: &SmallWorld) -> Vec<(String, [bool; 4])> {
+    let world = case.world();
+    let addresses = vocabulary::addresses();
+    let mut verdicts = Vec::new();
+    for (number, source) in addresses.iter().enumerate() {
+        for (other, destination) in addresses.iter().enumerate() {
+            if source.is_ipv4() != destination.is_ipv4() || source == destination {
+                continue;
+            }
+            // Every pair meets every port in some case, not in each.
+            let ports = vocabulary::ASKED
+                .iter()
+                .skip((number + other) % 4)
+                .step_by(4);
+            for (protocol, port) in ports.copied() {
+                let (source, destination) = (*source, *destination);
+                let flow = bulkhead_policy::eval::Flow {
+                    source,
+                    destination,
+                    protocol,
+                    port,
+                };
+                let verdict = eval(&world, &flow, NOW);
+                let halves = [&verdict.enforced, &verdict.intended]
+                    .map(|outcome| [outcome.egress.allowed, outcome.ingress.allowed]);
+                verdicts.push((
+                    format!("{flow:?}"),
+                    [halves[0][0], halves[0][1], halves[1][0], halves[1][1]],
+                ));
+            }
+        }
+    }
+    verdicts
+}
+
+/// No half of any flow is allowed after that was not before.
+fn widens_nothing(before: &SmallWorld, after: &SmallWorld) -> Finding {
+    for ((flow, old), (_, new)) in verdicts(before).into_iter().zip(verdicts(after)) {
+        if old.iter().zip(new).any(|(old, new)| new && !old) {
+            return Err(format!(
+                "{flow} widens from {old:?} to {new:?} in {after:#?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// One thing less in a rule, or one thing that can no longer be read.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    Rule,
+    Peer(Index),
+    Port(Index),
+    UnreadablePeer(Index),
+    UnreadablePort(Index),
+}
+
+fn loss() -> impl Strategy<Value = Loss> {
+    let index = any::<Index>;
+    prop_oneof![
+        Just(Loss::Rule),
+        index().prop_map(Loss::Peer),
+        index().prop_map(Loss::Port),
+        index().prop_map(Loss::UnreadablePeer),
+        index().prop_map(Loss::UnreadablePort),
+    ]
+}
+
+impl Loss {
+    /// Whether something was lost that way. What a `Deny` loses it no longer restricts, so there it may only become
+    /// unreadable; a `Pass` neither opens nor closes by itself and is left alone.
+    fn befall(self, rules: &mut Vec<Rule>, at: usize) -> bool {
+        let rule = &mut rules[at];
+        let loses = rule.action == Action::Allow;
+        let reads = rule.action != Action::Pass;
+        match (self, &mut rule.peers, &mut rule.ports) {
+            (Self::Rule, _, _) if loses => drop(rules.remove(at)),
+            (Self::Peer(index), Peers::Of(peers), _) if loses && !peers.is_empty() => {
+                drop(peers.remove(index.index(peers.len())));
+            }
+            (Self::Port(index), _, Ports::Of(ports)) if loses && !ports.is_empty() => {
+                drop(ports.remove(index.index(ports.len())));
+            }
+            (Self::UnreadablePeer(index), Peers::Of(peers), _) if reads && !peers.is_empty() => {
+                let index = index.index(peers.len());
+                peers[index] = Peer::Unresolved;
+            }
+            (Self::UnreadablePort(index), _, Ports::Of(ports)) if reads && !ports.is_empty() => {
+                let index = index.index(ports.len());
+                ports[index] = Port::Unresolved;
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// The same world in which one rule has lost something.
+fn with_loss(case: &SmallWorld, which: Index, loss: Loss) -> Option<SmallWorld> {
+    let places: Vec<(usize, bool, usize)> = case
+        .objects
+        .iter()
+        .enumerate()
+        .flat_map(|(at, object)| {
+            let Object::Policy(Policy {
+                ingress, egress, ..
+            }) = object
+            else {
+                return Vec::new();
+            };
+            let ingress = (0..ingress.len()).map(|rule| (at, true, rule));
+            ingress
+                .chain((0..egress.len()).map(|rule| (at, false, rule)))
+                .collect()
+        })
+        .collect();
+    if places.is_empty() {
+        return None;
+    }
+    let (at, is_ingress, rule) = places[which.index(places.len())];
+    let mut after = case.clone();
+    let Object::Policy(policy) = &mut after.objects[at] else {
+        return None;
+    };
+    let rules = if is_ingress {
+        &mut policy.ingress
+    } else {
+        &mut policy.egress
+    };
+    loss.befall(rules, rule).then_some(after)
+}
+
+#[test]
+fn what_a_rule_loses_or_no_longer_says_never_widens() {
+    let cases = (small_world(), any::<Index>(), loss());
+    search(
+        "losses",
+        300,
+        cases,
+        |(before, which, loss)| match with_loss(&before, which, loss) {
+            Some(after) => widens_nothing(&before, &after),
+            None => Ok(()),
+        },
+    );
+}
+
+#[test]
+fn one_more_restriction_never_widens() {
+    // A Deny before everything else, and one more isolating policy.
+    search(
+        "restrictions",
+        150,
+        (small_world(), small_world()),
+        |(before, donor)| {
+            let restricts = |object: &Object| match object {
+                Object::Policy(policy) => {
+                    let rules = policy.ingress.iter().chain(&policy.egress);
+                    policy.object.kind == Kind::SegmentationPolicy
+                        && rules.clone().all(|rule| rule.action == Action::Deny)
+                }
+                _ => false,
+            };
+            let names: Vec<_> = before.objects.iter().map(Object::reference).collect();
+            let mut after = before.clone();
+            let more = donor
+                .objects
+                .iter()
+                .filter(|object| restricts(object) && !names.contains(&object.reference()));
+            after.objects.extend(more.cloned());
+            widens_nothing(&before, &after)
+        },
+    );
+}
+
+fn owner_namespace(case: &SmallWorld, address: Address) -> Option<String> {
+    match case.world().owner(address) {
+        bulkhead_policy::eval::Owner::Workload(workload) => Some(workload.namespace.to_string()),
+        _ => None,
+    }
+}
+
+#[test]
+fn nothing_namespaced_changes_a_half_outside_its_namespace() {
+    search(
+        "tenants",
+        150,
+        (small_world(), any::<Index>()),
+        |(before, index)| {
+            let namespace = NAMESPACES[index.index(NAMESPACES.len())];
+            let is_own = |object: &Object| {
+                let reference = object.reference();
+                &*reference.namespace == namespace
+                    && matches!(
+                        reference.kind,
+                        Kind::NetworkPolicy | Kind::SegmentationPolicy
+                    )
+            };
+            let objects = before
+                .objects
+                .iter()
+                .filter(|object| !is_own(object))
+                .cloned()
+                .collect();
+            let after = SmallWorld {
+                objects,
+                ..before.clone()
+            };
+            let (old, new) = (before.world(), after.world());
+            let addresses = vocabulary::addresses();
+            for subject in &addresses {
+                if owner_namespace(&before, *subject).as_deref() == Some(namespace) {
+                    continue;
+                }
+                for peer in addresses
+                    .iter()
+                    .filter(|peer| peer.is_ipv4() == subject.is_ipv4())
+                {
+                    for (protocol, port) in vocabulary::ASKED.iter().copied().step_by(3) {
+                        let flow = |source, destination| bulkhead_policy::eval::Flow {
+                            source,
+                            destination,
+                            protocol,
+                            port,
+                        };
+                        let out = flow(*subject, *peer);
+                        let inward = flow(*peer, *subject);
+                        let halves = |world| {
+                            let (out, inward) = (eval(world, &out, NOW), eval(world, &inward, NOW));
+                            (
+                                out.enforced.egress,
+                                out.intended.egress,
+                                inward.enforced.ingress,
+                                inward.intended.ingress,
+                            )
+                        };
+                        if halves(&old) != halves(&new) {
+                            return Err(format!(
+                                "{namespace} changes a half of {subject} towards {peer}"
+                            ));
+                        }
+                    }
+                }
+            }
+            Ok(())
+        },
+    );
+}
