@@ -4,7 +4,10 @@
 //! a cluster of its own name, and one cluster at a time is enough for the machine.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod definitions;
 mod harness;
+mod segmentation;
+mod upstream;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
