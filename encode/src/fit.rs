@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Action, Direction, Entry, LocalWorkload, Mode, NodeGraph, PeerMatch, PeerSetId, PortMatch,
-    RuleSet, RuleSetId, Stage, Timestamp, WorkloadUid,
+    Action, Direction, Entry, LocalWorkload, Mode, NodeGraph, PeerMatch, PeerSet, PeerSetId,
+    PortMatch, RuleSet, RuleSetId, Stage, Timestamp, WorkloadUid,
 };
 
 use crate::{Changes, Desired, Limits, Need};
@@ -256,7 +256,7 @@ fn with_only(graph: &NodeGraph, admitted: &BTreeSet<WorkloadUid>) -> NodeGraph {
     }
     if !admitted.is_empty() {
         // Where everybody is denied everything, nobody needs to be told apart.
-        part.known = graph.known.clone();
+        part.known = Arc::new(known_without(graph, &part));
         part.services = graph.services.clone();
         part.cluster_ranges = graph.cluster_ranges.clone();
     }
@@ -268,6 +268,19 @@ fn with_only(graph: &NodeGraph, admitted: &BTreeSet<WorkloadUid>) -> NodeGraph {
         part.cluster_ranges,
         part.services,
     )
+}
+
+/// Whoever is known by a peer set that a part of the graph does without is still known.
+fn known_without(graph: &NodeGraph, part: &NodeGraph) -> PeerSet {
+    let dropped = graph
+        .peer_sets
+        .iter()
+        .filter(|(id, _)| !part.peer_sets.contains_key(*id));
+    graph
+        .known
+        .iter()
+        .chain(dropped.flat_map(|(_, members)| members.iter()))
+        .collect()
 }
 
 /// Who fits, and who does not.
