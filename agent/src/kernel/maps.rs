@@ -55,6 +55,14 @@ impl<K: Plain, V: Plain> Hash<K, V> {
         }
     }
 
+    /// Takes every entry out.
+    pub fn clear(&mut self) -> Result<(), KernelError> {
+        for (key, _) in self.entries()? {
+            self.remove(&key)?;
+        }
+        Ok(())
+    }
+
     /// All entries. Those that come or go meanwhile may be missing.
     pub fn entries(&self) -> Result<Vec<(K, V)>, KernelError> {
         let mut entries = Vec::new();

@@ -6,6 +6,7 @@
 mod attach;
 mod error;
 mod events;
+mod fill;
 mod flows;
 mod load;
 mod maps;

@@ -108,6 +108,17 @@ impl<T: Plain> Mapped<T> {
         self.write_at(index, 0, value.as_bytes())
     }
 
+    /// Makes an element what it was before anything was written.
+    pub fn write_zero(&self, index: u32) {
+        for offset in (0..self.stride).step_by(4) {
+            if let Some(word) = self.word32(index, offset)
+                && word.load(Ordering::Relaxed) != 0
+            {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Writes words inside an element, and only those that differ.
     fn write_at(&self, index: u32, offset: usize, bytes: &[u8]) -> bool {
         for (at, chunk) in bytes.chunks_exact(4).enumerate() {
@@ -218,6 +229,25 @@ impl Mapped<PortValue> {
             classes.push(PortClass(word.load(Ordering::Relaxed)));
         }
         Some(classes)
+    }
+
+    /// Gives a run of numbers their class in one lane; says whether there is such a table.
+    pub fn write_run(&self, table: u32, lane: Lane, numbers: std::ops::RangeInclusive<u16>, class: PortClass) -> bool {
+        for number in numbers {
+            let Some(word) = self.word16(table, PortValue::offset(lane, number)) else { return false };
+            if word.load(Ordering::Relaxed) != class.0 {
+                word.store(class.0, Ordering::Relaxed);
+            }
+        }
+        true
+    }
+
+    /// Whether every number of a run has this class in one lane.
+    pub fn holds_run(&self, table: u32, lane: Lane, mut numbers: std::ops::RangeInclusive<u16>, class: PortClass) -> bool {
+        numbers.all(|number| {
+            let word = self.word16(table, PortValue::offset(lane, number));
+            word.is_some_and(|word| word.load(Ordering::Relaxed) == class.0)
+        })
     }
 
     /// Writes one lane of a table, only where it differs; returns how many numbers did, `None` if there is no such table.

@@ -81,6 +81,18 @@ impl Address {
         }
     }
 
+    /// Whether nobody may send from this address: unspecified, loopback, group or broadcast (RFC 6890).
+    #[inline(always)]
+    pub const fn is_no_source(self) -> bool {
+        let (high, low) = self.words();
+        let special = if self.is_v4() {
+            matches!((low as u32) >> 24, 0 | 127)
+        } else {
+            high == 0 && low <= 1
+        };
+        special || self.is_multicast()
+    }
+
     /// The IPv6 link-local address that an interface with this MAC gives itself (RFC 4291, appendix A).
     #[inline(always)]
     pub const fn link_local(mac: Mac) -> Self {
@@ -229,6 +241,24 @@ mod tests {
             octets: [0x02, 0x42, 0xac, 0x11, 0x00, 0x02],
         };
         assert_eq!(Address::link_local(mac).to_string(), "fe80::42:acff:fe11:2");
+    }
+
+    #[test]
+    fn some_addresses_send_nothing() {
+        for (text, expected) in [
+            ("0.0.0.0", true),
+            ("127.0.0.1", true),
+            ("224.0.0.1", true),
+            ("10.0.0.1", false),
+            ("::", true),
+            ("::1", true),
+            ("::2", false),
+            ("ff02::1", true),
+            ("fe80::1", false),
+        ] {
+            let ip: IpAddr = text.parse().unwrap();
+            assert_eq!(Address::from(ip).is_no_source(), expected, "{text}");
+        }
     }
 
     #[test]

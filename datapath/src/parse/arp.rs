@@ -24,7 +24,6 @@ pub(super) fn parse<B: Bytes>(bytes: &B, offset: u32, packet: &mut Packet) -> Re
     packet.tuple.source = header.address_v4(14);
     packet.tuple.destination = header.address_v4(24);
     packet.tuple.protocol = 0;
-    packet.tuple.source_port = 0;
     packet.tuple.destination_port = operation;
     Ok(())
 }

@@ -32,6 +32,9 @@ pub(super) fn parse_v6<B: Bytes>(bytes: &B, at: u32, packet: &mut Packet) -> Res
     }
     packet.inner.source = header.address_v6(8);
     packet.inner.destination = header.address_v6(24);
+    if packet.inner.source.is_v4() || packet.inner.destination.is_v4() {
+        return Err(Reason::UnrelatedError);
+    }
     packet.inner.protocol = header.byte(6);
     let mut start = at + 40;
     // A quoted first fragment is ordinary (packet too big); longer chains in a quotation are not worth the risk.

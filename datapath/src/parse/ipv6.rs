@@ -30,6 +30,10 @@ pub(super) fn parse<B: Bytes>(bytes: &B, offset: u32, packet: &mut Packet) -> Re
     packet.hop_limit = header.byte(7);
     packet.tuple.source = header.address_v6(8);
     packet.tuple.destination = header.address_v6(24);
+    // On the wire a mapped address is nobody's; in the tables it would be an IPv4 address.
+    if packet.tuple.source.is_v4() || packet.tuple.destination.is_v4() {
+        return Err(Reason::Ipv6Header);
+    }
     let at = chain(bytes, header.byte(6), offset + 40, end, packet)?;
     match packet.fragment {
         Fragment::Later => Ok(()),

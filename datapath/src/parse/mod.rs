@@ -242,6 +242,9 @@ pub fn parse<B: Bytes>(bytes: &B, packet: &mut Packet) -> Result<(), Reason> {
     packet.fragment = Fragment::Whole;
     packet.flags = 0;
     packet.link = 0;
+    // The scratch value still holds the packet before: no field may be told that this one does not have.
+    packet.tuple.source_port = 0;
+    packet.tuple.destination_port = 0;
     packet.tuple.query = Query::None;
     let Some(ethernet) = bytes.window::<14>(0) else {
         return Err(Reason::Truncated);

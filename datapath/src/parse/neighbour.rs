@@ -47,6 +47,9 @@ pub(super) fn parse<B: Bytes>(
             return Err(Reason::Truncated);
         };
         packet.target = target.address_v6(0);
+        if packet.target.is_v4() {
+            return Err(Reason::NeighbourHeader);
+        }
     }
     options(bytes, at + fixed, at + payload, packet)
 }

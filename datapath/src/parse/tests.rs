@@ -199,6 +199,26 @@ fn lengths_have_to_agree() {
 }
 
 #[test]
+fn mapped_addresses_do_not_travel() {
+    for (source, destination) in [
+        ("::ffff:10.0.0.1", "fd00::2"),
+        ("fd00::1", "::ffff:10.0.0.2"),
+    ] {
+        let ip = |text: &str| IpAddr::V6(text.parse().unwrap());
+        let frame = IpFrame {
+            source: ip(source),
+            destination: ip(destination),
+            ..v6()
+        };
+        assert_eq!(
+            read(&frame.build()),
+            Err(Reason::Ipv6Header),
+            "{source} to {destination}"
+        );
+    }
+}
+
+#[test]
 fn a_family_does_not_speak_the_other_ones_icmp() {
     let frame = |base: IpFrame, protocol| IpFrame {
         payload: Payload::Raw {

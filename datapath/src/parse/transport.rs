@@ -30,8 +30,6 @@ pub(super) fn parse<B: Bytes>(
         ICMP if packet.tuple.source.is_v4() => icmp::parse_v4(bytes, at, payload, packet),
         ICMPV6 if !packet.tuple.source.is_v4() => icmp::parse_v6(bytes, at, payload, packet),
         _ => {
-            packet.tuple.source_port = 0;
-            packet.tuple.destination_port = 0;
             packet.flags = FLAG_OPENER;
             Ok(())
         }

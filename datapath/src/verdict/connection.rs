@@ -201,6 +201,9 @@ fn plan_for_unknown<T: Tables>(
     key: &FlowKey,
     now_ns: u64,
 ) -> Result<(Plan, Direction), Reason> {
+    if matches!(hook, Hook::ToWorkload) && key.peer.is_no_source() {
+        return Err(Reason::SourceAddressInvalid);
+    }
     if packet.flags & FLAG_OPENER != 0 {
         return Ok(match hook {
             Hook::FromWorkload => (Plan::Open, Direction::Egress),

@@ -1,0 +1,21 @@
+//! The programs in a real kernel: what the verifier makes of them, and whether they judge as the host does.
+//!
+//! Needs root and a kernel with TCX (6.6); says so where that is missing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+#[path = "kernel/budget.rs"]
+mod budget;
+#[path = "kernel/verdict.rs"]
+mod verdict;
+
+use bulkhead_agent::kernel::{Kernel, Options};
+
+/// Loads the programs, or says what this machine lacks.
+fn kernel(options: &Options) -> Kernel {
+    Kernel::open(options)
+        .unwrap_or_else(|error| panic!("kernel tests need root, and the programs built: {error}"))
+}
