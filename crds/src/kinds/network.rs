@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new("isCIDR(self.cidr)").message("cidr must be a range like 10.0.0.0/8 or 2001:db8::/32"))]
 #[x_kube(validation = Rule::new(
-    "!has(self.except) || self.except.all(e, isCIDR(e) && isCIDR(self.cidr) && cidr(self.cidr).containsCIDR(e))"
+    "!has(self.except) || isCIDR(self.cidr) && self.except.all(e, isCIDR(e) && cidr(self.cidr).containsCIDR(e))"
 ).message("each range in except must lie inside cidr"))]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
