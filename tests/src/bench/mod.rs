@@ -1,0 +1,8 @@
+//! Benchmarks: figures beside their targets, taken once in one process each, so that time and peak are of that work alone.
+//!
+//! Nothing here fails for being slow: the machine is noisy, and a gate would be a timed test.
+
+pub mod compile;
+pub mod event;
+pub mod measure;
+pub mod report;

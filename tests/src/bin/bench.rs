@@ -1,0 +1,91 @@
+//! `cargo xtask bench [ROW…]`: figures beside their targets. Each row runs in a process of its own.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use bulkhead_tests::bench::report::Figure;
+use bulkhead_tests::bench::{compile, event};
+use bulkhead_tests::worlds::rows::{Row, write_json};
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask bench",
+    about = "Figures beside their targets; all rows if none is named"
+)]
+struct Arguments {
+    /// Rows of the table of targets, as A, A+, A'', B, B', C, C+, F
+    rows: Vec<String>,
+    /// Seed of the worlds
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print figures as JSON lines
+    #[arg(long)]
+    json: bool,
+    /// Measure one row in this process
+    #[arg(long, hide = true)]
+    once: bool,
+    /// Write the world of a row as JSON lines to standard output instead of measuring it
+    #[arg(long, value_name = "ROW")]
+    world: Option<String>,
+}
+
+const ROWS: [&str; 8] = ["A", "A+", "A''", "B", "B'", "C", "C+", "F"];
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(name) = &arguments.world {
+        let row = Row::named(name).with_context(|| format!("no world is called {name}"))?;
+        return Ok(write_json(
+            &row.events(arguments.seed, 1000),
+            std::io::stdout().lock(),
+        )?);
+    }
+    let rows: Vec<&str> = if arguments.rows.is_empty() {
+        ROWS.to_vec()
+    } else {
+        arguments.rows.iter().map(String::as_str).collect()
+    };
+    if let Some(unknown) = rows.iter().find(|row| !ROWS.contains(row)) {
+        bail!("there is no row {unknown}; rows are {}", ROWS.join(", "));
+    }
+    for row in rows {
+        if arguments.once {
+            for figure in measure(row, arguments.seed)? {
+                println!("{}", serde_json::to_string(&figure)?);
+            }
+        } else {
+            in_a_process_of_its_own(row, &arguments)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(row: &str, seed: u64) -> Result<Vec<Figure>> {
+    match Row::named(row) {
+        Some(row) => compile::run(row, seed),
+        None => event::run(seed),
+    }
+}
+
+fn in_a_process_of_its_own(row: &str, arguments: &Arguments) -> Result<()> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--once", "--seed", &arguments.seed.to_string(), row])
+        .output()
+        .with_context(|| format!("row {row}"))?;
+    if !output.status.success() {
+        bail!(
+            "row {row}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    for line in String::from_utf8(output.stdout)?.lines() {
+        if arguments.json {
+            println!("{line}");
+        } else {
+            println!("{}", serde_json::from_str::<Figure>(line)?);
+        }
+    }
+    Ok(())
+}
