@@ -111,6 +111,8 @@ fn unknown_kind(api_version: &str, kind: &str) -> InputKind {
 pub fn object(kind: Kind, value: &Value) -> Input {
     let mut unknown_fields = Vec::new();
     let converted = convert(kind, value, &mut unknown_fields);
+    // Our own types leave these two to whoever chose the type by them.
+    unknown_fields.retain(|field| field != "apiVersion" && field != "kind");
     Input { converted, unknown_fields }
 }
 

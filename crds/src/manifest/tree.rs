@@ -49,7 +49,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Tree>, Unparsable> {
     budget.max_nodes = NODE_LIMIT;
     budget.max_documents = NODE_LIMIT;
     budget.max_total_scalar_bytes = usize::MAX;
-    let options = serde_saphyr::options! { budget: Some(budget), with_snippet: false };
+    // `y` and `on` are words: labels have such values, and nothing in a manifest is a boolean by that name.
+    let options = serde_saphyr::options! { budget: Some(budget), strict_booleans: true, with_snippet: false };
     serde_saphyr::from_multiple_with_options::<Option<Tree>>(text, options)
         .map(|documents| documents.into_iter().flatten().collect())
         .map_err(|error| {
