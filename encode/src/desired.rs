@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Address, Known, NodeGraph, PeerSet, PeerSetId, Prefix, Protocol, RuleSet, RuleSetId, Timestamp,
+    Address, Known, NodeGraph, PeerSet, PeerSetId, Prefix, Protocol, RuleSet, RuleSetId,
+    ServiceAddress, Timestamp,
 };
 use rustc_hash::FxHashMap;
 
@@ -34,8 +35,10 @@ pub struct Desired {
     pub(crate) rule_sets: BTreeMap<RuleSetId, EffectiveRules>,
     pub(crate) classes: BTreeMap<ClassKey, UsedClass>,
     pub(crate) peers: BTreeMap<Address, ClassKey>,
+    /// The ports of Services, which are cut out of PORTS.
+    pub(crate) service_ports: BTreeSet<(Protocol, u16)>,
     /// Which Service addresses lead to an address.
-    pub(crate) fronts: BTreeMap<Address, Vec<Address>>,
+    pub(crate) fronts: BTreeMap<Address, BTreeSet<Address>>,
 }
 
 impl Desired {
@@ -47,11 +50,7 @@ impl Desired {
             .map(|(id, rules)| (*id, rules.as_ref()))
             .collect();
         let (matches, peer_positions) = PeerMatches::of(rule_sets.iter().map(|(_, rules)| *rules));
-        let service_ports: BTreeSet<(Protocol, u16)> = graph
-            .services
-            .values()
-            .flat_map(|service| service.ports.iter().map(|port| (port.protocol, port.port)))
-            .collect();
+        let service_ports = service_ports(graph);
         let (ports, port_positions) = Ports::of(&rule_sets, &service_ports, now);
         let effective = rule_sets
             .iter()
@@ -76,10 +75,11 @@ impl Desired {
             rule_sets: effective,
             classes,
             peers: BTreeMap::new(),
+            service_ports,
             fronts: BTreeMap::new(),
         };
-        desired.classify_everybody();
-        desired.classify_services();
+        let owned = desired.classify_everybody();
+        desired.classify_services(&owned);
         desired.count_uses();
         desired
     }
@@ -198,25 +198,34 @@ impl Desired {
         (name(&mut self.classes, named), class, known)
     }
 
-    /// Puts every address that is not of its prefix's class into `peers`.
-    fn classify_everybody(&mut self) {
+    /// Puts every address that is not of its prefix's class into `peers`. Returns the Service addresses that belong
+    /// to workloads.
+    fn classify_everybody(&mut self) -> BTreeSet<Address> {
         const KNOWN: u32 = u32::MAX;
         const LOCAL: u32 = u32::MAX - 1;
         let mut classes = std::mem::take(&mut self.classes);
         let sets: Vec<&Vec<MatchIndex>> = self.sets().map(|(_, at, _)| at).collect();
-        let mut members: Vec<(Address, u32)> = Vec::new();
+        // As numbers, because they compare in a few instructions.
+        let mut members: Vec<(u128, u32)> = Vec::new();
+        let word = |address: Address| u128::from_be_bytes(address.0);
+        let mut owned = BTreeSet::new();
         for (number, (_, _, set)) in (0..).zip(self.sets()) {
-            members.extend(set.iter().map(|address| (address, number)));
+            members.extend(set.iter().map(|address| (word(address), number)));
         }
-        members.extend(self.graph.known.iter().map(|address| (address, KNOWN)));
-        members.extend(self.local_addresses().map(|address| (address, LOCAL)));
+        members.extend(
+            self.graph
+                .known
+                .iter()
+                .map(|address| (word(address), KNOWN)),
+        );
+        members.extend(self.local_addresses().map(|address| (word(address), LOCAL)));
         members.sort_unstable();
         let mut lists: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
         let mut memo: FxHashMap<(u32, usize), ClassKey> = FxHashMap::default();
         let mut peers = Vec::with_capacity(members.len());
         let mut list: Vec<u32> = Vec::new();
         for group in members.chunk_by(|a, b| a.0 == b.0) {
-            let address = group[0].0;
+            let address = Address(group[0].0.to_be_bytes());
             list.clear();
             list.extend(group.iter().map(|(_, number)| *number));
             list.dedup();
@@ -224,6 +233,9 @@ impl Desired {
             list.retain(|number| *number != LOCAL);
             if list.len() > 1 {
                 list.retain(|number| *number != KNOWN);
+            }
+            if !list.is_empty() && self.graph.services.contains_key(&address) {
+                owned.insert(address);
             }
             let region = self.regions.at(address);
             let next = u32::try_from(lists.len()).unwrap_or(u32::MAX);
@@ -249,6 +261,7 @@ impl Desired {
         }
         self.classes = classes;
         self.peers = peers.into_iter().collect();
+        owned
     }
 
     fn local_addresses(&self) -> impl Iterator<Item = Address> + '_ {
@@ -258,30 +271,65 @@ impl Desired {
             .flat_map(|workload| workload.addresses.iter().copied())
     }
 
-    fn classify_services(&mut self) {
-        let services = self.graph.services.clone();
-        for (address, service) in services.iter() {
-            for backend in service.ports.iter().flat_map(|port| &port.backends) {
-                let fronts = self.fronts.entry(backend.address).or_default();
-                if fronts.last() != Some(address) {
-                    fronts.push(*address);
+    /// `owned` are the Service addresses that belong to workloads.
+    fn classify_services(&mut self, owned: &BTreeSet<Address>) {
+        let graph = self.graph.clone();
+        let mut classified: Vec<(Address, ClassKey)> = Vec::with_capacity(graph.services.len());
+        for (address, service) in graph.services.iter() {
+            self.add_fronts(*address, service);
+            // Until the Services are put in, `peers` says what each address is by itself.
+            let own = self.class_at(*address);
+            let known = if owned.contains(address) {
+                Known::Workload
+            } else {
+                Known::Outside
+            };
+            let class = self.classes[&own].class.clone();
+            classified.push((
+                *address,
+                self.service_class(&graph, service, (own, class, known)),
+            ));
+        }
+        self.peers.extend(classified);
+    }
+
+    pub(crate) fn add_fronts(&mut self, address: Address, service: &ServiceAddress) {
+        for backend in service.ports.iter().flat_map(|port| &port.backends) {
+            self.fronts
+                .entry(backend.address)
+                .or_default()
+                .insert(address);
+        }
+    }
+
+    pub(crate) fn remove_fronts(&mut self, address: Address, service: &ServiceAddress) {
+        for backend in service.ports.iter().flat_map(|port| &port.backends) {
+            if let Some(fronts) = self.fronts.get_mut(&backend.address) {
+                fronts.remove(&address);
+                if fronts.is_empty() {
+                    self.fronts.remove(&backend.address);
                 }
             }
         }
-        let classified: Vec<(Address, ClassKey)> = services
-            .keys()
-            .map(|address| (*address, self.classify_service(*address)))
-            .collect();
-        self.peers.extend(classified);
     }
 
     /// The class of a Service address.
     pub(crate) fn classify_service(&mut self, address: Address) -> ClassKey {
         let graph = self.graph.clone();
-        let (own, class, known) = self.classify(address);
-        let Some(service) = graph.services.get(&address) else {
-            return own;
-        };
+        let own = self.classify(address);
+        match graph.services.get(&address) {
+            Some(service) => self.service_class(&graph, service, own),
+            None => own.0,
+        }
+    }
+
+    /// `own` is the class of the address as what it is, and what is known of it.
+    fn service_class(
+        &mut self,
+        graph: &NodeGraph,
+        service: &ServiceAddress,
+        (own, class, known): (ClassKey, Class, Known),
+    ) -> ClassKey {
         let counts = service.external || known == Known::Workload;
         let itself = if counts {
             Itself::Counts
@@ -290,7 +338,7 @@ impl Desired {
         };
         let ports = std::mem::take(&mut self.ports);
         let named = ServiceClass::of(service, &(own, class), itself, &ports, |backend| {
-            self.plain_class(&graph, backend)
+            self.plain_class(graph, backend)
         });
         self.ports = ports;
         name(&mut self.classes, named)
@@ -314,17 +362,21 @@ impl Desired {
 
     fn count_uses(&mut self) {
         let peers = self.peers.values().copied();
-        let used: Vec<ClassKey> = peers
-            .chain(self.regions.list.iter().map(|region| region.class))
-            .collect();
-        self.classes.values_mut().for_each(|used| used.uses = 0);
-        for key in used {
-            if let Some(used) = self.classes.get_mut(&key) {
-                used.uses += 1;
-            }
+        let mut uses: FxHashMap<ClassKey, usize> = FxHashMap::default();
+        for key in peers.chain(self.regions.list.iter().map(|region| region.class)) {
+            *uses.entry(key).or_default() += 1;
         }
-        self.classes.retain(|_, used| used.uses > 0);
+        self.classes.retain(|key, used| {
+            used.uses = uses.get(key).copied().unwrap_or(0);
+            used.uses > 0
+        });
     }
+}
+
+/// The ports that clients of Services use.
+pub(crate) fn service_ports(graph: &NodeGraph) -> BTreeSet<(Protocol, u16)> {
+    let ports = graph.services.values().flat_map(|service| &service.ports);
+    ports.map(|port| (port.protocol, port.port)).collect()
 }
 
 /// Files a class under its name.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bulkhead_graph::{Address, NodeGraph, PeerSet, Timestamp};
 
-use crate::desired::UsedClass;
+use crate::desired::{UsedClass, service_ports};
 use crate::{ClassKey, Desired};
 
 /// What may differ from before.
@@ -62,10 +62,19 @@ impl Desired {
             return Changes::Everything;
         }
         let before: BTreeSet<ClassKey> = self.classes.keys().copied().collect();
+        let changed_services = self.changed_services(graph);
         let changed = self.changed_addresses(graph);
-        self.graph = graph.clone();
+        let old = std::mem::replace(&mut self.graph, graph.clone());
         self.now = now;
-        let mut again: BTreeSet<Address> = changed.clone();
+        for address in &changed_services {
+            if let Some(service) = old.services.get(address) {
+                self.remove_fronts(*address, service);
+            }
+            if let Some(service) = graph.services.get(address) {
+                self.add_fronts(*address, service);
+            }
+        }
+        let mut again: BTreeSet<Address> = &changed | &changed_services;
         for address in &changed {
             again.extend(self.fronts.get(address).into_iter().flatten());
         }
@@ -111,7 +120,24 @@ impl Desired {
         time_stands
             && old.rule_sets.keys().eq(graph.rule_sets.keys())
             && old.cluster_ranges == graph.cluster_ranges
-            && (Arc::ptr_eq(&old.services, &graph.services) || old.services == graph.services)
+            && (Arc::ptr_eq(&old.services, &graph.services)
+                || self.service_ports == service_ports(graph))
+    }
+
+    /// Service addresses that are not what they were.
+    fn changed_services(&self, graph: &NodeGraph) -> BTreeSet<Address> {
+        let (old, new) = (&self.graph.services, &graph.services);
+        if Arc::ptr_eq(old, new) {
+            return BTreeSet::new();
+        }
+        let fresh = new
+            .iter()
+            .filter(|(address, service)| old.get(*address) != Some(*service));
+        let gone = old.keys().filter(|address| !new.contains_key(*address));
+        fresh
+            .map(|(address, _)| *address)
+            .chain(gone.copied())
+            .collect()
     }
 
     fn changed_addresses(&self, graph: &NodeGraph) -> BTreeSet<Address> {

@@ -121,7 +121,7 @@ proptest! {
                 }).collect(),
                 graph.known.clone(),
                 last.cluster_ranges.clone(),
-                last.services.clone(),
+                if step % 2 == 0 { last.services.clone() } else { graph.services.clone() },
             ));
             for graph in moved.into_iter().chain([graph]) {
                 let graph = Arc::new(graph);
