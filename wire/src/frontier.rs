@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bulkhead_graph::Timestamp;
+use prost::Message as _;
 
 use crate::field::{self, Malformed};
 use crate::proto;
@@ -30,6 +31,20 @@ impl Frontier {
                 .versions
                 .iter()
                 .all(|(kind, version)| self.versions.get(kind).is_some_and(|own| own >= version))
+    }
+
+    /// As bytes, for an agent's disk.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.to_proto().encode_to_vec()
+    }
+
+    /// From such bytes.
+    ///
+    /// # Errors
+    /// If they are not a frontier.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        let message = proto::Frontier::decode(bytes);
+        Self::from_proto(message.map_err(|error| Malformed::new("Frontier", error.to_string()))?)
     }
 
     pub(crate) fn to_proto(&self) -> proto::Frontier {

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod assembly;
+pub mod certificate;
 mod delta;
 mod field;
 mod frontier;
@@ -15,7 +16,13 @@ mod message;
 mod report;
 
 /// Generated from `proto/bulkhead.proto`.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 pub mod proto {
     tonic::include_proto!("bulkhead.wire.v1");
 }

@@ -99,6 +99,15 @@ impl Networks {
         }
     }
 
+    /// The slot of the longest prefix that covers `key`; its own if it is there.
+    pub fn get(&self, key: &NetworkKey) -> Result<Option<NetworkSlot>, KernelError> {
+        match self.inner.get(&lpm_trie::Key::new(key.prefix_length, key.octets), 0) {
+            Ok(Raw(slot)) => Ok(Some(slot)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(source) => Err(failed(MapName::Networks, source)),
+        }
+    }
+
     /// Puts a prefix in, never over another; says whether it is new.
     pub fn insert(&mut self, key: &NetworkKey, slot: NetworkSlot) -> Result<bool, KernelError> {
         match self.inner.insert(

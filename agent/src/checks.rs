@@ -1,0 +1,227 @@
+//! What has to be so before anything is touched: each check says what is missing and what to do.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bulkhead_graph::Timestamp;
+use bulkhead_wire::certificate;
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use thiserror::Error;
+
+use crate::settings::{Places, Run};
+
+/// The oldest kernel with TCX (links on the hooks of an interface).
+const KERNEL: (u32, u32) = (6, 6);
+
+/// Where bpf file systems are mounted by convention.
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// What stands in the way.
+#[derive(Debug, Error)]
+pub enum Unfit {
+    /// Not root.
+    #[error("root is needed to load kernel programs (this is user {0}): run it as root")]
+    NotRoot(u32),
+    /// The kernel lacks what we need.
+    #[error("kernel {release} is too old: the hooks (TCX) need {}.{} or newer", KERNEL.0, KERNEL.1)]
+    Kernel {
+        /// As the kernel names itself.
+        release: String,
+    },
+    /// No bpf file system.
+    #[error(
+        "{path} is on no bpf file system, and `{BPFFS}` cannot be mounted: {source}; do `mount -t bpf bpf {BPFFS}` or set --pins"
+    )]
+    NoBpffs {
+        /// Where the pins were to be.
+        path: PathBuf,
+        /// Why mounting failed.
+        source: io::Error,
+    },
+    /// The folder for pins is elsewhere.
+    #[error("--pins {0} is on no bpf file system: use a folder below `{BPFFS}`, or mount one there (mount -t bpf)")]
+    PinsElsewhere(PathBuf),
+    /// Another agent.
+    #[error("another agent runs on this node (it holds {0}): end that one first")]
+    AnotherAgent(PathBuf),
+    /// The state folder.
+    #[error("--state {path}: {source}; the agent needs a folder that it can write")]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A key or certificate.
+    #[error("{path}: {problem}")]
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// What to do.
+        problem: String,
+    },
+}
+
+/// Held as long as the agent runs; the kernel lets go of it however the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Everything that the kernel has to offer.
+///
+/// # Errors
+/// The first check that fails.
+pub fn kernel(places: &Places) -> Result<(), Unfit> {
+    root()?;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    kernel_release(release.trim())?;
+    bpffs(&places.pins)
+}
+
+/// Whether this process may do what an agent does.
+///
+/// # Errors
+/// If it is not root's.
+pub fn root() -> Result<(), Unfit> {
+    let user = nix::unistd::geteuid();
+    if user.is_root() { Ok(()) } else { Err(Unfit::NotRoot(user.as_raw())) }
+}
+
+/// Whether a kernel that names itself so is new enough.
+///
+/// # Errors
+/// If it is not.
+pub fn kernel_release(release: &str) -> Result<(), Unfit> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let version = (numbers.next(), numbers.next());
+    match version {
+        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= KERNEL => Ok(()),
+        _ => Err(Unfit::Kernel { release: release.to_owned() }),
+    }
+}
+
+fn on_bpffs(path: &Path) -> bool {
+    // The folder itself may not be there yet: the first ancestor that is tells the file system.
+    let there = path.ancestors().find(|ancestor| ancestor.exists());
+    there.and_then(|there| statfs(there).ok()).is_some_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+}
+
+fn bpffs(pins: &Path) -> Result<(), Unfit> {
+    if on_bpffs(pins) {
+        return Ok(());
+    }
+    if !pins.starts_with(BPFFS) {
+        return Err(Unfit::PinsElsewhere(pins.to_owned()));
+    }
+    let none = None::<&str>;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    match mount(Some("bpf"), BPFFS, Some("bpf"), flags, none) {
+        Ok(()) => {
+            tracing::info!("mounted a bpf file system at {BPFFS}");
+            Ok(())
+        }
+        Err(error) => Err(Unfit::NoBpffs { path: pins.to_owned(), source: error.into() }),
+    }
+}
+
+/// Makes sure that the state folder can be written and that no other agent uses it.
+///
+/// # Errors
+/// If it cannot, or one does.
+pub fn state(folder: &Path) -> Result<Lock, Unfit> {
+    let failed = |source| Unfit::State { path: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let path = folder.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(Unfit::AnotherAgent(path)),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// What the agent proves with who it is.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// The authority's certificate, PEM.
+    pub authority: Vec<u8>,
+    /// The agent's certificate, PEM.
+    pub certificate: Vec<u8>,
+    /// The agent's key, PEM.
+    pub key: Vec<u8>,
+}
+
+/// Reads the keys and makes sure that the certificate is valid now.
+///
+/// # Errors
+/// Names the file and what to do.
+pub fn keys(run: &Run, now: Timestamp) -> Result<Keys, Unfit> {
+    let key = |path: &Path, problem: String| Unfit::Key { path: path.to_owned(), problem };
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| {
+            key(path, format!("cannot be read ({error}); `bulkhead-controller init --node {}` makes it", run.node))
+        })
+    };
+    let keys = Keys {
+        authority: read(&run.authority)?,
+        certificate: read(&run.certificate)?,
+        key: read(&run.key)?,
+    };
+    let (from, to) = certificate::validity(&keys.certificate)
+        .map_err(|error| key(&run.certificate, error.to_string()))?;
+    if now < from {
+        return Err(key(&run.certificate, "the certificate is not valid yet: set the clock".to_owned()));
+    }
+    if now >= to {
+        let problem = format!(
+            "the certificate has expired; remove it on the controller, make a new one by `bulkhead-controller init \
+             --node {}`, and bring it here",
+            run.node
+        );
+        return Err(key(&run.certificate, problem));
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn kernels_are_told_by_their_release() {
+        for release in ["6.6.0", "6.18.44-cloud", "7.0-rc1", "10.2"] {
+            kernel_release(release).unwrap();
+        }
+        for release in ["6.5.13", "5.15.0-101-generic", "4.19", "", "unknown"] {
+            let error = kernel_release(release).unwrap_err().to_string();
+            assert!(error.contains("6.6 or newer"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_second_agent_is_told_who_holds_the_folder() {
+        let folder = std::env::temp_dir().join(format!("bulkhead-checks-{}", std::process::id()));
+        let first = state(&folder).unwrap();
+        let error = state(&folder).unwrap_err().to_string();
+        assert!(error.contains("another agent runs on this node"), "{error}");
+        drop(first);
+        drop(state(&folder).unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_state_folder_that_cannot_be_is_named() {
+        let error = state(Path::new("/proc/bulkhead")).unwrap_err().to_string();
+        assert!(error.contains("--state /proc/bulkhead"), "{error}");
+    }
+
+    #[test]
+    fn pins_elsewhere_are_refused() {
+        let error = bpffs(Path::new("/proc/bulkhead")).unwrap_err().to_string();
+        assert!(error.contains("--pins /proc/bulkhead is on no bpf file system"), "{error}");
+    }
+}

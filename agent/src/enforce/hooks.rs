@@ -1,0 +1,72 @@
+//! Which interfaces carry our programs.
+//!
+//! A hook stays on its interface until the interface is gone, also when the workload is: what still lives behind it is
+//! then no workload that anybody vouches for, and everything is denied to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulkhead_datapath::abi::Hook;
+use tracing::{info, warn};
+
+use crate::interfaces::{Binding, Links};
+use crate::kernel::{Kernel, KernelError};
+
+/// Hooks known to be where they should.
+#[derive(Debug, Default)]
+pub(super) struct Hooks {
+    /// Interfaces that carry both programs, with their names.
+    carried: BTreeMap<u32, String>,
+}
+
+impl Hooks {
+    /// Puts both programs on a workload's interface unless they are there.
+    pub(super) fn attach(&mut self, kernel: &mut Kernel, binding: &Binding) -> Result<(), KernelError> {
+        if self.carried.get(&binding.ifindex) == Some(&binding.name) {
+            return Ok(());
+        }
+        if !is_first(kernel, &binding.name)? {
+            // A pin under this number may belong to an interface of the past that had it.
+            kernel.detach(binding.ifindex)?;
+            kernel.attach(&binding.name, binding.ifindex)?;
+            info!(interface = binding.name, "guarded");
+        }
+        self.carried.insert(binding.ifindex, binding.name.clone());
+        Ok(())
+    }
+
+    /// Forgets interfaces that are gone.
+    pub(super) fn forget(&mut self, kernel: &mut Kernel, links: &Links) {
+        let pinned = kernel.pinned_links().unwrap_or_default().into_iter().map(|(ifindex, _)| ifindex);
+        let known: BTreeSet<u32> = pinned.chain(self.carried.keys().copied()).collect();
+        for ifindex in known.into_iter().filter(|ifindex| !links.by_index.contains_key(ifindex)) {
+            self.carried.remove(&ifindex);
+            if let Err(error) = kernel.detach(ifindex) {
+                warn!(%error, ifindex, "the pins of an interface that is gone stay behind");
+            }
+        }
+    }
+
+    /// Looks whether the programs are still on every interface, and first; puts them back. Returns how many interfaces lacked them.
+    pub(super) fn check(&mut self, kernel: &mut Kernel) -> Result<usize, KernelError> {
+        let mut repaired = 0;
+        for (ifindex, name) in &self.carried {
+            if is_first(kernel, name)? {
+                continue;
+            }
+            kernel.detach(*ifindex)?;
+            kernel.attach(name, *ifindex)?;
+            warn!(interface = name, "the hooks were taken off or overtaken; put back");
+            repaired += 1;
+        }
+        Ok(repaired)
+    }
+}
+
+fn is_first(kernel: &Kernel, interface: &str) -> Result<bool, KernelError> {
+    for hook in Hook::ALL {
+        if kernel.attached(interface, hook)?.position != Some(0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

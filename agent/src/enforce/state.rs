@@ -1,0 +1,363 @@
+//! What is in force, and the steps that change it. Time comes in as an argument.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bulkhead_datapath::abi::{
+    Capacity, CounterIndex, EventRecord, Hook, LossIndex, NODE_ADDRESS_OWN, Reason, WorkloadSlot,
+};
+use bulkhead_encode::{Changes, Clock, Fitted, Limits, fit, table_address};
+use bulkhead_graph::{LocalWorkload, NodeGraph, Timestamp, WorkloadUid};
+use bulkhead_wire as wire;
+use thiserror::Error;
+use tracing::{debug, warn};
+
+use super::hooks::Hooks;
+use super::writer::Timed;
+use crate::interfaces::{Found, Links, Unfound, find};
+use crate::kernel::{Kernel, KernelError, Timeouts};
+use crate::lanes::{self, Attached, CommitError, Interface, Kernel as _, Planner, PlanError};
+use crate::metrics::Kernel as Figures;
+
+/// Why the kernel could not be led to a graph.
+#[derive(Debug, Error)]
+pub enum EnforceError {
+    /// Old and new revision do not fit beside each other.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A write, a wait or the read-back failed.
+    #[error("{}", with_source(.0))]
+    Commit(#[from] CommitError<KernelError>),
+    /// Something beside the tables.
+    #[error(transparent)]
+    Kernel(KernelError),
+}
+
+fn with_source(error: &CommitError<KernelError>) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// What an ack says beside digest and times.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Use of the tables.
+    pub used: wire::Limits,
+    /// Cut off, because they do not fit.
+    pub denied: Vec<wire::Denied>,
+    /// Without hook.
+    pub unprotected: Vec<wire::Unprotected>,
+    /// Behind both hooks.
+    pub protected: u32,
+}
+
+/// A commit that was read back.
+#[derive(Debug)]
+pub struct Done {
+    /// Nothing if the kernel was as desired already.
+    committed: Option<lanes::Committed>,
+    /// Writes up to the flip.
+    pub writes: usize,
+    /// When the last write before the wait was made.
+    pub flipped_at: Instant,
+}
+
+/// See the module.
+pub struct State {
+    kernel: Kernel,
+    planner: Planner,
+    limits: Limits,
+    /// `None` before the first graph.
+    fitted: Option<Fitted>,
+    /// The graph in force.
+    graph: Arc<NodeGraph>,
+    links: Links,
+    found: Found,
+    /// What kept hooks off interfaces that were found.
+    unattached: BTreeMap<WorkloadUid, String>,
+    hooks: Hooks,
+}
+
+impl State {
+    /// Takes over a kernel as it is, with the node's links.
+    ///
+    /// # Errors
+    /// If the tables cannot be read.
+    pub fn open(mut kernel: Kernel, links: Links) -> Result<Self, KernelError> {
+        let limits = Limits::of(&kernel.maps.capacity);
+        write_surroundings(&mut kernel, &links)?;
+        let planner = Planner::new(kernel.read()?);
+        let mut hooks = Hooks::default();
+        hooks.forget(&mut kernel, &links);
+        Ok(Self {
+            kernel,
+            planner,
+            limits,
+            fitted: None,
+            graph: Arc::default(),
+            links,
+            found: Found::default(),
+            unattached: BTreeMap::new(),
+            hooks,
+        })
+    }
+
+    /// The graph in force; the empty one before the first.
+    pub fn graph(&self) -> &NodeGraph {
+        &self.graph
+    }
+
+    /// The same, to be kept.
+    pub fn shared_graph(&self) -> Arc<NodeGraph> {
+        self.graph.clone()
+    }
+
+    /// Whether there has been one.
+    pub fn has_graph(&self) -> bool {
+        self.fitted.is_some()
+    }
+
+    /// Leads the kernel to `graph` and reads it back. On an error the graph in force is the same as before.
+    ///
+    /// # Errors
+    /// If the kernel does not take or hold it.
+    pub fn commit(&mut self, graph: Arc<NodeGraph>, clock: Clock) -> Result<Done, EnforceError> {
+        let before = self.graph.clone();
+        let outcome = self.try_commit(&graph, clock);
+        match outcome {
+            Ok(done) => {
+                self.graph = graph;
+                Ok(done)
+            }
+            Err(error) => {
+                // The planner compares everything next time; it has to start from what the kernel really holds.
+                match self.kernel.read() {
+                    Ok(tables) => self.planner.reread(tables),
+                    Err(error) => warn!(%error, "the tables cannot be read after a failure"),
+                }
+                if let Some(fitted) = &mut self.fitted {
+                    fitted.update(&before, clock.wall);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn try_commit(&mut self, graph: &Arc<NodeGraph>, clock: Clock) -> Result<Done, EnforceError> {
+        let found = find(graph, &self.links, &self.found.bindings);
+        let attached: Attached = found
+            .bindings
+            .iter()
+            .map(|(uid, binding)| {
+                (uid.clone(), Interface { ifindex: binding.ifindex, mac: binding.mac, flags: 0 })
+            })
+            .collect();
+        let (fitted, changes) = match &mut self.fitted {
+            Some(fitted) => {
+                let changes = fitted.update(graph, clock.wall);
+                (fitted, changes)
+            }
+            empty @ None => (empty.insert(fit(graph, &self.limits, clock.wall)), Changes::Everything),
+        };
+        let plan = self.planner.plan(&fitted.desired, &attached, &changes, clock)?;
+        debug!(writes = plan.len(), flips = plan.flip.is_some(), "planned");
+        let mut done = Done { committed: None, writes: 0, flipped_at: Instant::now() };
+        if !plan.is_empty() {
+            let mut kernel = Timed { kernel: &mut self.kernel, flipped_at: None };
+            let committed = lanes::commit(&mut kernel, &mut self.planner, plan)?;
+            done.flipped_at = kernel.flipped_at.unwrap_or(done.flipped_at);
+            done.writes = committed.writes;
+            done.committed = Some(committed);
+        }
+        self.unattached.clear();
+        for (uid, binding) in &found.bindings {
+            // One interface that cannot be guarded keeps no other workload from its rules (I10).
+            if let Err(error) = self.hooks.attach(&mut self.kernel, binding) {
+                warn!(%error, interface = binding.name, "cannot be guarded");
+                self.unattached.insert(uid.clone(), format!("interface {}: {error}", binding.name));
+            }
+        }
+        self.found = found;
+        Ok(done)
+    }
+
+    /// Tidies up after the ack. Returns all writes of the step.
+    ///
+    /// # Errors
+    /// If the kernel refuses; the revision is in force all the same.
+    pub fn settle(&mut self, done: Done) -> Result<usize, EnforceError> {
+        match done.committed {
+            None => Ok(done.writes),
+            Some(committed) => Ok(lanes::settle(&mut self.kernel, &mut self.planner, committed)?),
+        }
+    }
+
+    /// The links as they are now. Says whether something depends on the change.
+    pub fn set_links(&mut self, links: Links) -> bool {
+        if links == self.links {
+            return false;
+        }
+        if let Err(error) = write_surroundings(&mut self.kernel, &links) {
+            warn!(%error, "the node's own addresses could not be written");
+        }
+        self.hooks.forget(&mut self.kernel, &links);
+        self.links = links;
+        true
+    }
+
+    /// Whether looking for interfaces again soon may find more.
+    pub fn is_waiting(&self) -> bool {
+        self.found.is_waiting()
+    }
+
+    /// For the ack.
+    pub fn report(&self) -> Report {
+        let name = |uid: &WorkloadUid| match self.graph_workload(uid) {
+            Some(workload) => format!("{}/{}", workload.namespace, workload.name),
+            None => uid.0.to_string(),
+        };
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let mut report = Report::default();
+        if let Some(fitted) = &self.fitted {
+            report.used = wire::Limits {
+                workloads: count(self.found.bindings.len()),
+                peers: count(fitted.need.peers),
+                networks: count(fitted.need.networks),
+                decisions: count(fitted.need.decisions),
+                expiries: count(fitted.need.deadlines),
+            };
+            report.denied = fitted
+                .unfit
+                .iter()
+                .map(|unfit| wire::Denied {
+                    uid: unfit.uid.0.to_string(),
+                    name: format!("{}/{}", unfit.namespace, unfit.name),
+                    reason: unfit.needed.excess(&self.limits),
+                })
+                .collect();
+        }
+        for (uid, unfound) in &self.found.unfound {
+            // Without an address there is nothing to guard yet.
+            if *unfound != Unfound::NoAddress {
+                let reason = unfound.reason();
+                report.unprotected.push(wire::Unprotected { uid: uid.0.to_string(), name: name(uid), reason });
+            }
+        }
+        for (uid, reason) in &self.unattached {
+            let reason = reason.clone();
+            report.unprotected.push(wire::Unprotected { uid: uid.0.to_string(), name: name(uid), reason });
+        }
+        report.unprotected.sort();
+        report.protected = count(self.found.bindings.len() - self.unattached.len());
+        report
+    }
+
+    fn graph_workload(&self, uid: &WorkloadUid) -> Option<&Arc<LocalWorkload>> {
+        let fitted = self.fitted.as_ref().map(|fitted| fitted.desired.graph());
+        self.graph.workloads.get(uid).or_else(|| fitted?.workloads.get(uid))
+    }
+
+    /// Which sizes a revision may have here, for Hello.
+    pub fn limits(capacity: &Capacity) -> wire::Limits {
+        let Limits(limits) = Limits::of(capacity);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        wire::Limits {
+            workloads: capacity.workloads,
+            peers: count(limits.peers),
+            networks: count(limits.networks),
+            decisions: count(limits.decisions),
+            expiries: count(limits.deadlines),
+        }
+    }
+
+    /// Whether a deadline has passed since the tables were computed.
+    pub fn deadline_passed(&self, now: Timestamp) -> bool {
+        let next = self.fitted.as_ref().and_then(|fitted| fitted.desired.next_deadline());
+        next.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Starts from what the kernel really holds: the next commit repairs what drifted.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn reread(&mut self) -> Result<(), KernelError> {
+        let tables = self.kernel.read()?;
+        self.planner.reread(tables);
+        Ok(())
+    }
+
+    /// Puts hooks back that somebody took off. Returns how many interfaces lacked them.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn check_hooks(&mut self) -> Result<usize, KernelError> {
+        self.hooks.check(&mut self.kernel)
+    }
+
+    /// Takes out flows that are over. Returns how many go on and how many do not.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn sweep(&mut self, timeouts: &Timeouts, tick: u32) -> Result<(usize, usize), KernelError> {
+        let tables = self.planner.tables();
+        let owned: BTreeSet<WorkloadSlot> = tables.interfaces.values().copied().collect();
+        let incarnations: BTreeMap<WorkloadSlot, u8> =
+            tables.workloads.iter().map(|(slot, workload)| (*slot, workload.incarnation)).collect();
+        let is_owner = |slot: WorkloadSlot, incarnation: u8| {
+            owned.contains(&slot) && incarnations.get(&slot) == Some(&incarnation)
+        };
+        let sweep = self.kernel.sweep(timeouts, tick, is_owner)?;
+        Ok((sweep.live.len(), sweep.over.len()))
+    }
+
+    /// What the programs reported.
+    pub fn drain_events(&mut self, limit: usize) -> Vec<EventRecord> {
+        self.kernel.events.drain(limit)
+    }
+
+    /// Who owns a slot.
+    pub fn owner(&self, slot: WorkloadSlot) -> Option<&LocalWorkload> {
+        self.graph.workloads.get(self.planner.owner(slot)?).map(Arc::as_ref)
+    }
+
+    /// What the kernel counts.
+    pub fn figures(&self) -> Figures {
+        let maps = &self.kernel.maps;
+        let mut figures = Figures { generation: self.planner.generation().0, ..Figures::default() };
+        for hook in Hook::ALL {
+            for reason in Reason::ALL {
+                let Ok(values) = maps.counters.get(CounterIndex::new(hook, *reason).0) else { continue };
+                let packets: u64 = values.iter().map(|value| value.packets).sum();
+                if packets > 0 {
+                    let bytes = values.iter().map(|value| value.bytes).sum();
+                    figures.packets.push((hook.name(), reason.name(), reason.passes(), packets, bytes));
+                }
+            }
+        }
+        for loss in LossIndex::ALL {
+            let lost = maps.losses.get(loss as u32).map_or(0, |values| values.iter().sum());
+            figures.losses.push((loss.name(), lost));
+        }
+        figures
+    }
+}
+
+/// What the programs have to know of the node beside its workloads: its own addresses, and its bridges.
+fn write_surroundings(kernel: &mut Kernel, links: &Links) -> Result<(), KernelError> {
+    let own: BTreeSet<_> = links.own.iter().map(|address| table_address(*address)).collect();
+    for (address, bits) in kernel.maps.node_addresses.entries()? {
+        if bits & NODE_ADDRESS_OWN != 0 && !own.contains(&address) {
+            kernel.maps.node_addresses.remove(&address)?;
+        }
+    }
+    for address in own {
+        kernel.maps.node_addresses.insert(&address, &NODE_ADDRESS_OWN)?;
+    }
+    for ifindex in &links.bridges {
+        kernel.maps.interfaces.insert(ifindex, &WorkloadSlot::BRIDGE)?;
+    }
+    Ok(())
+}

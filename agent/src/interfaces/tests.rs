@@ -1,0 +1,136 @@
+//! Who gets which interface, and what a liar gets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bulkhead_datapath::abi::Mac;
+use bulkhead_graph::{Address, LocalWorkload, NodeGraph, RuleSetId, WorkloadUid};
+
+use super::{Far, Found, Link, Links, Unfound, find};
+
+fn address(last: u8) -> Address {
+    Address::from(IpAddr::from([10, 0, 0, last]))
+}
+
+fn mac(last: u8) -> Mac {
+    Mac { octets: [2, 0, 0, 0, 0, last] }
+}
+
+fn uid(name: &str) -> WorkloadUid {
+    WorkloadUid(name.into())
+}
+
+fn graph(workloads: &[(&str, Option<&str>, &[u8])]) -> NodeGraph {
+    let workloads = workloads.iter().map(|(name, interface, addresses)| {
+        let workload = LocalWorkload {
+            namespace: "shop".into(),
+            name: (*name).into(),
+            addresses: addresses.iter().map(|last| address(*last)).collect(),
+            interface: interface.map(Into::into),
+            egress: RuleSetId::default(),
+            ingress: RuleSetId::default(),
+        };
+        (uid(name), Arc::new(workload))
+    });
+    let workloads = workloads.collect();
+    NodeGraph::new(workloads, BTreeMap::new(), BTreeMap::new(), Arc::default(), [].into(), Arc::default())
+}
+
+fn veth(name: &str, addresses: &[u8]) -> Link {
+    let far = Far {
+        mac: mac(addresses.first().copied().unwrap_or(0)),
+        addresses: addresses.iter().map(|last| address(*last)).collect(),
+    };
+    Link { name: name.to_owned(), far: Some(far) }
+}
+
+fn links(links: &[(u32, Link)], routes: &[(u8, u32)]) -> Links {
+    Links {
+        by_index: links.iter().cloned().collect(),
+        routes: routes.iter().map(|(last, ifindex)| (address(*last), *ifindex)).collect(),
+        own: BTreeSet::new(),
+        bridges: BTreeSet::new(),
+    }
+}
+
+fn check(found: &Found, expected: &[(&str, Result<u32, Unfound>)]) {
+    for (name, expected) in expected {
+        let bound = found.bindings.get(&uid(name)).map(|binding| binding.ifindex);
+        let unfound = found.unfound.get(&uid(name));
+        assert_eq!((bound, unfound), (expected.clone().ok(), expected.as_ref().err()), "{name}");
+    }
+    assert_eq!(found.bindings.len() + found.unfound.len(), expected.len());
+}
+
+#[test]
+fn by_name_by_address_or_with_a_reason() {
+    let graph = graph(&[
+        ("a", Some("va"), &[1]),
+        ("b", None, &[2]),
+        ("c", None, &[]),
+        ("d", Some("gone"), &[4]),
+        ("e", Some("eth0"), &[5]),
+        ("f", None, &[6]),
+    ]);
+    let uplink = Link { name: "eth0".to_owned(), far: None };
+    let links = links(&[(1, uplink), (7, veth("va", &[])), (8, veth("vb", &[2, 200]))], &[]);
+    let found = find(&graph, &links, &BTreeMap::new());
+    check(
+        &found,
+        &[
+            ("a", Ok(7)),
+            ("b", Ok(8)),
+            ("c", Err(Unfound::NoAddress)),
+            ("d", Err(Unfound::NoSuchInterface("gone".into()))),
+            ("e", Err(Unfound::NoVeth("eth0".into()))),
+            ("f", Err(Unfound::NoneLeadsThere)),
+        ],
+    );
+    assert_eq!(found.bindings[&uid("b")].mac, mac(2));
+}
+
+#[test]
+fn a_workload_that_takes_anothers_address_does_not_get_its_rules() {
+    let graph = graph(&[("honest", None, &[1]), ("liar", None, &[2])]);
+    let honest = links(&[(7, veth("v1", &[1])), (8, veth("v2", &[2]))], &[]);
+    let before = find(&graph, &honest, &BTreeMap::new());
+    let lying = links(&[(7, veth("v1", &[1])), (8, veth("v2", &[2, 1]))], &[]);
+    let found = find(&graph, &lying, &before.bindings);
+    check(&found, &[("honest", Ok(7)), ("liar", Ok(8))]);
+
+    // Seen for the first time while the lie is told, only the host's route tells them apart.
+    let found = find(&graph, &lying, &BTreeMap::new());
+    let several = Unfound::Several(vec!["v1".to_owned(), "v2".to_owned()]);
+    check(&found, &[("honest", Err(several)), ("liar", Ok(8))]);
+    let routed = Links { routes: [(address(1), 7), (address(2), 8)].into(), ..lying };
+    let found = find(&graph, &routed, &BTreeMap::new());
+    check(&found, &[("honest", Ok(7)), ("liar", Ok(8))]);
+}
+
+#[test]
+fn a_new_interface_replaces_one_that_is_gone() {
+    let graph = graph(&[("a", None, &[1])]);
+    let before = find(&graph, &links(&[(7, veth("v1", &[1]))], &[]), &BTreeMap::new());
+    let found = find(&graph, &links(&[(9, veth("v9", &[1]))], &[]), &before.bindings);
+    check(&found, &[("a", Ok(9))]);
+    // The same number under another name is another interface.
+    let found = find(&graph, &links(&[(7, veth("other", &[]))], &[]), &before.bindings);
+    check(&found, &[("a", Err(Unfound::NoneLeadsThere))]);
+}
+
+#[test]
+fn a_far_end_that_is_still_set_up_is_looked_at_again() {
+    let graph = graph(&[("a", Some("v1"), &[1])]);
+    let far = |last: u8, addresses: &[u8]| {
+        let addresses = addresses.iter().map(|last| address(*last)).collect();
+        links(&[(7, Link { name: "v1".to_owned(), far: Some(Far { mac: mac(last), addresses }) })], &[])
+    };
+    let first = find(&graph, &far(1, &[]), &BTreeMap::new());
+    assert!(first.is_waiting());
+    let second = find(&graph, &far(2, &[1]), &first.bindings);
+    assert_eq!(second.bindings[&uid("a")].mac, mac(2), "the far end got another Ethernet address");
+    assert!(!second.is_waiting());
+    let third = find(&graph, &far(3, &[1]), &second.bindings);
+    assert_eq!(third.bindings[&uid("a")].mac, mac(2), "and from then on it is the workload's doing");
+}

@@ -1,0 +1,209 @@
+//! The running agent: one thread for the kernel, tasks for the stream, the links and the questions, and their end.
+
+use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bulkhead_datapath::abi::ABI_VERSION;
+use bulkhead_wire::{Hello, certificate};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::{info, warn};
+
+use crate::enforce::{Enforcer, Input, Outputs, Rhythm, State};
+use crate::http::{Http, router, socket};
+use crate::interfaces::Netlink;
+use crate::kernel::{Kernel, Opened, Options};
+use crate::metrics::Metrics;
+use crate::settings::Run;
+use crate::store::Store;
+use crate::stream::{Connection, Outgoing, Received, Stream};
+use crate::{checks, clock};
+
+/// Looks for interfaces: soon after something changed or while something is missing, else now and then.
+const LOOK_SOON: Duration = Duration::from_millis(50);
+const LOOK_SOON_MOST: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(30);
+
+/// For the kernel's thread to finish a revision at shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Events that a slow reader of the tail may be behind.
+const EVENTS_BEHIND: usize = 16_384;
+
+/// Runs until SIGTERM or SIGINT. Whatever is in force stays in force.
+///
+/// # Errors
+/// If something that is needed is not there; the message says what to do.
+pub async fn run(run: Run) -> anyhow::Result<()> {
+    run.logging.start().map_err(anyhow::Error::msg)?;
+    checks::kernel(&run.places)?;
+    let _lock = checks::state(&run.places.state)?;
+    let keys = checks::keys(&run, clock::now().wall)?;
+    let http_listener = match run.http {
+        Some(address) => Some(tokio::net::TcpListener::bind(address).await.with_context(|| {
+            format!("--http {address}: cannot listen there; choose another address or end who has it")
+        })?),
+        None => None,
+    };
+    let unix_listener = socket(&run.places.state)
+        .with_context(|| format!("{}: cannot make the socket", run.places.state.display()))?;
+
+    let netlink = Netlink::open()?;
+    let links = netlink.read().await?;
+    let options = Options { pins: Some(run.places.pins.clone()), capacity: run.sizes.capacity() };
+    let mut kernel = Kernel::open(&options)?;
+    let opened = kernel.opened;
+    if opened == Opened::New {
+        adopt(&kernel, run.adopt_seconds);
+    }
+    let updated = if kernel.load_time.is_zero() { 0 } else { kernel.update_links()? };
+    info!(?opened, load_ms = kernel.load_time.as_millis(), updated, "kernel programs are in place");
+    let metrics = Arc::new(Metrics::default());
+    if let Ok((_, until)) = certificate::validity(&keys.certificate) {
+        metrics.certificate_ends(until.0 / 1000);
+    }
+    let (acks_sender, acks) = watch::channel(None);
+    let (refusals_sender, refusals) = mpsc::channel(16);
+    let (events, _) = broadcast::channel(EVENTS_BEHIND);
+    let (waiting_sender, waiting) = watch::channel(false);
+    let hello = Hello {
+        node: run.node.clone(),
+        abi: ABI_VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        limits: State::limits(&kernel.maps.capacity),
+        realised: None,
+    };
+    let outputs = Outputs {
+        acks: acks_sender,
+        refusals: refusals_sender,
+        events: events.clone(),
+        waiting: waiting_sender,
+        metrics: metrics.clone(),
+    };
+    let rhythm = Rhythm {
+        sweep: Duration::from_secs(run.sweep_seconds),
+        audit: Duration::from_secs(run.audit_seconds),
+    };
+    let store = Store::in_directory(&run.places.state);
+    let (inputs, inbox) = std_mpsc::channel();
+    let (ended_sender, mut ended) = oneshot::channel();
+    std::thread::Builder::new().name("kernel".to_owned()).spawn(move || {
+        let outcome = State::open(kernel, links).map(|state| {
+            let mut enforcer = Enforcer::new(state, store, outputs, rhythm);
+            enforcer.resume();
+            enforcer.run(&inbox);
+        });
+        // Nobody waits any more if the process ends for another reason.
+        drop(ended_sender.send(outcome));
+    })?;
+
+    let (connection_sender, connection) = watch::channel(Connection::Down("not tried yet".to_owned()));
+    let (received_sender, received) = mpsc::channel(1);
+    let stream = Stream { controller: run.controller.clone(), keys, hello };
+    let outgoing = Outgoing { acks: acks.clone(), refusals };
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(stream.run(outgoing, received_sender, connection_sender));
+    tasks.spawn(forward(received, inputs.clone()));
+    tasks.spawn(watch_links(netlink, waiting, inputs.clone()));
+    tasks.spawn(watch_connection(connection.clone(), metrics.clone()));
+    let end = inputs.clone();
+    let http = Http { node: run.node.clone(), metrics, inputs, acks, connection, events };
+    let service = router(http);
+    if let Some(listener) = http_listener {
+        let service = service.clone();
+        tasks.spawn(async move { report_end(axum::serve(listener, service).await) });
+    }
+    tasks.spawn(async move { report_end(axum::serve(unix_listener, service).await) });
+    info!(node = run.node, controller = run.controller, "the agent is up");
+
+    tokio::select! {
+        signal = stop_signal() => signal?,
+        outcome = &mut ended => {
+            outcome.context("the thread that owns the kernel's tables has panicked")??;
+            bail!("the thread that owns the kernel's tables has ended");
+        }
+    }
+    info!("shutting down; the kernel goes on enforcing what it has");
+    tasks.shutdown().await;
+    // The thread ends after what it is doing; if it has ended already, all the better.
+    drop(end.send(Input::End));
+    if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
+        warn!("the kernel's thread did not end in time");
+    }
+    Ok(())
+}
+
+/// On a fresh node, TCP connections that are older than the programs are taken over for a while if policy allows them.
+fn adopt(kernel: &Kernel, seconds: u64) {
+    if let Some(mut node) = kernel.maps.node.read(0) {
+        node.adopt_until_ns = clock::monotonic_ns() + seconds * 1_000_000_000;
+        kernel.maps.node.write_limits(&node);
+    }
+}
+
+fn report_end(outcome: std::io::Result<()>) {
+    if let Err(error) = outcome {
+        warn!(%error, "a server has ended");
+    }
+}
+
+async fn forward(mut received: mpsc::Receiver<Received>, inputs: std_mpsc::Sender<Input>) {
+    while let Some(received) = received.recv().await {
+        let input = match received {
+            Received::Revision(revision) => Input::Revision(revision),
+            Received::Confirm { digest, frontier } => Input::Confirm { digest, frontier },
+        };
+        if inputs.send(input).is_err() {
+            return;
+        }
+    }
+}
+
+async fn watch_connection(mut connection: watch::Receiver<Connection>, metrics: Arc<Metrics>) {
+    loop {
+        metrics.connected(*connection.borrow_and_update() == Connection::Up);
+        if connection.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn watch_links(
+    mut netlink: Netlink,
+    mut waiting: watch::Receiver<bool>,
+    inputs: std_mpsc::Sender<Input>,
+) {
+    let mut soon = LOOK_SOON;
+    loop {
+        let pause = if *waiting.borrow_and_update() { soon } else { LOOK };
+        tokio::select! {
+            () = netlink.changed() => soon = LOOK_SOON,
+            changed = waiting.changed() => {
+                if changed.is_err() { return; }
+                soon = LOOK_SOON;
+                continue;
+            }
+            () = tokio::time::sleep(pause) => soon = (soon * 2).min(LOOK_SOON_MOST),
+        }
+        match netlink.read().await {
+            Ok(links) => {
+                if inputs.send(Input::Links(Box::new(links))).is_err() {
+                    return;
+                }
+            }
+            Err(error) => warn!(%error, "the node's links cannot be read"),
+        }
+    }
+}
+
+async fn stop_signal() -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}

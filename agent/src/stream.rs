@@ -1,0 +1,268 @@
+//! The agent's end of the stream. It is connected, or tries to be; what is enforced does not depend on it.
+
+use std::time::Duration;
+
+use bulkhead_graph::Digest;
+use bulkhead_wire::proto::distribution_client::DistributionClient;
+use bulkhead_wire::{
+    Ack, Assembly, AssemblyError, FromAgent, FromController, Frontier, Hello, Refusal, Refused, Revision,
+    certificate, limits,
+};
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tracing::{info, warn};
+
+use crate::checks::Keys;
+
+/// The shortest and the longest wait before another attempt. Jitter keeps a thousand agents from coming at once.
+const RETRY: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(15);
+
+/// What comes out of the stream.
+#[derive(Debug)]
+pub enum Received {
+    /// Something to enforce.
+    Revision(Box<Revision>),
+    /// What is enforced is right for newer inputs too.
+    Confirm {
+        /// The revision.
+        digest: Digest,
+        /// The inputs.
+        frontier: Frontier,
+    },
+}
+
+/// What goes into it.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// What is realised; sent at the beginning of a connection and whenever it changes.
+    pub acks: watch::Receiver<Option<Ack>>,
+    /// Revisions that were not taken.
+    pub refusals: mpsc::Receiver<Refused>,
+}
+
+/// Why a connection ended.
+#[derive(Debug, Error)]
+pub enum Ended {
+    /// It did not come about, or broke.
+    #[error("{0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The controller refused or ended it.
+    #[error("{}: {}", .0.code(), .0.message())]
+    Status(#[from] tonic::Status),
+    /// The controller said something that cannot be.
+    #[error(transparent)]
+    Malformed(#[from] bulkhead_wire::Malformed),
+    /// A part came that nobody announced.
+    #[error("a part without a header")]
+    Unannounced,
+    /// Nothing came for too long in the middle of a revision.
+    #[error("the rest of a revision did not come in time")]
+    Stalled,
+    /// The agent shuts down.
+    #[error("the agent is shutting down")]
+    Shutdown,
+}
+
+/// What the connection is made with.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// `host:port`.
+    pub controller: String,
+    /// Both sides' proofs.
+    pub keys: Keys,
+    /// All of Hello but what is realised.
+    pub hello: Hello,
+}
+
+/// Whether there is a connection, for health and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// There is.
+    Up,
+    /// There is none, because of this.
+    Down(String),
+}
+
+impl Stream {
+    /// Keeps a connection until `received` is closed.
+    pub async fn run(
+        self,
+        mut outgoing: Outgoing,
+        received: mpsc::Sender<Received>,
+        state: watch::Sender<Connection>,
+    ) {
+        let mut wait = RETRY;
+        loop {
+            let began = tokio::time::Instant::now();
+            let ended = match self.connect(&mut outgoing, &received, &state).await {
+                Ok(()) => Ended::Shutdown,
+                Err(ended) => ended,
+            };
+            if received.is_closed() {
+                return;
+            }
+            // A connection that lasted was a good one: the next attempt may come soon.
+            if began.elapsed() > RETRY_MOST {
+                wait = RETRY;
+            }
+            let reason = with_sources(&ended);
+            if state.send_replace(Connection::Down(reason.clone())) != Connection::Down(reason.clone()) {
+                warn!(controller = self.controller, reason, "not connected; what is in force stays in force");
+            }
+            tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+            wait = (wait * 2).min(RETRY_MOST);
+        }
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, Ended> {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&self.keys.authority))
+            .identity(Identity::from_pem(&self.keys.certificate, &self.keys.key))
+            .domain_name(certificate::CONTROLLER)
+            .timeout(limits::HANDSHAKE);
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.controller))?;
+        Ok(endpoint
+            .tls_config(tls)?
+            .connect_timeout(limits::HANDSHAKE)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .keep_alive_while_idle(true))
+    }
+
+    async fn connect(
+        &self,
+        outgoing: &mut Outgoing,
+        received: &mpsc::Sender<Received>,
+        state: &watch::Sender<Connection>,
+    ) -> Result<(), Ended> {
+        let channel = self.endpoint()?.connect().await?;
+        let mut client =
+            DistributionClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
+        let (sender, messages) = mpsc::channel(4);
+        let realised = outgoing.acks.borrow_and_update().clone();
+        let hello = Hello {
+            realised: realised.as_ref().map(|ack| (ack.digest, ack.frontier.clone())),
+            ..self.hello.clone()
+        };
+        put(&sender, FromAgent::Hello(hello)).await?;
+        if let Some(ack) = realised {
+            put(&sender, FromAgent::Ack(ack)).await?;
+        }
+        // Refusals of an earlier connection mean nothing on this one.
+        while outgoing.refusals.try_recv().is_ok() {}
+        let mut incoming = client.sync(ReceiverStream::new(messages)).await?.into_inner();
+        info!(controller = self.controller, "connected");
+        state.send_replace(Connection::Up);
+        let mut arriving = Arriving::Nothing;
+        loop {
+            let open = matches!(arriving, Arriving::Open(_));
+            let patience = if open { limits::MESSAGE } else { Duration::from_secs(3600) };
+            tokio::select! {
+                message = timeout(patience, incoming.message()) => {
+                    let message = match message {
+                        Ok(message) => message?,
+                        Err(_) if open => return Err(Ended::Stalled),
+                        Err(_) => continue,
+                    };
+                    let Some(message) = message else { return Ok(()) };
+                    match arriving.take(FromController::try_from(message)?)? {
+                        None => {}
+                        Some(Ok(item)) => {
+                            if received.send(item).await.is_err() { return Err(Ended::Shutdown); }
+                        }
+                        Some(Err(refused)) => put(&sender, FromAgent::Refused(refused)).await?,
+                    }
+                }
+                changed = outgoing.acks.changed() => {
+                    if changed.is_err() { return Err(Ended::Shutdown); }
+                    let ack = outgoing.acks.borrow_and_update().clone();
+                    if let Some(ack) = ack { put(&sender, FromAgent::Ack(ack)).await?; }
+                }
+                refused = outgoing.refusals.recv() => match refused {
+                    None => return Err(Ended::Shutdown),
+                    Some(refused) => put(&sender, FromAgent::Refused(refused)).await?,
+                },
+            }
+        }
+    }
+}
+
+async fn put(
+    sender: &mpsc::Sender<bulkhead_wire::proto::AgentMessage>,
+    message: FromAgent,
+) -> Result<(), Ended> {
+    match timeout(limits::MESSAGE, sender.send((&message).into())).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(tonic::Status::cancelled("the controller is gone").into()),
+        Err(_) => Err(tonic::Status::deadline_exceeded("the controller does not read").into()),
+    }
+}
+
+/// The revision that is coming in.
+#[derive(Debug)]
+enum Arriving {
+    Nothing,
+    Open(Assembly),
+    /// The rest of one that was refused already.
+    Rest,
+}
+
+impl Arriving {
+    /// Puts revisions together. One that is damaged is refused; the stream goes on.
+    fn take(&mut self, message: FromController) -> Result<Option<Result<Received, Refused>>, Ended> {
+        match message {
+            FromController::Confirm { digest, frontier } => {
+                return Ok(Some(Ok(Received::Confirm { digest, frontier })));
+            }
+            FromController::Header(header) => *self = Self::Open(Assembly::new(header)),
+            FromController::Part { offset, content } => match self {
+                Self::Nothing => return Err(Ended::Unannounced),
+                Self::Rest => return Ok(None),
+                Self::Open(open) => {
+                    if let Err(error) = open.add(offset, &content) {
+                        let refused = damaged(open.header().target, &error);
+                        *self = Self::Rest;
+                        return Ok(Some(Err(refused)));
+                    }
+                }
+            },
+        }
+        match std::mem::replace(self, Self::Nothing) {
+            Self::Open(whole) if whole.is_complete() => {
+                let target = whole.header().target;
+                let finished = whole.finish();
+                Ok(Some(match finished {
+                    Ok(revision) => Ok(Received::Revision(Box::new(revision))),
+                    Err(error) => Err(damaged(target, &error)),
+                }))
+            }
+            other => {
+                *self = other;
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn damaged(digest: Digest, error: &AssemblyError) -> Refused {
+    Refused { digest, refusal: Refusal::Damaged, reason: error.to_string() }
+}
+
+/// An error with what caused it: the reason for a failed handshake is three levels down.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
+}

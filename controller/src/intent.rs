@@ -1,0 +1,145 @@
+//! The compiler at work: the only task that owns the engine. Updates from a source and the passing of time go in, graphs
+//! of the nodes they touch come out on the board.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulkhead_graph::Timestamp;
+use bulkhead_policy::engine::{Counters, Engine, EngineConfig, Size};
+use bulkhead_policy::model::{Event, Interned, Kind, Object, ObjectRef};
+use bulkhead_source::Update;
+use bulkhead_wire::Frontier;
+
+use crate::board::Board;
+use crate::status::{ObjectState, Status};
+
+/// Two updates in a row as one.
+pub fn append(earlier: &mut Update, later: Update) {
+    earlier.events.extend(later.events);
+    earlier.incarnation = later.incarnation;
+    earlier.versions = later.versions;
+    earlier.problems = later.problems;
+}
+
+/// The engine with what has to be known about its inputs. Pure but for the board.
+pub struct Intent {
+    engine: Engine,
+    /// Policies and segments, with the update that last changed them.
+    objects: BTreeMap<ObjectRef, u64>,
+    frontier: Frontier,
+    /// Counts updates and boundaries; objects and nodes are compared by it.
+    sequence: u64,
+    ready: bool,
+}
+
+impl Intent {
+    /// Nothing compiled, at `now`.
+    pub fn new(config: EngineConfig, now: Timestamp) -> Self {
+        let mut engine = Engine::new(config);
+        engine.advance(now);
+        // Whatever boundary lies before the start is in the first compile.
+        let frontier = Frontier { instant: now, ..Frontier::default() };
+        Self { engine, objects: BTreeMap::new(), frontier, sequence: 0, ready: false }
+    }
+
+    /// Takes an update in. The first one has to hold everything there is.
+    pub fn take(&mut self, update: Update, now: Timestamp, board: &Board, status: &mut Status) {
+        self.sequence += 1;
+        self.pass(now);
+        for event in update.events {
+            self.remember(&event);
+            self.engine.apply(event);
+        }
+        self.frontier.incarnation = update.incarnation;
+        self.frontier.versions = update.versions;
+        status.problems(update.problems);
+        self.ready = true;
+        self.publish(board, status);
+    }
+
+    /// Lets time pass. Nothing is published before the first update.
+    pub fn advance(&mut self, now: Timestamp, board: &Board, status: &mut Status) {
+        if self.pass(now) && self.ready {
+            self.sequence += 1;
+            self.publish(board, status);
+        }
+    }
+
+    /// When time itself next changes something.
+    pub fn next_boundary(&self) -> Option<Timestamp> {
+        self.engine.next_boundary()
+    }
+
+    /// Goes through the boundaries one by one, so that the frontier names the last of them.
+    fn pass(&mut self, now: Timestamp) -> bool {
+        let mut passed = false;
+        while let Some(boundary) = self.engine.next_boundary().filter(|boundary| *boundary <= now) {
+            self.engine.advance(boundary);
+            self.frontier.instant = self.frontier.instant.max(boundary);
+            passed = true;
+        }
+        self.engine.advance(now);
+        passed
+    }
+
+    fn publish(&mut self, board: &Board, status: &mut Status) {
+        for node in self.engine.take_dirty() {
+            let graph = self.engine.node_graph(&node).unwrap_or_default();
+            status.desired(&node, graph.digest(), self.sequence);
+            board.put(&node, graph);
+        }
+        board.reached(self.frontier.clone());
+    }
+
+    fn remember(&mut self, event: &Event) {
+        match event {
+            Event::Apply(object) => self.remember_object(object),
+            Event::Delete(object) => drop(self.objects.remove(object)),
+            Event::Reset(kind, objects) => {
+                self.objects.retain(|object, _| object.kind != *kind);
+                objects.iter().for_each(|object| self.remember_object(object));
+            }
+        }
+    }
+
+    fn remember_object(&mut self, object: &Object) {
+        match object {
+            Object::Policy(_) | Object::Segment(_) => {
+                self.objects.insert(object.reference(), self.sequence);
+            }
+            Object::Namespace(_)
+            | Object::Workload(..)
+            | Object::Node(_)
+            | Object::Service(_)
+            | Object::EndpointSlice(_) => {}
+        }
+    }
+
+    /// Every policy and segment with the nodes it belongs on.
+    pub fn objects(&mut self) -> Vec<ObjectState> {
+        let engine = &mut self.engine;
+        let state = |(object, sequence): (&ObjectRef, &u64)| ObjectState {
+            nodes: engine.nodes_of(object),
+            object: object.clone(),
+            sequence: *sequence,
+        };
+        self.objects.iter().map(state).collect()
+    }
+
+    /// Declared nodes and nodes with workloads.
+    pub fn nodes(&self) -> BTreeSet<Interned> {
+        self.engine.nodes()
+    }
+
+    /// What was done and how much there is.
+    pub fn counts(&self) -> (Counters, Size) {
+        (self.engine.counters(), self.engine.size())
+    }
+
+    /// How many objects there are of kinds that have a status.
+    pub fn objects_by_kind(&self) -> BTreeMap<Kind, usize> {
+        let mut counts = BTreeMap::new();
+        self.objects.keys().for_each(|object| *counts.entry(object.kind).or_default() += 1);
+        counts
+    }
+}
+

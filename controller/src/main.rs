@@ -1,0 +1,101 @@
+//! `bulkhead-controller`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bulkhead_controller::keys::{KeyFolder, Wanted, make};
+use bulkhead_controller::publish::Pace;
+use bulkhead_controller::run::{Listeners, serve, start_compiler, tls};
+use bulkhead_controller::server::Shared;
+use bulkhead_controller::settings::{Command, Init, Run, Verb};
+use bulkhead_controller::clock;
+use bulkhead_policy::engine::EngineConfig;
+use bulkhead_settings::{Resolved, SettingsError};
+use bulkhead_source::Update;
+use bulkhead_source::folder::{self, FolderConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::info;
+
+fn main() -> ExitCode {
+    let outcome = match bulkhead_settings::resolve::<Command>(std::env::args_os()) {
+        Err(SettingsError::Usage(error)) => error.exit(),
+        Err(error) => Err(anyhow::Error::new(error)),
+        Ok(Resolved::Print(text)) => {
+            print!("{text}");
+            Ok(())
+        }
+        Ok(Resolved::Run(command)) => match command.verb {
+            Verb::Init(init) => make_keys(&init),
+            Verb::Run(run) => start(run),
+        },
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bulkhead-controller: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn make_keys(init: &Init) -> anyhow::Result<()> {
+    let wanted = Wanted {
+        nodes: init.nodes.clone(),
+        names: init.names.clone(),
+        addresses: init.addresses.clone(),
+        // Agents' clocks may be a little behind.
+        from: time::OffsetDateTime::now_utc() - time::Duration::minutes(5),
+        lifetime: time::Duration::days(i64::from(init.days)),
+    };
+    let made = make(&KeyFolder(init.keys.clone()), &wanted).context("keys")?;
+    if made.is_empty() {
+        println!("{}: everything is there already", init.keys.display());
+    }
+    made.iter().for_each(|path| println!("{}", path.display()));
+    Ok(())
+}
+
+#[tokio::main]
+async fn start(run: Run) -> anyhow::Result<()> {
+    run.logging.start().map_err(anyhow::Error::msg)?;
+    let tls = tls(&run.keys, clock::now())?;
+    let listeners = Listeners::bind(run.listen, run.http).await?;
+    let pace = Pace { gather: Duration::from_millis(run.gather_ms), ..Pace::default() };
+    let shared = Arc::new(Shared::new(pace));
+    let config = EngineConfig { cluster_ranges: run.cluster_ranges.clone() };
+    let questions = start_compiler(shared.clone(), config, open_source(&run)?)?;
+    let (end, ended) = watch::channel(false);
+    info!(agents = %run.listen, http = %run.http, "the controller is up");
+    tokio::spawn(async move {
+        stop_signal().await;
+        info!("shutting down; nodes go on enforcing what they have");
+        end.send_replace(true);
+    });
+    serve(shared, questions, listeners, tls, ended).await
+}
+
+fn open_source(run: &Run) -> anyhow::Result<mpsc::Receiver<Update>> {
+    match (&run.folder, run.kubernetes) {
+        (Some(folder), false) => {
+            let config = FolderConfig::new(folder, Some(run.state.clone()));
+            folder::watch(config).context("--folder")
+        }
+        (None, true) => bail!("--kubernetes: this controller was built without the Kubernetes source"),
+        (None, false) => bail!("say where intent comes from: --folder FOLDER, or --kubernetes"),
+        (Some(_), true) => bail!("--folder and --kubernetes exclude each other"),
+    }
+}
+
+async fn stop_signal() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

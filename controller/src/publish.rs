@@ -1,0 +1,225 @@
+//! What to send to one agent next: the newest state, less what the agent has acknowledged.
+//!
+//! State, not a log: whatever happened in between is gone, and a slow agent costs nobody anything. At most one revision
+//! is under way. Pure: time is an argument, counted from an arbitrary beginning.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_graph::{Delta, Digest, NodeGraph};
+use bulkhead_wire::{Frontier, Refusal, Revision};
+
+/// How patient a publisher is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// After a revision was sent, changes are gathered for so long; the first change goes out at once.
+    pub gather: Duration,
+    /// Between two confirmations of an unchanged revision.
+    pub confirm: Duration,
+    /// How long an agent may take for a revision.
+    pub ack: Duration,
+    /// After the first refusal of a revision; doubled with each further one.
+    pub retry: Duration,
+    /// The longest such wait.
+    pub retry_most: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            gather: Duration::from_millis(10),
+            confirm: Duration::from_secs(1),
+            ack: bulkhead_wire::limits::ACK,
+            retry: Duration::from_millis(200),
+            retry_most: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What to do now.
+#[derive(Debug)]
+pub enum Step {
+    /// Send this revision.
+    Send(Box<Revision>),
+    /// Tell the agent that its revision is right for newer inputs too.
+    Confirm {
+        /// The revision.
+        digest: Digest,
+        /// The inputs.
+        frontier: Frontier,
+    },
+    /// Nothing until then, or until something happens.
+    Wait(Option<Duration>),
+    /// The agent has not answered in time: give the connection up.
+    Overdue,
+}
+
+/// A revision has become real on the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Realised {
+    /// Which.
+    pub digest: Digest,
+    /// From the first change it contains to the acknowledgement.
+    pub since_change: Duration,
+    /// From sending to the acknowledgement.
+    pub since_sent: Duration,
+}
+
+#[derive(Debug)]
+struct Newest {
+    graph: Arc<NodeGraph>,
+    frontier: Frontier,
+    /// When the node first ought to have had something other than what it has.
+    changed_at: Duration,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    graph: Arc<NodeGraph>,
+    frontier: Frontier,
+    changed_at: Duration,
+    sent_at: Duration,
+}
+
+#[derive(Debug)]
+struct Refusals {
+    digest: Digest,
+    times: u32,
+    until: Duration,
+}
+
+/// The state of one agent as its controller sees it.
+#[derive(Debug)]
+pub struct Publisher {
+    pace: Pace,
+    /// The revision that the agent says it enforces.
+    acked: Option<Digest>,
+    /// The graph of that revision, where it is known here: what a delta can start from.
+    base: Option<Arc<NodeGraph>>,
+    confirmed: Option<Frontier>,
+    newest: Option<Newest>,
+    under_way: Option<UnderWay>,
+    refusals: Option<Refusals>,
+    sent_at: Option<Duration>,
+    confirmed_at: Option<Duration>,
+}
+
+impl Publisher {
+    /// An agent that has just said what it enforces.
+    pub fn new(pace: Pace, realised: Option<(Digest, Frontier)>) -> Self {
+        let (acked, confirmed) = realised.unzip();
+        Self {
+            pace,
+            acked,
+            base: None,
+            confirmed,
+            newest: None,
+            under_way: None,
+            refusals: None,
+            sent_at: None,
+            confirmed_at: None,
+        }
+    }
+
+    /// The node's newest state.
+    pub fn offer(&mut self, graph: Arc<NodeGraph>, frontier: Frontier, now: Duration) {
+        let waiting = self.newest.as_ref().filter(|newest| Some(newest.graph.digest()) != self.heading());
+        let changed_at = waiting.map_or(now, |newest| newest.changed_at);
+        if Some(graph.digest()) == self.acked && self.base.is_none() {
+            self.base = Some(graph.clone());
+        }
+        self.newest = Some(Newest { graph, frontier, changed_at });
+    }
+
+    /// What the agent has, or will have once it answers.
+    fn heading(&self) -> Option<Digest> {
+        self.under_way.as_ref().map(|sent| sent.graph.digest()).or(self.acked)
+    }
+
+    /// What to do at this moment. Answers with `Send` and `Confirm` count as done.
+    pub fn step(&mut self, now: Duration) -> Step {
+        if let Some(sent) = &self.under_way {
+            let deadline = sent.sent_at + self.pace.ack;
+            return if now >= deadline { Step::Overdue } else { Step::Wait(Some(deadline)) };
+        }
+        let Some(newest) = &self.newest else { return Step::Wait(None) };
+        let digest = newest.graph.digest();
+        if self.acked == Some(digest) {
+            return self.confirm(now);
+        }
+        let gathered = self.sent_at.map_or(Duration::ZERO, |sent_at| sent_at + self.pace.gather);
+        let refused = self.refusals.as_ref().filter(|refusals| refusals.digest == digest);
+        let earliest = refused.map_or(gathered, |refusals| refusals.until.max(gathered));
+        if now < earliest {
+            return Step::Wait(Some(earliest));
+        }
+        let delta = match &self.base {
+            Some(base) => Delta::between(base, &newest.graph),
+            None => Delta::snapshot(&newest.graph),
+        };
+        let frontier = newest.frontier.clone();
+        self.under_way = Some(UnderWay {
+            graph: newest.graph.clone(),
+            frontier: frontier.clone(),
+            changed_at: newest.changed_at,
+            sent_at: now,
+        });
+        self.sent_at = Some(now);
+        Step::Send(Box::new(Revision { delta, frontier }))
+    }
+
+    fn confirm(&mut self, now: Duration) -> Step {
+        let Some(newest) = &self.newest else { return Step::Wait(None) };
+        if self.confirmed.as_ref() == Some(&newest.frontier) {
+            return Step::Wait(None);
+        }
+        let earliest = self.confirmed_at.map_or(Duration::ZERO, |at| at + self.pace.confirm);
+        if now < earliest {
+            return Step::Wait(Some(earliest));
+        }
+        self.confirmed_at = Some(now);
+        self.confirmed = Some(newest.frontier.clone());
+        Step::Confirm { digest: newest.graph.digest(), frontier: newest.frontier.clone() }
+    }
+
+    /// The agent enforces `digest`. Says what became real by it, unless it only repeats itself.
+    pub fn acked(&mut self, digest: Digest, now: Duration) -> Option<Realised> {
+        if let Some(sent) = self.under_way.take_if(|sent| sent.graph.digest() == digest) {
+            self.acked = Some(digest);
+            self.base = Some(sent.graph);
+            self.confirmed = Some(sent.frontier);
+            self.refusals = None;
+            let since_change = now.saturating_sub(sent.changed_at);
+            return Some(Realised { digest, since_change, since_sent: now.saturating_sub(sent.sent_at) });
+        }
+        if self.acked != Some(digest) {
+            // Something that this controller never sent: only a snapshot is safe now.
+            self.acked = Some(digest);
+            self.base = None;
+            self.confirmed = None;
+        }
+        None
+    }
+
+    /// The agent did not take `digest` and still enforces what it did.
+    pub fn refused(&mut self, digest: Digest, refusal: Refusal, now: Duration) {
+        if self.under_way.take_if(|sent| sent.graph.digest() == digest).is_none() {
+            return;
+        }
+        let times = self.refusals.as_ref().filter(|r| r.digest == digest).map_or(0, |r| r.times) + 1;
+        let wait = self.pace.retry * 2_u32.saturating_pow(times - 1);
+        self.refusals = Some(Refusals { digest, times, until: now + wait.min(self.pace.retry_most) });
+        match refusal {
+            Refusal::Base | Refusal::Damaged => self.base = None,
+            Refusal::Older | Refusal::Kernel => {}
+        }
+    }
+
+    /// What the agent enforces, as far as is known.
+    pub fn realised(&self) -> Option<Digest> {
+        self.acked
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! An agent and a publisher under every order of changes, answers, refusals and time.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_graph::{Address, Digest, NodeGraph, PeerSetId};
+use bulkhead_wire::{Frontier, Refusal};
+use proptest::prelude::*;
+
+use super::{Pace, Publisher, Step};
+
+fn graph(number: u8) -> Arc<NodeGraph> {
+    let members = [Address([number; 16])].into_iter().collect();
+    Arc::new(NodeGraph::new(
+        BTreeMap::new(),
+        BTreeMap::new(),
+        [(PeerSetId([1; 16]), Arc::new(members))].into(),
+        Arc::default(),
+        [].into(),
+        Arc::default(),
+    ))
+}
+
+fn frontier(version: u64) -> Frontier {
+    Frontier { versions: [("folder".to_owned(), version)].into(), ..Frontier::default() }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn sent(step: Step) -> bulkhead_wire::Revision {
+    match step {
+        Step::Send(revision) => *revision,
+        Step::Confirm { .. } | Step::Wait(_) | Step::Overdue => panic!("expected a revision, got {step:?}"),
+    }
+}
+
+#[test]
+fn the_first_change_goes_at_once_and_the_next_are_gathered() {
+    let mut publisher = Publisher::new(Pace::default(), None);
+    assert!(matches!(publisher.step(ms(0)), Step::Wait(None)));
+    publisher.offer(graph(1), frontier(1), ms(5));
+    assert_eq!(sent(publisher.step(ms(5))).delta.target, graph(1).digest());
+
+    publisher.offer(graph(2), frontier(2), ms(6));
+    assert!(matches!(publisher.step(ms(6)), Step::Wait(Some(_))), "one revision at a time");
+    let realised = publisher.acked(graph(1).digest(), ms(7)).unwrap();
+    assert_eq!((realised.since_change, realised.since_sent), (ms(2), ms(2)));
+
+    assert!(matches!(publisher.step(ms(8)), Step::Wait(Some(until)) if until == ms(15)));
+    publisher.offer(graph(3), frontier(3), ms(9));
+    let revision = sent(publisher.step(ms(15)));
+    assert_eq!(revision.delta.base, graph(1).digest(), "a delta from what was acknowledged");
+    assert_eq!(revision.delta.target, graph(3).digest(), "what came between is gone");
+    let realised = publisher.acked(graph(3).digest(), ms(20)).unwrap();
+    assert_eq!(realised.since_change, ms(14), "counted from the first change that it contains");
+}
+
+#[test]
+fn an_agent_that_has_it_already_gets_nothing() {
+    let realised = Some((graph(1).digest(), frontier(4)));
+    let mut publisher = Publisher::new(Pace::default(), realised);
+    publisher.offer(graph(1), frontier(4), ms(0));
+    assert!(matches!(publisher.step(ms(0)), Step::Wait(None)));
+    publisher.offer(graph(2), frontier(5), ms(1));
+    assert_eq!(sent(publisher.step(ms(1))).delta.base, graph(1).digest(), "its graph is known by digest");
+}
+
+#[test]
+fn an_agent_with_an_unknown_revision_gets_a_snapshot() {
+    let mut publisher = Publisher::new(Pace::default(), Some((Digest([9; 16]), frontier(4))));
+    publisher.offer(graph(1), frontier(5), ms(0));
+    assert_eq!(sent(publisher.step(ms(0))).delta.base, NodeGraph::default().digest());
+}
+
+#[test]
+fn confirmations_of_an_unchanged_revision_are_rare() {
+    let mut publisher = Publisher::new(Pace::default(), Some((graph(1).digest(), frontier(1))));
+    let mut confirmations = 0;
+    for version in 2..1_000 {
+        let now = ms(version * 10);
+        publisher.offer(graph(1), frontier(version), now);
+        match publisher.step(now) {
+            Step::Confirm { .. } => confirmations += 1,
+            Step::Wait(_) => {}
+            Step::Send(_) | Step::Overdue => panic!("nothing changed"),
+        }
+    }
+    assert_eq!(confirmations, 10);
+}
+
+#[test]
+fn a_refused_revision_is_tried_again_later_and_another_one_at_once() {
+    let mut publisher = Publisher::new(Pace::default(), None);
+    publisher.offer(graph(1), frontier(1), ms(0));
+    let mut now = ms(0);
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        sent(publisher.step(now));
+        publisher.refused(graph(1).digest(), Refusal::Kernel, now);
+        let Step::Wait(Some(until)) = publisher.step(now) else { panic!("it has to wait") };
+        waits.push(until - now);
+        now = until;
+    }
+    assert_eq!(waits[..3], [ms(200), ms(400), ms(800)]);
+    assert_eq!(waits[11], Duration::from_secs(30));
+
+    sent(publisher.step(now));
+    publisher.refused(graph(1).digest(), Refusal::Kernel, now);
+    publisher.offer(graph(2), frontier(2), now);
+    sent(publisher.step(now + ms(10)));
+}
+
+#[test]
+fn silence_ends_the_connection() {
+    let mut publisher = Publisher::new(Pace::default(), None);
+    publisher.offer(graph(1), frontier(1), ms(0));
+    sent(publisher.step(ms(0)));
+    assert!(matches!(publisher.step(ms(59_999)), Step::Wait(Some(_))));
+    assert!(matches!(publisher.step(ms(60_000)), Step::Overdue));
+}
+
+#[derive(Debug, Clone)]
+enum Happens {
+    Change(u8),
+    Time(u64),
+    Accept,
+    Refuse(Refusal),
+    LoseItsGraph,
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    prop_oneof![
+        3 => (0..6_u8).prop_map(Happens::Change),
+        3 => (0..40_u64).prop_map(Happens::Time),
+        3 => Just(Happens::Accept),
+        1 => prop_oneof![Just(Refusal::Damaged), Just(Refusal::Kernel), Just(Refusal::Older)].prop_map(Happens::Refuse),
+        1 => Just(Happens::LoseItsGraph),
+    ]
+}
+
+/// An agent that applies what it gets exactly as the real one does.
+#[derive(Default)]
+struct Agent {
+    held: Arc<NodeGraph>,
+    inbox: Option<bulkhead_wire::Revision>,
+}
+
+impl Agent {
+    fn accept(&mut self) -> Option<Result<Digest, Digest>> {
+        let revision = self.inbox.take()?;
+        let snapshot = revision.delta.base == NodeGraph::default().digest();
+        let base = if snapshot { Arc::new(NodeGraph::default()) } else { self.held.clone() };
+        Some(match revision.delta.apply(&base) {
+            Ok(graph) => {
+                self.held = Arc::new(graph);
+                Ok(revision.delta.target)
+            }
+            Err(_) => Err(revision.delta.target),
+        })
+    }
+}
+
+fn settle(publisher: &mut Publisher, agent: &mut Agent, now: Duration) -> Duration {
+    match publisher.step(now) {
+        Step::Send(revision) => {
+            assert!(agent.inbox.is_none(), "two revisions under way");
+            agent.inbox = Some(*revision);
+            now
+        }
+        Step::Confirm { digest, .. } => {
+            assert_eq!(digest, agent.held.digest(), "a confirmation of what the agent does not have");
+            now
+        }
+        Step::Wait(until) => until.unwrap_or(now),
+        Step::Overdue => panic!("the agent answers in time here"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_agent_ends_with_the_newest(events in proptest::collection::vec(happens(), 0..60)) {
+        let mut publisher = Publisher::new(Pace::default(), None);
+        let mut agent = Agent::default();
+        let (mut now, mut version, mut newest) = (ms(0), 0, None);
+        for event in events {
+            match event {
+                Happens::Change(number) => {
+                    version += 1;
+                    newest = Some(graph(number));
+                    publisher.offer(graph(number), frontier(version), now);
+                }
+                Happens::Time(passed) => now += ms(passed),
+                Happens::Accept => match agent.accept() {
+                    Some(Ok(digest)) => drop(publisher.acked(digest, now)),
+                    Some(Err(digest)) => publisher.refused(digest, Refusal::Base, now),
+                    None => {}
+                },
+                Happens::Refuse(refusal) => {
+                    if let Some(revision) = agent.inbox.take() {
+                        publisher.refused(revision.delta.target, refusal, now);
+                    }
+                }
+                Happens::LoseItsGraph => agent.held = Arc::default(),
+            }
+            settle(&mut publisher, &mut agent, now);
+        }
+        let Some(newest) = newest else { return Ok(()) };
+        for _ in 0..8 {
+            match agent.accept() {
+                Some(Ok(digest)) => drop(publisher.acked(digest, now)),
+                Some(Err(digest)) => publisher.refused(digest, Refusal::Base, now),
+                None => {}
+            }
+            now = settle(&mut publisher, &mut agent, now);
+        }
+        if publisher.realised() == Some(agent.held.digest()) {
+            prop_assert_eq!(agent.held.digest(), newest.digest());
+        } else {
+            // The agent lost its graph after its last answer; it says so when it connects anew.
+            prop_assert_eq!(publisher.realised(), Some(newest.digest()));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The running controller: the compiler's thread, the agents' server, the HTTP server, and the end of all three.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bulkhead_graph::Timestamp;
+use bulkhead_policy::engine::EngineConfig;
+use bulkhead_source::Update;
+use bulkhead_wire::proto::distribution_server::DistributionServer;
+use bulkhead_wire::{certificate, limits};
+use tokio::sync::{mpsc, oneshot, watch};
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+use tracing::{info, info_span, warn};
+
+use crate::clock;
+use crate::http::{Http, router};
+use crate::intent::{Intent, append};
+use crate::keys::KeyFolder;
+use crate::server::{Server, Shared};
+use crate::status::ObjectState;
+
+/// How long open streams may take to end at shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// The longest sleep of the compiler, so that a step of the wall clock is noticed.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
+
+/// What the compiler's thread is asked.
+enum Question {
+    Objects(oneshot::Sender<Vec<ObjectState>>),
+}
+
+/// Asks the compiler's thread.
+#[derive(Clone)]
+pub struct Questions(mpsc::Sender<Question>);
+
+impl Questions {
+    /// Every policy and segment with its nodes; `None` when the controller ends.
+    pub async fn objects(&self) -> Option<Vec<ObjectState>> {
+        let (sender, answer) = oneshot::channel();
+        self.0.send(Question::Objects(sender)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// Starts the compiler on a thread of its own: a large compile must not hold up the streams. It ends when `updates` does.
+///
+/// # Errors
+/// If there is no thread to be had.
+pub fn start_compiler(
+    shared: Arc<Shared>,
+    config: EngineConfig,
+    updates: mpsc::Receiver<Update>,
+) -> anyhow::Result<Questions> {
+    let (sender, questions) = mpsc::channel(16);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    std::thread::Builder::new()
+        .name("compiler".to_owned())
+        .spawn(move || runtime.block_on(compile(&shared, config, updates, questions)))
+        .context("cannot start the compiler's thread")?;
+    Ok(Questions(sender))
+}
+
+async fn compile(
+    shared: &Shared,
+    config: EngineConfig,
+    mut updates: mpsc::Receiver<Update>,
+    mut questions: mpsc::Receiver<Question>,
+) {
+    let mut intent = Intent::new(config, clock::now());
+    loop {
+        let pause = until(intent.next_boundary(), clock::now());
+        tokio::select! {
+            update = updates.recv() => {
+                let Some(mut update) = update else { return };
+                while let Ok(more) = updates.try_recv() {
+                    append(&mut update, more);
+                }
+                let events = update.events.len();
+                let began = std::time::Instant::now();
+                let _span = info_span!("compile", events).entered();
+                intent.take(update, clock::now(), &shared.board, &mut shared.status());
+                let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                let (_, size) = intent.counts();
+                info!(micros, workloads = size.workloads, policies = size.policies, rule_sets = size.rule_sets, "compiled");
+            }
+            Some(question) = questions.recv() => match question {
+                // Whoever asked may have gone: then nobody needs the answer.
+                Question::Objects(answer) => drop(answer.send(intent.objects())),
+            },
+            () = tokio::time::sleep(pause) => {
+                intent.advance(clock::now(), &shared.board, &mut shared.status());
+            }
+        }
+    }
+}
+
+fn until(boundary: Option<Timestamp>, now: Timestamp) -> Duration {
+    let Some(boundary) = boundary else { return LOOK_AT_CLOCK };
+    let ms = u64::try_from(boundary.0.saturating_sub(now.0)).unwrap_or(0);
+    Duration::from_millis(ms).min(LOOK_AT_CLOCK)
+}
+
+/// The server's side of mutual TLS from a key folder.
+///
+/// # Errors
+/// Names the file that is missing, unreadable or expired.
+pub fn tls(folder: &Path, now: Timestamp) -> anyhow::Result<ServerTlsConfig> {
+    let folder = KeyFolder(folder.to_owned());
+    let (certificate_file, key_file) = folder.controller();
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| {
+            format!("{}: cannot be read; `bulkhead-controller init --keys FOLDER` makes it", path.display())
+        })
+    };
+    let (authority, certificate, key) =
+        (read(&folder.authority())?, read(&certificate_file)?, read(&key_file)?);
+    let (from, to) = certificate::validity(&certificate)
+        .with_context(|| certificate_file.display().to_string())?;
+    if now < from || now >= to {
+        bail!(
+            "{}: the certificate is not valid now (it is from {} to {}, milliseconds since the epoch); remove it and run \
+             `bulkhead-controller init` again, or set the clock",
+            certificate_file.display(),
+            from.0,
+            to.0
+        );
+    }
+    Ok(ServerTlsConfig::new()
+        .identity(Identity::from_pem(certificate, key))
+        .client_ca_root(Certificate::from_pem(authority))
+        .timeout(limits::HANDSHAKE))
+}
+
+/// Sockets of a controller, bound before anything else is said to run.
+pub struct Listeners {
+    /// For agents.
+    pub agents: tokio::net::TcpListener,
+    /// For operators.
+    pub http: tokio::net::TcpListener,
+}
+
+impl Listeners {
+    /// Binds both.
+    ///
+    /// # Errors
+    /// Names the address that cannot be had.
+    pub async fn bind(agents: SocketAddr, http: SocketAddr) -> anyhow::Result<Self> {
+        let bind = async |address: SocketAddr, flag: &str| {
+            tokio::net::TcpListener::bind(address).await.with_context(|| {
+                format!("--{flag} {address}: cannot listen there; choose another address or end who has it")
+            })
+        };
+        Ok(Self { agents: bind(agents, "listen").await?, http: bind(http, "http").await? })
+    }
+}
+
+/// Serves until `end` says so.
+///
+/// # Errors
+/// If a server fails.
+pub async fn serve(
+    shared: Arc<Shared>,
+    questions: Questions,
+    listeners: Listeners,
+    tls: ServerTlsConfig,
+    mut end: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let stop = |mut end: watch::Receiver<bool>| async move {
+        // A sender that is gone means the end as well.
+        let _ = end.wait_for(|ended| *ended).await;
+    };
+    let service = DistributionServer::new(Server(shared.clone()))
+        .max_decoding_message_size(limits::MESSAGE_BYTES)
+        .max_encoding_message_size(limits::MESSAGE_BYTES);
+    let agents = tonic::transport::Server::builder()
+        .tls_config(tls)
+        .context("the keys cannot be used for TLS")?
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .tcp_nodelay(true)
+        .add_service(service)
+        .serve_with_incoming_shutdown(
+            tonic::transport::server::TcpIncoming::from(listeners.agents).with_nodelay(Some(true)),
+            stop(end.clone()),
+        );
+    let http = axum::serve(listeners.http, router(Http { shared, questions }))
+        .with_graceful_shutdown(stop(end.clone()));
+    let (agents, http) = (tokio::spawn(agents), tokio::spawn(http.into_future()));
+    tokio::select! {
+        ended = flatten(agents) => ended.context("the agents' server"),
+        ended = flatten(http) => ended.context("the HTTP server"),
+        () = async {
+            let _ = end.wait_for(|ended| *ended).await;
+            // Streams have no end of their own: agents hear of it, reconnect elsewhere, and enforce meanwhile.
+            tokio::time::sleep(SHUTDOWN).await;
+        } => {
+            warn!("open streams were cut at shutdown");
+            Ok(())
+        }
+    }
+}
+
+async fn flatten<E: std::error::Error + Send + Sync + 'static>(
+    task: tokio::task::JoinHandle<Result<(), E>>,
+) -> anyhow::Result<()> {
+    task.await??;
+    Ok(())
+}

@@ -1,0 +1,310 @@
+//! The agents' side: one stream, one task for each connection, a deadline on every step.
+//!
+//! A node gets the graph of the name in its certificate and no other. A slow or stuck agent holds nothing that another
+//! one waits for; large revisions are admitted a few at a time.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bulkhead_graph::Timestamp;
+use bulkhead_wire::proto::distribution_server::Distribution;
+use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
+use bulkhead_wire::{Ack, FromAgent, FromController, Hello, Refused, Revision, certificate, limits};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Streaming};
+use tracing::{Instrument as _, debug, info, info_span, warn};
+
+use crate::board::{Board, Subscription};
+use crate::clock;
+use crate::metrics::Metrics;
+use crate::publish::{Pace, Publisher, Step};
+use crate::status::Status;
+
+/// Revisions above this many bytes are admitted [`LARGE_AT_ONCE`] at a time.
+const LARGE_BYTES: u64 = 1 << 20;
+const LARGE_AT_ONCE: usize = 4;
+
+/// What all connections share.
+pub struct Shared {
+    /// The newest graphs.
+    pub board: Board,
+    /// What agents report.
+    pub status: Mutex<Status>,
+    /// Counters.
+    pub metrics: Metrics,
+    pace: Pace,
+    connections: AtomicU64,
+    /// The newest connection of each node; an older one ends.
+    newest: Mutex<BTreeMap<String, u64>>,
+    large: Semaphore,
+    start: Instant,
+}
+
+impl Shared {
+    /// Nothing known yet.
+    pub fn new(pace: Pace) -> Self {
+        Self {
+            board: Board::default(),
+            status: Mutex::default(),
+            metrics: Metrics::default(),
+            pace,
+            connections: AtomicU64::new(1),
+            newest: Mutex::default(),
+            large: Semaphore::new(LARGE_AT_ONCE),
+            start: Instant::now(),
+        }
+    }
+
+    /// The status, to read or change; never held across an await.
+    pub fn status(&self) -> std::sync::MutexGuard<'_, Status> {
+        // Every change leaves the bookkeeping whole, so a panic elsewhere does not spoil it.
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_newest(&self, node: &str, connection: u64) -> bool {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.get(node) == Some(&connection)
+    }
+
+    fn enter(&self, node: &str) -> u64 {
+        let connection = self.connections.fetch_add(1, Ordering::Relaxed);
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.insert(node.to_owned(), connection);
+        connection
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// The gRPC service.
+#[derive(Clone)]
+pub struct Server(pub Arc<Shared>);
+
+type Outgoing = Pin<Box<dyn Stream<Item = Result<ControllerMessage, tonic::Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Distribution for Server {
+    type SyncStream = Outgoing;
+
+    async fn sync(
+        &self,
+        request: Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Outgoing>, tonic::Status> {
+        let node = certified_node(&request)?;
+        // A few messages in flight: a slow reader stops the sender, and then its deadline does.
+        let (sender, receiver) = mpsc::channel(4);
+        let shared = self.0.clone();
+        let span = info_span!("agent", node);
+        tokio::spawn(
+            async move {
+                let outcome = serve(&shared, &node, request.into_inner(), &sender).await;
+                if let Err(status) = outcome {
+                    info!(reason = status.message(), "stream ended");
+                    // The agent may be gone already, then nobody has to know.
+                    let _ = sender.send(Err(status)).await;
+                }
+            }
+            .instrument(span),
+        );
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+fn certified_node(request: &Request<Streaming<AgentMessage>>) -> Result<String, tonic::Status> {
+    let refuse = |problem: String| tonic::Status::unauthenticated(format!("client certificate: {problem}"));
+    let certificates = request.peer_certs().unwrap_or_default();
+    let certificate = certificates.first().ok_or_else(|| refuse("there is none".to_owned()))?;
+    certificate::node_of(certificate).map_err(|error| refuse(error.to_string()))
+}
+
+async fn serve(
+    shared: &Arc<Shared>,
+    node: &str,
+    mut incoming: Streaming<AgentMessage>,
+    sender: &mpsc::Sender<Result<ControllerMessage, tonic::Status>>,
+) -> Result<(), tonic::Status> {
+    let first = timeout(limits::MESSAGE, receive(&mut incoming))
+        .await
+        .map_err(|_| tonic::Status::deadline_exceeded("no Hello in time"))??;
+    let hello = match first {
+        Some(FromAgent::Hello(hello)) if hello.node == node => hello,
+        Some(FromAgent::Hello(hello)) => {
+            warn!(claimed = hello.node, "an agent claims to be another node");
+            let problem = format!("the certificate is for node {node}, not for {}", hello.node);
+            return Err(tonic::Status::permission_denied(problem));
+        }
+        Some(FromAgent::Ack(_) | FromAgent::Refused(_)) => {
+            return Err(tonic::Status::invalid_argument("the first message has to be Hello"));
+        }
+        None => return Ok(()),
+    };
+    let connection = shared.enter(node);
+    info!(version = hello.version, abi = hello.abi, "agent connected");
+    shared.status().hello(&hello, connection, clock::now());
+    let mut session = Session::new(shared.clone(), hello, connection, sender.clone());
+    let outcome = session.run(&mut incoming).await;
+    shared.status().gone(node, connection, clock::now());
+    outcome
+}
+
+async fn receive(incoming: &mut Streaming<AgentMessage>) -> Result<Option<FromAgent>, tonic::Status> {
+    match incoming.message().await? {
+        None => Ok(None),
+        Some(message) => {
+            let message = FromAgent::try_from(message);
+            message.map(Some).map_err(|error| tonic::Status::invalid_argument(error.to_string()))
+        }
+    }
+}
+
+struct Session {
+    shared: Arc<Shared>,
+    node: String,
+    connection: u64,
+    publisher: Publisher,
+    newest: Subscription,
+    sender: mpsc::Sender<Result<ControllerMessage, tonic::Status>>,
+}
+
+impl Session {
+    fn new(
+        shared: Arc<Shared>,
+        hello: Hello,
+        connection: u64,
+        sender: mpsc::Sender<Result<ControllerMessage, tonic::Status>>,
+    ) -> Self {
+        let publisher = Publisher::new(shared.pace, hello.realised);
+        let newest = shared.board.subscribe(&hello.node);
+        Self { shared, node: hello.node, connection, publisher, newest, sender }
+    }
+
+    async fn run(&mut self, incoming: &mut Streaming<AgentMessage>) -> Result<(), tonic::Status> {
+        let mut look = true;
+        loop {
+            if !self.shared.is_newest(&self.node, self.connection) {
+                return Err(tonic::Status::aborted("the node has a newer connection"));
+            }
+            if look && let Some((graph, frontier)) = self.newest.newest() {
+                self.publisher.offer(graph, frontier, self.shared.elapsed());
+            }
+            let wake = match self.publisher.step(self.shared.elapsed()) {
+                Step::Send(revision) => {
+                    self.send(&revision).await?;
+                    continue;
+                }
+                Step::Confirm { digest, frontier } => {
+                    self.put(FromController::Confirm { digest, frontier }).await?;
+                    continue;
+                }
+                Step::Overdue => {
+                    return Err(tonic::Status::deadline_exceeded("the agent did not answer a revision in time"));
+                }
+                Step::Wait(until) => until.map(|until| self.shared.start + until),
+            };
+            // An hour stands for ever; waking up for nothing costs nothing.
+            let wake = wake.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            look = tokio::select! {
+                message = receive(incoming) => match message? {
+                    None => return Ok(()),
+                    Some(message) => { self.heard(message)?; false }
+                },
+                changed = self.newest.changed() => {
+                    if !changed { return Err(tonic::Status::unavailable("the controller is shutting down")); }
+                    true
+                }
+                () = tokio::time::sleep_until(wake) => false,
+            };
+        }
+    }
+
+    async fn put(&self, message: FromController) -> Result<(), tonic::Status> {
+        let sending = self.sender.send(Ok(message.into()));
+        match timeout(limits::MESSAGE, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(tonic::Status::cancelled("the agent is gone")),
+            Err(_) => Err(tonic::Status::deadline_exceeded("the agent does not read")),
+        }
+    }
+
+    async fn send(&self, revision: &Revision) -> Result<(), tonic::Status> {
+        let (base, target) = (revision.delta.base, revision.delta.target);
+        let messages = revision.messages().map_err(|error| tonic::Status::out_of_range(error.to_string()))?;
+        let mut admitted = None;
+        let mut bytes = 0;
+        for message in messages {
+            if let FromController::Header(header) = &message {
+                bytes = header.length;
+                if bytes > LARGE_BYTES {
+                    let deadline = Instant::now() + limits::ACK;
+                    let permit = timeout_at(deadline, self.shared.large.acquire()).await;
+                    admitted = permit.ok().and_then(Result::ok);
+                    if admitted.is_none() {
+                        return Err(tonic::Status::resource_exhausted("too many large revisions under way"));
+                    }
+                }
+            }
+            self.put(message).await?;
+        }
+        drop(admitted);
+        self.shared.metrics.sent(bytes);
+        debug!(revision = %target, %base, bytes, "revision sent");
+        Ok(())
+    }
+
+    fn heard(&mut self, message: FromAgent) -> Result<(), tonic::Status> {
+        match message {
+            FromAgent::Hello(_) => Err(tonic::Status::invalid_argument("a second Hello")),
+            FromAgent::Ack(ack) => {
+                self.acked(ack, clock::now());
+                Ok(())
+            }
+            FromAgent::Refused(refused) => {
+                self.refused(refused);
+                Ok(())
+            }
+        }
+    }
+
+    fn acked(&mut self, ack: Ack, now: Timestamp) {
+        if let Some(realised) = self.publisher.acked(ack.digest, self.shared.elapsed()) {
+            self.shared.metrics.realised(realised.since_change);
+            info!(
+                revision = %realised.digest,
+                since_change_us = micros(realised.since_change),
+                since_sent_us = micros(realised.since_sent),
+                applied_us = ack.applied_us,
+                confirmed_us = ack.confirmed_us,
+                writes = ack.writes,
+                "realised"
+            );
+        }
+        for denied in &ack.denied {
+            debug!(object = denied.name, reason = denied.reason, "does not fit and is cut off");
+        }
+        self.shared.status().acked(&self.node, ack, now);
+    }
+
+    fn refused(&mut self, refused: Refused) {
+        warn!(
+            revision = %refused.digest,
+            refusal = refused.refusal.name(),
+            reason = refused.reason,
+            "the agent refuses a revision; what it had stays in force"
+        );
+        self.shared.metrics.refused(refused.refusal);
+        self.publisher.refused(refused.digest, refused.refusal, self.shared.elapsed());
+        self.shared.status().refused(&self.node, refused);
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

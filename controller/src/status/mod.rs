@@ -1,0 +1,171 @@
+//! What is known of the nodes, and what follows from it for each object: pure bookkeeping over reports.
+//!
+//! Nothing here is believed that an agent has not read back. A node is *behind* from the first batch whose outcome it has
+//! not acknowledged; an object is realised on a node which is not behind the batch that last changed the object.
+
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulkhead_graph::{Digest, Timestamp};
+use bulkhead_policy::model::{Interned, ObjectRef};
+use bulkhead_source::Problem;
+use bulkhead_wire::{Ack, Hello, Limits, Refused};
+
+pub use view::{NodeView, ObjectView, View};
+
+/// A policy or segment, and the nodes on which it has to be in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectState {
+    /// Which.
+    pub object: ObjectRef,
+    /// The batch that last changed it.
+    pub sequence: u64,
+    /// Where its subjects are.
+    pub nodes: BTreeSet<Interned>,
+}
+
+/// Whether an agent is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Never seen since this controller started.
+    Unseen,
+    /// On the stream with this number.
+    Connected(u64),
+    /// Gone since then; it goes on enforcing what it had.
+    Lost(Timestamp),
+}
+
+/// One node.
+#[derive(Debug, Clone)]
+pub struct NodeState {
+    presence: Presence,
+    version: String,
+    abi: u32,
+    limits: Limits,
+    desired: Option<Digest>,
+    realised: Option<Digest>,
+    realised_at: Option<Timestamp>,
+    /// The first batch whose outcome is not acknowledged.
+    behind: Option<u64>,
+    ack: Option<Ack>,
+    refused: Option<Refused>,
+}
+
+impl Default for NodeState {
+    fn default() -> Self {
+        Self {
+            presence: Presence::Unseen,
+            version: String::new(),
+            abi: 0,
+            limits: Limits::default(),
+            desired: None,
+            realised: None,
+            realised_at: None,
+            behind: None,
+            ack: None,
+            refused: None,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Status {
+    nodes: BTreeMap<String, NodeState>,
+    problems: Vec<Problem>,
+}
+
+impl Status {
+    fn node(&mut self, node: &str) -> &mut NodeState {
+        self.nodes.entry(node.to_owned()).or_default()
+    }
+
+    /// The batch `sequence` makes the node ought to enforce `digest`.
+    pub fn desired(&mut self, node: &str, digest: Digest, sequence: u64) {
+        let state = self.node(node);
+        if state.desired == Some(digest) {
+            return;
+        }
+        state.desired = Some(digest);
+        state.behind = match state.behind {
+            _ if state.realised == Some(digest) => None,
+            Some(earlier) => Some(earlier),
+            None => Some(sequence),
+        };
+    }
+
+    /// All that is wrong with the inputs.
+    pub fn problems(&mut self, problems: Vec<Problem>) {
+        self.problems = problems;
+    }
+
+    /// An agent has come; `connection` tells its streams apart.
+    pub fn hello(&mut self, hello: &Hello, connection: u64, now: Timestamp) {
+        let state = self.node(&hello.node);
+        state.presence = Presence::Connected(connection);
+        state.version.clone_from(&hello.version);
+        state.abi = hello.abi;
+        state.limits = hello.limits;
+        if let Some((digest, _)) = &hello.realised {
+            state.realise(*digest, now);
+        }
+    }
+
+    /// The agent has read this back.
+    pub fn acked(&mut self, node: &str, ack: Ack, now: Timestamp) {
+        let state = self.node(node);
+        state.realise(ack.digest, now);
+        state.refused = None;
+        state.ack = Some(ack);
+    }
+
+    /// The agent did not take a revision.
+    pub fn refused(&mut self, node: &str, refused: Refused) {
+        self.node(node).refused = Some(refused);
+    }
+
+    /// A stream has ended. An older stream than the present one says nothing about the agent.
+    pub fn gone(&mut self, node: &str, connection: u64, now: Timestamp) {
+        let state = self.node(node);
+        if state.presence == Presence::Connected(connection) {
+            state.presence = Presence::Lost(now);
+        }
+    }
+
+    /// Connected agents and all nodes.
+    pub fn connected(&self) -> (usize, usize) {
+        let here = |state: &&NodeState| matches!(state.presence, Presence::Connected(_));
+        (self.nodes.values().filter(here).count(), self.nodes.len())
+    }
+
+    /// How much is wrong with the inputs.
+    pub fn problem_count(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// Nodes that do not enforce what they should.
+    pub fn behind(&self) -> usize {
+        self.nodes.values().filter(|state| state.desired != state.realised).count()
+    }
+}
+
+impl NodeState {
+    fn realise(&mut self, digest: Digest, now: Timestamp) {
+        if self.realised != Some(digest) {
+            self.realised = Some(digest);
+            self.realised_at = Some(now);
+        }
+        if self.desired == Some(digest) {
+            self.behind = None;
+        }
+    }
+
+    /// Whether the node enforces what the batch made of it.
+    fn has_realised(&self, sequence: u64) -> bool {
+        self.realised.is_some() && self.behind.is_none_or(|behind| sequence < behind)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! What an object's status says as its nodes come, lag, realise and go.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use bulkhead_graph::{Digest, Timestamp};
+use bulkhead_policy::model::{Kind, ObjectRef};
+use bulkhead_wire::{Ack, Frontier, Hello, Limits, Refusal, Refused};
+
+use super::{ObjectState, Status};
+
+const NOW: Timestamp = Timestamp(1_000);
+
+fn digest(number: u8) -> Digest {
+    Digest([number; 16])
+}
+
+fn hello(node: &str) -> Hello {
+    Hello {
+        node: node.to_owned(),
+        abi: 1,
+        version: "0.1.0".to_owned(),
+        limits: Limits::default(),
+        realised: None,
+    }
+}
+
+fn ack(number: u8) -> Ack {
+    Ack {
+        digest: digest(number),
+        frontier: Frontier::default(),
+        used: Limits::default(),
+        applied_us: 1,
+        confirmed_us: 2,
+        writes: 3,
+        denied: Vec::new(),
+        unprotected: Vec::new(),
+        protected: 0,
+    }
+}
+
+fn check(status: &Status, sequence: u64, expected: (usize, usize)) {
+    let object = ObjectState {
+        object: ObjectRef::namespaced(Kind::NetworkPolicy, "web", "allow"),
+        sequence,
+        nodes: ["n1".into(), "n2".into()].into(),
+    };
+    let view = status.view(Some(Frontier::default()), &[object]);
+    let object = &view.objects[0];
+    assert_eq!((object.realised_nodes, object.desired_nodes), expected, "{:?}", object.messages);
+    assert_eq!(object.enforced, expected.0 == expected.1);
+    assert_eq!(object.enforced, object.messages.is_empty(), "{:?}", object.messages);
+}
+
+#[test]
+fn an_object_is_realised_where_its_batch_was_read_back() {
+    let mut status = Status::default();
+    status.desired("n1", digest(1), 1);
+    status.desired("n2", digest(2), 1);
+    check(&status, 1, (0, 2));
+    status.hello(&hello("n1"), 1, NOW);
+    status.hello(&hello("n2"), 2, NOW);
+    check(&status, 1, (0, 2));
+    status.acked("n1", ack(1), NOW);
+    check(&status, 1, (1, 2));
+    status.acked("n2", ack(2), NOW);
+    check(&status, 1, (2, 2));
+
+    // A later batch changes n1 only: whoever was realised before stays so, the new object is not yet.
+    status.desired("n1", digest(3), 2);
+    let view = status.view(None, &[]);
+    assert_eq!((view.nodes[0].health, view.nodes[1].health), ("behind", "healthy"));
+    let object = |sequence| ObjectState {
+        object: ObjectRef::cluster(Kind::Segment, "s"),
+        sequence,
+        nodes: ["n1".into(), "n2".into()].into(),
+    };
+    let view = status.view(None, &[object(1), object(2)]);
+    assert_eq!((view.objects[0].realised_nodes, view.objects[1].realised_nodes), (2, 1));
+
+    // Two changes later one acknowledgement of the newest settles both.
+    status.desired("n1", digest(4), 3);
+    status.acked("n1", ack(3), NOW);
+    check(&status, 2, (1, 2));
+    status.acked("n1", ack(4), NOW);
+    check(&status, 3, (2, 2));
+}
+
+#[test]
+fn a_lost_agent_is_said_and_what_it_realised_still_counts() {
+    let mut status = Status::default();
+    status.desired("n1", digest(1), 1);
+    status.hello(&hello("n1"), 1, NOW);
+    status.acked("n1", ack(1), NOW);
+    status.hello(&hello("n1"), 2, NOW);
+    status.gone("n1", 1, NOW);
+    assert!(status.view(None, &[]).nodes[0].connected, "the end of an older stream says nothing");
+    status.gone("n1", 2, NOW);
+    let node = &status.view(None, &[]).nodes[0];
+    assert_eq!((node.health, node.realised.as_deref()), ("lost", Some(&*digest(1).to_string())));
+}
+
+#[test]
+fn a_refusal_is_shown_until_something_is_realised() {
+    let mut status = Status::default();
+    status.desired("n1", digest(2), 1);
+    status.hello(&hello("n1"), 1, NOW);
+    let refused =
+        Refused { digest: digest(2), refusal: Refusal::Damaged, reason: "cut".to_owned() };
+    status.refused("n1", refused);
+    let node = &status.view(None, &[]).nodes[0];
+    assert_eq!(node.health, "refusing");
+    assert!(node.message.contains("cut"), "{}", node.message);
+    status.acked("n1", ack(2), NOW);
+    assert_eq!(status.view(None, &[]).nodes[0].health, "healthy");
+}

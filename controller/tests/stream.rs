@@ -1,0 +1,298 @@
+//! The stream between a controller and agents over real TLS on loopback, without kernels: who gets what, and who does not.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_controller::board::Board;
+use bulkhead_controller::clock;
+use bulkhead_controller::keys::{KeyFolder, Wanted, make};
+use bulkhead_controller::publish::Pace;
+use bulkhead_controller::run::{Listeners, serve, start_compiler, tls};
+use bulkhead_controller::server::Shared;
+use bulkhead_graph::NodeGraph;
+use bulkhead_policy::engine::EngineConfig;
+use bulkhead_policy::model::{Event, Kind, Object, Phase, Workload};
+use bulkhead_source::Update;
+use bulkhead_wire::proto::distribution_client::DistributionClient;
+use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
+use bulkhead_wire::{Ack, Assembly, FromAgent, FromController, Hello, Limits, Revision, certificate};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+
+const SOON: Duration = Duration::from_secs(20);
+
+struct Controller {
+    shared: Arc<Shared>,
+    updates: mpsc::Sender<Update>,
+    address: SocketAddr,
+    keys: Folder,
+    end: watch::Sender<bool>,
+    version: u64,
+}
+
+struct Folder(KeyFolder);
+
+impl Folder {
+    fn new(name: &str, nodes: &[&str]) -> Self {
+        let path = std::env::temp_dir().join(format!("bulkhead-stream-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        let folder = Self(KeyFolder(path));
+        folder.add(nodes);
+        folder
+    }
+
+    fn add(&self, nodes: &[&str]) {
+        let wanted = Wanted {
+            nodes: nodes.iter().map(ToString::to_string).collect(),
+            names: Vec::new(),
+            addresses: Vec::new(),
+            from: time::OffsetDateTime::now_utc() - time::Duration::minutes(1),
+            lifetime: time::Duration::days(1),
+        };
+        make(&self.0, &wanted).unwrap();
+    }
+
+    fn path(&self) -> &PathBuf {
+        &self.0.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0.0);
+    }
+}
+
+impl Controller {
+    async fn start(name: &str, nodes: &[&str]) -> Self {
+        let keys = Folder::new(name, nodes);
+        let shared = Arc::new(Shared::new(Pace::default()));
+        let (updates, receiver) = mpsc::channel(4);
+        let questions = start_compiler(shared.clone(), EngineConfig::default(), receiver).unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let listeners = Listeners::bind(any, any).await.unwrap();
+        let address = listeners.agents.local_addr().unwrap();
+        let tls = tls(keys.path(), clock::now()).unwrap();
+        let (end, ended) = watch::channel(false);
+        tokio::spawn(serve(shared.clone(), questions, listeners, tls, ended));
+        Self { shared, updates, address, keys, end, version: 0 }
+    }
+
+    async fn apply(&mut self, objects: impl IntoIterator<Item = Object>) {
+        self.version += 1;
+        let update = Update {
+            events: objects.into_iter().map(Event::Apply).collect(),
+            versions: [("folder".to_owned(), self.version)].into(),
+            ..Update::default()
+        };
+        self.updates.send(update).await.unwrap();
+    }
+
+    fn board(&self) -> &Board {
+        &self.shared.board
+    }
+
+    async fn connect(&self, certified: &str, claimed: &str) -> Result<Agent, String> {
+        Agent::connect(self.address, self.keys.path(), self.keys.path(), certified, claimed).await
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.end.send_replace(true);
+    }
+}
+
+/// The agent's side of the stream, by hand.
+struct Agent {
+    sender: mpsc::Sender<AgentMessage>,
+    incoming: tonic::Streaming<ControllerMessage>,
+    held: Arc<NodeGraph>,
+}
+
+impl Agent {
+    async fn connect(
+        address: SocketAddr,
+        trusted: &std::path::Path,
+        own: &std::path::Path,
+        certified: &str,
+        claimed: &str,
+    ) -> Result<Self, String> {
+        let (certificate_file, key) = KeyFolder(own.to_owned()).node(certified);
+        let read = |path: PathBuf| std::fs::read(path).unwrap();
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(read(trusted.join("ca.crt"))))
+            .identity(Identity::from_pem(read(certificate_file), read(key)))
+            .domain_name(certificate::CONTROLLER);
+        let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap();
+        let text = |error: &dyn std::error::Error| format!("{error:?}");
+        let channel = endpoint.connect().await.map_err(|error| text(&error))?;
+        let (sender, messages) = mpsc::channel(4);
+        let hello = Hello {
+            node: claimed.to_owned(),
+            abi: 1,
+            version: "test".to_owned(),
+            limits: Limits::default(),
+            realised: None,
+        };
+        sender.send((&FromAgent::Hello(hello)).into()).await.unwrap();
+        let mut client = DistributionClient::new(channel);
+        let incoming = client.sync(ReceiverStream::new(messages)).await.map_err(|error| text(&error))?;
+        Ok(Self { sender, incoming: incoming.into_inner(), held: Arc::default() })
+    }
+
+    async fn revision(&mut self) -> Result<Revision, String> {
+        let mut assembly: Option<Assembly> = None;
+        loop {
+            let message = timeout(SOON, self.incoming.message()).await.map_err(|_| "nothing came".to_owned())?;
+            let message = message.map_err(|status| format!("{}: {}", status.code(), status.message()))?;
+            let message = message.ok_or("the stream ended")?;
+            match FromController::try_from(message).unwrap() {
+                FromController::Header(header) => assembly = Some(Assembly::new(header)),
+                FromController::Part { offset, content } => {
+                    assembly.as_mut().unwrap().add(offset, &content).unwrap();
+                }
+                FromController::Confirm { .. } => {}
+            }
+            if let Some(whole) = assembly.take_if(|open| open.is_complete()) {
+                return Ok(whole.finish().unwrap());
+            }
+        }
+    }
+
+    async fn realise(&mut self) -> Revision {
+        let revision = self.revision().await.unwrap();
+        let empty = NodeGraph::default();
+        let base = if revision.delta.base == empty.digest() { &empty } else { &*self.held };
+        self.held = Arc::new(revision.delta.apply(base).unwrap());
+        let ack = Ack {
+            digest: revision.delta.target,
+            frontier: revision.frontier.clone(),
+            used: Limits::default(),
+            applied_us: 1,
+            confirmed_us: 1,
+            writes: 1,
+            denied: Vec::new(),
+            unprotected: Vec::new(),
+            protected: 0,
+        };
+        self.sender.send((&FromAgent::Ack(ack)).into()).await.unwrap();
+        revision
+    }
+}
+
+fn workload(name: &str, node: &str, address: [u8; 4]) -> Object {
+    let workload = Workload {
+        uid: format!("uid-{name}").into(),
+        namespace: "shop".into(),
+        name: name.into(),
+        labels: [("app".into(), name.into())].into(),
+        service_account: "default".into(),
+        node: Some(node.into()),
+        addresses: [address.into()].into(),
+        named_ports: BTreeSet::new(),
+        phase: Phase::Running,
+        host_network: false,
+        interface: None,
+    };
+    Object::Workload(Kind::Workload, workload)
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + SOON;
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "{what} did not come true");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_agent_gets_a_snapshot_then_deltas_and_its_acks_become_status() {
+    let mut controller = Controller::start("deltas", &["n1", "n2"]).await;
+    controller.apply([workload("web", "n1", [10, 0, 0, 1]), workload("db", "n2", [10, 0, 0, 2])]).await;
+    let mut agent = controller.connect("n1", "n1").await.unwrap();
+    let first = agent.realise().await;
+    assert_eq!(first.delta.base, NodeGraph::default().digest());
+    let names: Vec<&str> = agent.held.workloads.values().map(|workload| &*workload.name).collect();
+    assert_eq!(names, ["web"], "its own workloads and no others");
+
+    controller.apply([workload("api", "n1", [10, 0, 0, 3])]).await;
+    let second = agent.realise().await;
+    assert_eq!(second.delta.base, first.delta.target, "a delta from what was acknowledged");
+    assert!(second.frontier.reaches(&first.frontier));
+    assert_eq!(agent.held.workloads.len(), 2);
+    until("n1 realises", || {
+        let view = controller.shared.status().view(controller.board().frontier(), &[]);
+        let node = view.nodes.iter().find(|node| node.name == "n1");
+        node.is_some_and(|node| node.health == "healthy" && node.realised == node.desired)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_sent_before_the_source_was_read() {
+    let mut controller = Controller::start("unread", &["n1"]).await;
+    let mut agent = controller.connect("n1", "n1").await.unwrap();
+    let silence = timeout(Duration::from_millis(200), agent.incoming.message()).await;
+    assert!(silence.is_err(), "an empty graph would cut every workload off: {silence:?}");
+    controller.apply([]).await;
+    assert_eq!(agent.realise().await.delta.target, NodeGraph::default().digest());
+}
+
+#[tokio::test]
+async fn an_agent_cannot_be_another_node() {
+    let mut controller = Controller::start("another", &["n1", "n2"]).await;
+    controller.apply([workload("db", "n2", [10, 0, 0, 2])]).await;
+    let mut liar = controller.connect("n1", "n2").await.unwrap();
+    let error = liar.revision().await.unwrap_err();
+    assert!(error.contains("the certificate is for node n1, not for n2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_authority_opens_nothing() {
+    let mut controller = Controller::start("authority", &["n1"]).await;
+    controller.apply([]).await;
+    let foreign = Folder::new("foreign", &["n1"]);
+    let attempt =
+        Agent::connect(controller.address, controller.keys.path(), foreign.path(), "n1", "n1").await;
+    let error = match attempt {
+        Err(error) => error,
+        Ok(mut agent) => agent.revision().await.unwrap_err(),
+    };
+    assert!(!error.contains("nothing came"), "{error}");
+    let attempt = Agent::connect(controller.address, foreign.path(), controller.keys.path(), "n1", "n1").await;
+    assert!(attempt.is_err(), "and the agent trusts no other controller either");
+}
+
+#[tokio::test]
+async fn stuck_connections_delay_nobody() {
+    let mut controller = Controller::start("stuck", &["n1"]).await;
+    controller.apply([workload("web", "n1", [10, 0, 0, 1])]).await;
+    let mut stuck = Vec::new();
+    for _ in 0..20 {
+        stuck.push(tokio::net::TcpStream::connect(controller.address).await.unwrap());
+    }
+    let began = std::time::Instant::now();
+    controller.connect("n1", "n1").await.unwrap().realise().await;
+    assert!(began.elapsed() < Duration::from_secs(4), "less than one handshake's deadline");
+}
+
+#[tokio::test]
+async fn a_newer_connection_of_a_node_ends_the_older_one() {
+    let mut controller = Controller::start("newer", &["n1"]).await;
+    controller.apply([workload("web", "n1", [10, 0, 0, 1])]).await;
+    let mut old = controller.connect("n1", "n1").await.unwrap();
+    old.realise().await;
+    let mut new = controller.connect("n1", "n1").await.unwrap();
+    new.realise().await;
+    controller.apply([workload("api", "n1", [10, 0, 0, 3])]).await;
+    new.realise().await;
+    let error = old.revision().await.unwrap_err();
+    assert!(error.contains("the node has a newer connection"), "{error}");
+}

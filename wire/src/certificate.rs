@@ -1,0 +1,62 @@
+//! Who is who on the stream: the names in the certificates of both sides.
+
+use bulkhead_graph::Timestamp;
+use thiserror::Error;
+use x509_parser::prelude::{FromDer as _, GeneralName, Pem, X509Certificate};
+
+/// The name that agents look for in the controller's certificate, whatever address they reach it by.
+pub const CONTROLLER: &str = "controller.bulkhead";
+
+const NODE_SUFFIX: &str = ".node.bulkhead";
+
+/// The name that a node's agent has in its certificate.
+pub fn name_of_node(node: &str) -> String {
+    format!("{node}{NODE_SUFFIX}")
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum CertificateError {
+    /// Not a certificate.
+    #[error("it is no X.509 certificate in PEM or DER form: {0}")]
+    Unreadable(String),
+    /// A certificate for something else.
+    #[error("it names no node (a DNS name ending in `{NODE_SUFFIX}`); make one with `bulkhead-controller init`")]
+    NamesNoNode,
+}
+
+fn unreadable(error: impl std::fmt::Display) -> CertificateError {
+    CertificateError::Unreadable(error.to_string())
+}
+
+/// The node that a certificate (DER) was made for.
+///
+/// # Errors
+/// If it cannot be read or names no node.
+pub fn node_of(der: &[u8]) -> Result<String, CertificateError> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(unreadable)?;
+    let names = certificate.subject_alternative_name().map_err(unreadable)?;
+    let mut names = names.iter().flat_map(|names| &names.value.general_names);
+    names
+        .find_map(|name| match name {
+            GeneralName::DNSName(name) => name.strip_suffix(NODE_SUFFIX),
+            _ => None,
+        })
+        .map(str::to_owned)
+        .ok_or(CertificateError::NamesNoNode)
+}
+
+/// From when to when the first certificate of a PEM text is valid.
+///
+/// # Errors
+/// If there is none that can be read.
+pub fn validity(pem: &[u8]) -> Result<(Timestamp, Timestamp), CertificateError> {
+    let pem = Pem::iter_from_buffer(pem).next().ok_or_else(|| unreadable("the file holds none"))?;
+    let pem = pem.map_err(unreadable)?;
+    let certificate = pem.parse_x509().map_err(unreadable)?;
+    let validity = certificate.validity();
+    Ok((
+        Timestamp::from_seconds(validity.not_before.timestamp()),
+        Timestamp::from_seconds(validity.not_after.timestamp()),
+    ))
+}
