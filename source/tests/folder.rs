@@ -1,0 +1,132 @@
+//! A real folder, really watched.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use bulkhead_source::Update;
+use bulkhead_source::folder::{FolderConfig, FolderError, watch};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
+
+/// How long anything may take before the test gives up; nothing waits so long when all is well.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+async fn next(updates: &mut Receiver<Update>) -> Update {
+    timeout(DEADLINE, updates.recv()).await.expect("an update in time").expect("a living source")
+}
+
+/// Waits until some update satisfies a condition; editors and the system may need several for one change.
+async fn until(updates: &mut Receiver<Update>, is_it: impl Fn(&Update) -> bool) -> Update {
+    loop {
+        let update = next(updates).await;
+        if is_it(&update) {
+            return update;
+        }
+    }
+}
+
+fn put(folder: &Path, name: &str, labels: &str) {
+    let text = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {labels}}}}}\n");
+    fs::write(folder.join(format!("{name}.yaml")), text).unwrap();
+}
+
+fn version(update: &Update) -> u64 {
+    update.versions["folder"]
+}
+
+#[tokio::test]
+async fn changes_arrive_with_growing_numbers_and_well_before_the_poll() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), "a", "{}");
+    let config = FolderConfig { poll: DEADLINE * 10, ..FolderConfig::new(folder.path(), None) };
+    let mut updates = watch(config).unwrap();
+    let first = next(&mut updates).await;
+    assert_eq!(first.events.len(), 1);
+    put(folder.path(), "b", "{}");
+    let second = next(&mut updates).await;
+    assert_eq!(second.events.len(), 1);
+    assert!(version(&second) > version(&first));
+    fs::create_dir(folder.path().join("more")).unwrap();
+    put(&folder.path().join("more"), "c", "{}");
+    let third = next(&mut updates).await;
+    assert_eq!(third.events.len(), 1);
+    fs::remove_file(folder.path().join("a.yaml")).unwrap();
+    assert_eq!(next(&mut updates).await.events.len(), 1);
+}
+
+#[tokio::test]
+async fn an_empty_folder_is_an_intent_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut updates = watch(FolderConfig::new(folder.path(), None)).unwrap();
+    assert_eq!(next(&mut updates).await.events, []);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let Err(error) = watch(FolderConfig::new(&missing, None)) else { panic!("watched nothing") };
+    assert!(matches!(error, FolderError::Folder { .. }));
+    assert!(error.to_string().starts_with(&missing.display().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn numbers_and_last_good_versions_survive_a_restart() {
+    let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let config = || FolderConfig::new(folder.path(), Some(state.path().join("source")));
+    put(folder.path(), "a", "{}");
+    let mut updates = watch(config()).unwrap();
+    let before = next(&mut updates).await;
+    // A later update shows that what follows the first one, remembering it, is done.
+    put(folder.path(), "b", "{}");
+    let before_too = next(&mut updates).await;
+    put(folder.path(), "c", "{}");
+    next(&mut updates).await;
+    drop(updates);
+    fs::write(folder.path().join("a.yaml"), "kind: [").unwrap();
+    let after = next(&mut watch(config()).unwrap()).await;
+    assert_eq!(after.incarnation, before.incarnation);
+    assert!(version(&after) > version(&before_too));
+    assert_eq!(after.events.len(), 3, "{:?}", after.events);
+    assert_eq!(after.problems.len(), 1);
+}
+
+#[tokio::test]
+async fn damaged_state_is_not_guessed_about() {
+    let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(state.path().join("frontier.json"), "{").unwrap();
+    let Err(error) = watch(FolderConfig::new(folder.path(), Some(state.path().to_owned()))) else {
+        panic!("went on with damaged state")
+    };
+    let said = error.to_string();
+    assert!(said.contains("frontier.json") && said.contains("remove it to begin a new incarnation"), "{said}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = FolderConfig::new(folder.path(), Some("/dev/full/state".into()));
+    let Err(error) = watch(config) else { panic!("wrote where nothing can be written") };
+    assert!(error.to_string().contains("writable place with free space"), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_that_vanishes_leaves_everything_in_force() {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("manifests");
+    fs::create_dir(&folder).unwrap();
+    put(&folder, "a", "{}");
+    let config = FolderConfig { poll: Duration::from_millis(50), ..FolderConfig::new(&folder, None) };
+    let mut updates = watch(config).unwrap();
+    next(&mut updates).await;
+    fs::rename(&folder, outer.path().join("aside")).unwrap();
+    fs::create_dir(outer.path().join("next")).unwrap();
+    put(&outer.path().join("next"), "a", "{}");
+    put(&outer.path().join("next"), "z", "{}");
+    fs::rename(outer.path().join("next"), &folder).unwrap();
+    // Whatever was looked at in between, nothing of `a` was ever deleted.
+    let update = until(&mut updates, |update| !update.events.is_empty()).await;
+    assert_eq!(update.events.len(), 1, "{:?}", update.events);
+}

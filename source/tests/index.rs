@@ -1,0 +1,149 @@
+//! Files come, change, break and go; what is in force follows, and never loses what is still good.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use bulkhead_policy::model::Event;
+use bulkhead_source::index::{Content, Index, Scan};
+
+fn scan(files: &[(&str, &str)]) -> Scan {
+    files.iter().map(|(name, text)| ((*name).into(), Content::Bytes(text.as_bytes().to_vec()))).collect()
+}
+
+fn namespace(name: &str, team: &str) -> String {
+    format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{team: {team}}}}}}}\n---\n")
+}
+
+/// Events as people would write them.
+fn told(events: &[Event]) -> Vec<String> {
+    let tell = |event: &Event| match event {
+        Event::Apply(object) => format!("apply {}", object.reference()),
+        Event::Delete(reference) => format!("delete {reference}"),
+        Event::Reset(kind, objects) => format!("reset {} {}", kind.name(), objects.len()),
+    };
+    events.iter().map(tell).collect()
+}
+
+fn problems(index: &Index) -> Vec<String> {
+    index.problems().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn only_what_changed_is_told() {
+    let mut index = Index::default();
+    let (a, b) = (namespace("a", "x"), namespace("b", "x"));
+    assert_eq!(told(&index.handle(scan(&[("1.yaml", &a), ("2.yaml", &b)]))), ["apply Namespace a", "apply Namespace b"]);
+    assert_eq!(told(&index.handle(scan(&[("1.yaml", &a), ("2.yaml", &b)]))), [""; 0]);
+    let changed = namespace("a", "z");
+    assert_eq!(told(&index.handle(scan(&[("1.yaml", &changed), ("2.yaml", &b)]))), ["apply Namespace a"]);
+    assert_eq!(told(&index.handle(scan(&[("1.yaml", &changed)]))), ["delete Namespace b"]);
+    assert_eq!(problems(&index), [""; 0]);
+}
+
+#[test]
+fn an_object_may_move_from_file_to_file() {
+    let mut index = Index::default();
+    let a = namespace("a", "x");
+    index.handle(scan(&[("1.yaml", &a)]));
+    assert_eq!(told(&index.handle(scan(&[("2.yaml", &a)]))), [""; 0]);
+}
+
+#[test]
+fn a_broken_file_keeps_all_its_objects_and_stops_no_other() {
+    let mut index = Index::default();
+    let (a, b) = (namespace("a", "x"), namespace("b", "x"));
+    index.handle(scan(&[("1.yaml", &a), ("2.yaml", &b)]));
+    let broken = format!("{a}kind: [\n");
+    let events = index.handle(scan(&[("1.yaml", &broken), ("2.yaml", &namespace("b", "z"))]));
+    assert_eq!(told(&events), ["apply Namespace b"]);
+    assert!(problems(&index)[0].starts_with("1.yaml:3: this is no valid YAML"), "{:?}", problems(&index));
+    // Mended: nothing had been lost, so nothing has to be told.
+    assert_eq!(told(&index.handle(scan(&[("1.yaml", &a), ("2.yaml", &namespace("b", "z"))]))), [""; 0]);
+    assert_eq!(problems(&index), [""; 0]);
+    // A broken file that is deleted takes its objects along.
+    index.handle(scan(&[("1.yaml", &broken), ("2.yaml", &namespace("b", "z"))]));
+    assert_eq!(told(&index.handle(scan(&[("2.yaml", &namespace("b", "z"))]))), ["delete Namespace a"]);
+}
+
+#[test]
+fn one_bad_object_keeps_its_last_good_version_and_the_rest_of_the_file_goes_on() {
+    let mut index = Index::default();
+    let (a, b, c) = (namespace("a", "x"), namespace("b", "x"), namespace("c", "x"));
+    index.handle(scan(&[("1.yaml", &format!("{a}{b}{c}"))]));
+    let bad = "{apiVersion: v1, kind: Namespace, metadata: {name: a, lables: {}}}\n---\n";
+    // `a` is bad and stays as it was, `b` changes, `c` is meant to be gone.
+    let events = index.handle(scan(&[("1.yaml", &format!("{bad}{}", namespace("b", "z")))]));
+    assert_eq!(told(&events), ["delete Namespace c", "apply Namespace b"]);
+    assert_eq!(problems(&index).len(), 1);
+    assert!(problems(&index)[0].starts_with("1.yaml:1: Namespace a: metadata.lables: "), "{:?}", problems(&index));
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_keeps_its_objects() {
+    let mut index = Index::default();
+    index.handle(scan(&[("1.yaml", &namespace("a", "x"))]));
+    let unreadable = Scan::from([("1.yaml".into(), Content::Unreadable("it cannot be read".to_owned()))]);
+    assert_eq!(told(&index.handle(unreadable)), [""; 0]);
+    assert_eq!(problems(&index), ["1.yaml: it cannot be read"]);
+}
+
+#[test]
+fn the_same_object_in_two_files_names_both_and_the_first_file_counts() {
+    let (x, z) = (namespace("a", "x"), namespace("a", "z"));
+    let files = [("1.yaml", x.as_str()), ("2.yaml", z.as_str())];
+    let mut index = Index::default();
+    assert_eq!(told(&index.handle(scan(&files))), ["apply Namespace a"]);
+    let expected = "2.yaml:1: Namespace a: it also stands in 1.yaml:1, and that one counts; remove one of them";
+    assert_eq!(problems(&index), [expected]);
+    // Not the history decides but the names: the other way round it ends in the same.
+    let mut other = Index::default();
+    other.handle(scan(&[files[1]]));
+    other.handle(scan(&files));
+    assert!(index.objects().eq(other.objects()));
+    // Without the first, the second is in force.
+    assert_eq!(told(&index.handle(scan(&[files[1]]))), ["apply Namespace a"]);
+    assert_eq!(problems(&index), [""; 0]);
+}
+
+#[test]
+fn a_file_that_is_broken_at_the_start_has_the_objects_from_before() {
+    let mut before = Index::default();
+    before.handle(scan(&[("1.yaml", &namespace("a", "x")), ("2.yaml", &namespace("b", "x"))]));
+    let mut index = Index::with_last_good(before.last_good());
+    // In the meantime one was broken and one deleted.
+    assert_eq!(told(&index.handle(scan(&[("1.yaml", "kind: [")]))), ["apply Namespace a"]);
+    assert_eq!(problems(&index).len(), 1);
+    // And where files are good, what was remembered does not matter.
+    let mut index = Index::with_last_good(before.last_good());
+    assert_eq!(told(&index.handle(scan(&[("1.yaml", &namespace("c", "x"))]))), ["apply Namespace c"]);
+}
+
+#[test]
+fn what_is_wrong_only_beside_each_other() {
+    let pod = |name: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: n}}, spec: {{nodeName: n, containers: []}}, \
+             status: {{phase: Running, podIP: 10.0.0.1}}}}\n---\n"
+        )
+    };
+    let policy = "
+apiVersion: bulkhead.dev/v1alpha1
+kind: ClusterSegmentationPolicy
+metadata: {name: p}
+spec:
+  tier: Admin
+  priority: 1
+  subjects: [{segment: lost}]
+  ingress: [{action: Deny, from: [{everyone: {}}, {segment: gone}], ports: [{every: {}}]}]
+  egress: [{action: Allow, to: [{segment: gone}], ports: [{every: {}}]}]
+";
+    let mut index = Index::default();
+    index.handle(scan(&[("1.yaml", &format!("{}{}", pod("a"), pod("b"))), ("2.yaml", policy)]));
+    let said = problems(&index);
+    assert_eq!(said.len(), 3, "{said:#?}");
+    assert!(said[0].starts_with("2.yaml:2: ClusterSegmentationPolicy p: spec.subjects[0]: there is no Segment lost: "));
+    assert!(said[1].starts_with("2.yaml:2: ClusterSegmentationPolicy p: spec.egress[0].to[0].segment: there is no Segment gone"));
+    assert!(said[2].starts_with("1.yaml:1: Pod n/a: Pod n/b also claims 10.0.0.1; "), "{said:#?}");
+    let segments = "{apiVersion: bulkhead.dev/v1alpha1, kind: Segment, metadata: {name: gone}, spec: {networks: [{cidr: 10.0.0.0/8}]}}\n---\n\
+                    {apiVersion: bulkhead.dev/v1alpha1, kind: Segment, metadata: {name: lost}, spec: {networks: [{cidr: 10.0.0.0/8}]}}";
+    index.handle(scan(&[("1.yaml", &pod("a")), ("2.yaml", policy), ("3.yaml", segments)]));
+    assert_eq!(problems(&index), [""; 0]);
+}
