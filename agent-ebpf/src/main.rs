@@ -12,6 +12,7 @@
     reason = "packet bytes and map values are raw memory; the verifier checks each access"
 )]
 
+mod bench;
 mod bytes;
 mod machine;
 mod maps;

@@ -229,8 +229,8 @@ impl Tables for Maps {
         let Some(value) = maps::ALLOWANCES.get_ptr_mut(slot.0) else {
             return u64::MAX;
         };
-        // SAFETY: aligned words of a value that the map returned. Two processors that start a tick together may let
-        // a few events more through; the loss counter stays exact.
+        // SAFETY: aligned words of a value that the map returned. Two processors at the same moment may let a few
+        // events more through, which an atomic addition would not be worth; the loss counter stays exact.
         unsafe {
             let (events, event_tick) = (&raw mut (*value).events, &raw mut (*value).event_tick);
             if event_tick.read_volatile() != tick {
@@ -238,7 +238,7 @@ impl Tables for Maps {
                 events.write_volatile(0);
             }
             let before = events.read_volatile();
-            add(events, 1);
+            events.write_volatile(before + 1);
             before
         }
     }

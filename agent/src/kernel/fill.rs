@@ -17,7 +17,12 @@ impl Kernel {
     /// written. Entries that the tables do not have stay.
     pub fn rewrite(&mut self, tables: &MemoryTables) -> Result<(), KernelError> {
         for (id, time) in &tables.expiries {
-            check(self.maps.expiries.store(id.0, *time), MapName::Expiries, id.0, self.maps.expiries.length())?;
+            check(
+                self.maps.expiries.store(id.0, *time),
+                MapName::Expiries,
+                id.0,
+                self.maps.expiries.length(),
+            )?;
         }
         for (key, value) in &tables.decisions {
             if self.maps.decisions.get(key)?.as_ref() != Some(value) {
@@ -27,19 +32,31 @@ impl Kernel {
         }
         for (table, lanes) in &tables.ports {
             for lane in [Lane::Even, Lane::Odd] {
-                self.maps.ports.write_table(*table as u32, lane, &lanes[lane.index()]);
+                self.maps
+                    .ports
+                    .write_table(*table as u32, lane, &lanes[lane.index()]);
             }
         }
         for (slot, value) in &tables.network_classes {
             let length = self.maps.network_classes.length();
-            check(self.maps.network_classes.write(slot.0, value), MapName::NetworkClasses, slot.0, length)?;
+            check(
+                self.maps.network_classes.write(slot.0, value),
+                MapName::NetworkClasses,
+                slot.0,
+                length,
+            )?;
         }
         for (key, slot) in &tables.networks {
             self.maps.networks.insert(key, *slot)?;
         }
         for (slot, value) in &tables.classes {
             let length = self.maps.classes.length();
-            check(self.maps.classes.write(slot.0, value), MapName::Classes, slot.0, length)?;
+            check(
+                self.maps.classes.write(slot.0, value),
+                MapName::Classes,
+                slot.0,
+                length,
+            )?;
         }
         for (address, slot) in &tables.peers {
             self.maps.peers.insert(address, slot)?;
@@ -49,7 +66,12 @@ impl Kernel {
         }
         for (slot, value) in &tables.workloads {
             let length = self.maps.workloads.length();
-            check(self.maps.workloads.write(slot.0, value), MapName::Workloads, slot.0, length)?;
+            check(
+                self.maps.workloads.write(slot.0, value),
+                MapName::Workloads,
+                slot.0,
+                length,
+            )?;
         }
         for (ifindex, slot) in &tables.interfaces {
             self.maps.interfaces.insert(ifindex, slot)?;
@@ -89,5 +111,9 @@ fn zero<T: Plain>(array: &super::Mapped<T>) {
 }
 
 fn check(written: bool, map: MapName, index: u32, length: u32) -> Result<(), KernelError> {
-    if written { Ok(()) } else { Err(KernelError::Index { map, index, length }) }
+    if written {
+        Ok(())
+    } else {
+        Err(KernelError::Index { map, index, length })
+    }
 }

@@ -112,7 +112,7 @@ impl Kernel {
             return Err(KernelError::NoObject);
         }
         let Some(folder) = &options.pins else {
-            return Self::load(object, options, None);
+            return Self::load(object, options, None, &[]);
         };
         let pins = Pins::new(folder);
         for path in [pins.maps(), pins.programs(), pins.links()] {
@@ -122,7 +122,7 @@ impl Kernel {
         if programs.join(Hook::ToWorkload.name()).exists() {
             return Self::take_up(&pins, &programs, options);
         }
-        let mut kernel = Self::load(object, options, Some(pins))?;
+        let mut kernel = Self::load(object, options, Some(pins), &[])?;
         fs::create_dir_all(&programs).map_err(pin_failed(&programs))?;
         for hook in Hook::ALL {
             let path = programs.join(hook.name());
@@ -137,7 +137,20 @@ impl Kernel {
         Ok(kernel)
     }
 
-    fn load(object: &[u8], options: &Options, pins: Option<Pins>) -> Result<Self, KernelError> {
+    /// Loads everything anew, and more programs of the object than an agent needs: for benchmarks.
+    pub fn open_with(options: &Options, programs: &[&'static str]) -> Result<Self, KernelError> {
+        Self::load(object(), options, None, programs)
+    }
+
+    fn load(
+        object: &[u8],
+        options: &Options,
+        pins: Option<Pins>,
+        more: &[&'static str],
+    ) -> Result<Self, KernelError> {
+        if object.is_empty() {
+            return Err(KernelError::NoObject);
+        }
         let opened = match &pins {
             Some(pins) if pins.maps().join(MapName::Losses.name()).exists() => Opened::Again,
             Some(_) | None => Opened::New,
@@ -153,11 +166,15 @@ impl Kernel {
         let mut ebpf = loader
             .load(object)
             .map_err(|error| KernelError::Load(Box::new(error)))?;
-        for hook in Hook::ALL {
-            classifier_mut(&mut ebpf, hook)?
+        for name in Hook::ALL
+            .iter()
+            .map(|hook| hook.name())
+            .chain(more.iter().copied())
+        {
+            classifier_mut(&mut ebpf, name)?
                 .load()
                 .map_err(|source| KernelError::Program {
-                    program: hook.name(),
+                    program: name,
                     source: Box::new(source),
                 })?;
         }
@@ -245,19 +262,36 @@ impl Kernel {
         }
     }
 
+    /// Any program that [`Kernel::open_with`] loaded.
+    pub(crate) fn program_named(
+        &self,
+        name: &'static str,
+    ) -> Result<&SchedClassifier, KernelError> {
+        let Programs::Loaded(ebpf) = &self.programs else {
+            return Err(KernelError::Missing(name));
+        };
+        match ebpf.program(name) {
+            Some(Program::SchedClassifier(program)) => Ok(program),
+            Some(_) | None => Err(KernelError::Missing(name)),
+        }
+    }
+
     pub(crate) fn program_mut(&mut self, hook: Hook) -> Result<&mut SchedClassifier, KernelError> {
         match (&mut self.programs, hook) {
-            (Programs::Loaded(ebpf), hook) => classifier_mut(ebpf, hook),
+            (Programs::Loaded(ebpf), hook) => classifier_mut(ebpf, hook.name()),
             (Programs::Pinned { from_workload, .. }, Hook::FromWorkload) => Ok(from_workload),
             (Programs::Pinned { to_workload, .. }, Hook::ToWorkload) => Ok(to_workload),
         }
     }
 }
 
-fn classifier_mut(ebpf: &mut aya::Ebpf, hook: Hook) -> Result<&mut SchedClassifier, KernelError> {
-    match ebpf.program_mut(hook.name()) {
+fn classifier_mut<'a>(
+    ebpf: &'a mut aya::Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, KernelError> {
+    match ebpf.program_mut(name) {
         Some(Program::SchedClassifier(program)) => Ok(program),
-        Some(_) | None => Err(KernelError::Missing(hook.name())),
+        Some(_) | None => Err(KernelError::Missing(name)),
     }
 }
 

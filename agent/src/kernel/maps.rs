@@ -101,7 +101,10 @@ impl Networks {
 
     /// The slot of the longest prefix that covers `key`; its own if it is there.
     pub fn get(&self, key: &NetworkKey) -> Result<Option<NetworkSlot>, KernelError> {
-        match self.inner.get(&lpm_trie::Key::new(key.prefix_length, key.octets), 0) {
+        match self
+            .inner
+            .get(&lpm_trie::Key::new(key.prefix_length, key.octets), 0)
+        {
             Ok(Raw(slot)) => Ok(Some(slot)),
             Err(MapError::KeyNotFound) => Ok(None),
             Err(source) => Err(failed(MapName::Networks, source)),

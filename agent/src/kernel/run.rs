@@ -25,13 +25,8 @@ pub struct Ran {
     pub duration: Duration,
 }
 
-/// The kernel's `struct __sk_buff`, as far as a test-run may set or show it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Context {
-    words: [u32; 48],
-}
-
+/// The kernel's `struct __sk_buff` in words, and where in it a test-run may set or show something.
+const CONTEXT_WORDS: usize = 48;
 const INGRESS_IFINDEX: usize = 9;
 const IFINDEX: usize = 10;
 const LAST_CONTROL_WORD: usize = 16;
@@ -51,14 +46,7 @@ impl Kernel {
         skb: Skb,
         times: u32,
     ) -> Result<Ran, KernelError> {
-        let mut context = Context { words: [0; 48] };
-        context.words[INGRESS_IFINDEX] = skb.ingress_ifindex;
-        context.words[IFINDEX] = skb.ifindex;
-        let input: Vec<u8> = context
-            .words
-            .iter()
-            .flat_map(|word| word.to_ne_bytes())
-            .collect();
+        let input = context(skb);
         let mut output = vec![0_u8; input.len()];
         let options = TestRunOptions {
             data_in: Some(frame),
@@ -92,4 +80,34 @@ impl Kernel {
             duration: result.duration,
         })
     }
+
+    /// Runs a program that [`Kernel::open_with`] loaded: for benchmarks.
+    pub fn run_named(
+        &self,
+        name: &'static str,
+        frame: &[u8],
+        skb: Skb,
+        times: u32,
+    ) -> Result<Duration, KernelError> {
+        let failed = |source| KernelError::Program {
+            program: name,
+            source: Box::new(source),
+        };
+        let program = self.program_named(name)?;
+        let input = context(skb);
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&input),
+            repeat: times,
+            ..TestRunOptions::default()
+        };
+        Ok(program.test_run(options).map_err(failed)?.duration)
+    }
+}
+
+fn context(skb: Skb) -> Vec<u8> {
+    let mut words = [0_u32; CONTEXT_WORDS];
+    words[INGRESS_IFINDEX] = skb.ingress_ifindex;
+    words[IFINDEX] = skb.ifindex;
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }

@@ -232,9 +232,17 @@ impl Mapped<PortValue> {
     }
 
     /// Gives a run of numbers their class in one lane; says whether there is such a table.
-    pub fn write_run(&self, table: u32, lane: Lane, numbers: std::ops::RangeInclusive<u16>, class: PortClass) -> bool {
+    pub fn write_run(
+        &self,
+        table: u32,
+        lane: Lane,
+        numbers: std::ops::RangeInclusive<u16>,
+        class: PortClass,
+    ) -> bool {
         for number in numbers {
-            let Some(word) = self.word16(table, PortValue::offset(lane, number)) else { return false };
+            let Some(word) = self.word16(table, PortValue::offset(lane, number)) else {
+                return false;
+            };
             if word.load(Ordering::Relaxed) != class.0 {
                 word.store(class.0, Ordering::Relaxed);
             }
@@ -243,7 +251,13 @@ impl Mapped<PortValue> {
     }
 
     /// Whether every number of a run has this class in one lane.
-    pub fn holds_run(&self, table: u32, lane: Lane, mut numbers: std::ops::RangeInclusive<u16>, class: PortClass) -> bool {
+    pub fn holds_run(
+        &self,
+        table: u32,
+        lane: Lane,
+        mut numbers: std::ops::RangeInclusive<u16>,
+        class: PortClass,
+    ) -> bool {
         numbers.all(|number| {
             let word = self.word16(table, PortValue::offset(lane, number));
             word.is_some_and(|word| word.load(Ordering::Relaxed) == class.0)

@@ -46,9 +46,10 @@ pub(super) fn judge<T: Tables>(
         packet.tuple.protocol,
     );
     trace.key = key(hook, &packet.tuple, owner);
+    trace.keyed = true;
     let reason = connect(tables, hook, ingress_ifindex, subject, packet, trace)?;
     if matches!(packet.fragment, Fragment::First) {
-        remember_fragment(tables, hook, subject, packet)?;
+        remember_fragment(tables, hook, subject, packet, trace.now_ns)?;
     }
     Ok(reason)
 }
@@ -65,7 +66,7 @@ fn connect<T: Tables>(
     let key = trace.key;
     let protocol = packet.tuple.protocol;
     let tag = key.tag();
-    let now_ns = tables.now_ns();
+    let now_ns = trace.now_ns;
     let toward = match hook {
         Hook::FromWorkload => Direction::Egress,
         Hook::ToWorkload => Direction::Ingress,
@@ -100,6 +101,8 @@ fn connect<T: Tables>(
         }
     } else if subject.is_pending() {
         return Err(Reason::Pending);
+    } else if subject.own(&key.peer).is_some() {
+        return to_self(tables, hook, ingress_ifindex, subject);
     } else {
         plan_for_unknown(tables, hook, subject, packet, &key, now_ns)?
     };
@@ -188,6 +191,23 @@ fn connect<T: Tables>(
             Err(reason)
         }
         (Err(reason), _) => Err(reason),
+    }
+}
+
+/// From a workload to its own address. No flow is made of it, so it is only asked where there is none.
+#[inline(always)]
+fn to_self<T: Tables>(
+    tables: &T,
+    hook: Hook,
+    ingress_ifindex: u32,
+    subject: &Subject<'_>,
+) -> Result<Reason, Reason> {
+    let came_from_itself =
+        ingress_ifindex == subject.workload.ifindex || is_behind_bridge(tables, ingress_ifindex);
+    if matches!(hook, Hook::FromWorkload) || came_from_itself {
+        Ok(Reason::ToSelf)
+    } else {
+        Err(Reason::LocalSourceSpoofed)
     }
 }
 
@@ -376,8 +396,9 @@ pub(super) fn host<T: Tables>(
     );
     let key = key(Hook::ToWorkload, &packet.tuple, owner);
     trace.key = key;
+    trace.keyed = true;
     trace.intended = true;
-    let now_ns = tables.now_ns();
+    let now_ns = trace.now_ns;
     if let Some(flow) = tables.flow(&key) {
         let life = flow.life();
         pass(tables, Hook::ToWorkload, &flow, life, packet, now_ns, trace);
@@ -436,6 +457,7 @@ pub(super) fn error<T: Tables>(
     );
     let key = key(travelled, inner, owner);
     trace.key = key;
+    trace.keyed = true;
     let Some(flow) = tables.flow(&key) else {
         return Err(Reason::UnrelatedError);
     };
@@ -447,7 +469,7 @@ pub(super) fn error<T: Tables>(
     if subject.is_pending() && !by_host {
         return Err(Reason::Pending);
     }
-    if by_host || is_in_force(tables, subject, judged, tables.now_ns()) {
+    if by_host || is_in_force(tables, subject, judged, trace.now_ns) {
         Ok(Reason::Related)
     } else {
         Err(Reason::UnrelatedError)
@@ -481,6 +503,7 @@ fn remember_fragment<T: Tables>(
     hook: Hook,
     subject: &Subject<'_>,
     packet: &Packet,
+    now_ns: u64,
 ) -> Result<(), Reason> {
     let Some(used) = tables.used(subject.slot, Budget::Fragments) else {
         return Err(Reason::Internal);
@@ -491,7 +514,7 @@ fn remember_fragment<T: Tables>(
     let value = FragmentValue {
         source_port: packet.tuple.source_port,
         destination_port: packet.tuple.destination_port,
-        seen: tick(tables.now_ns()),
+        seen: tick(now_ns),
         protocol: packet.tuple.protocol,
         query: packet.tuple.query as u8,
         reserved: [0; 2],

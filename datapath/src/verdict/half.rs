@@ -81,7 +81,7 @@ pub(super) fn decide<T: Tables>(
     let Some(port_class) = tables.port_class(table, subject.lane, index) else {
         return Err(Reason::Internal);
     };
-    let Some(first) = half(tables, rule_set, other.class, port_class) else {
+    let Some(first) = half(tables, rule_set, other.class, port_class, trace.now_ns) else {
         return Err(Reason::NoDecision);
     };
     let mut verdict = first;
@@ -90,7 +90,7 @@ pub(super) fn decide<T: Tables>(
         Direction::Ingress => other.egress,
     };
     if !other_rule_set.is_none() && !own.class.is_none() {
-        let Some(second) = half(tables, other_rule_set, own.class, port_class) else {
+        let Some(second) = half(tables, other_rule_set, own.class, port_class, trace.now_ns) else {
             (trace.rule_set, trace.class) = (other_rule_set, own.class);
             return Err(Reason::NoDecision);
         };
@@ -148,6 +148,7 @@ fn half<T: Tables>(
     rule_set: RuleSet,
     class: Class,
     port_class: PortClass,
+    now_ns: u64,
 ) -> Option<Half> {
     if port_class.is_none() {
         return None;
@@ -164,7 +165,7 @@ fn half<T: Tables>(
     }
     // A deadline that is not there is over.
     let expires_ns = tables.expiry(decision.expiry).unwrap_or(0);
-    if tables.now_ns() >= expires_ns {
+    if now_ns >= expires_ns {
         return Some(Half {
             enforced: decision.enforced_after & bit != 0,
             intended: decision.intended_after & bit != 0,

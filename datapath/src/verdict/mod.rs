@@ -56,7 +56,9 @@ pub struct Scratch {
 pub struct Trace {
     /// The revision that judged.
     pub generation: Generation,
-    /// The flow as its workload sees it.
+    /// When, in monotonic nanoseconds: the packet's only look at the clock.
+    pub now_ns: u64,
+    /// The flow as its workload sees it, if `keyed`.
     pub key: FlowKey,
     /// The rule set that decided.
     pub rule_set: RuleSet,
@@ -68,6 +70,8 @@ pub struct Trace {
     pub events_per_tick: u32,
     /// Port of the end that was addressed.
     pub server_port: u16,
+    /// The slot's incarnation.
+    pub incarnation: u8,
     /// Whether the workload is known: nothing is reported otherwise, only counted.
     pub known: bool,
     /// Whether the intended policy allows.
@@ -76,6 +80,8 @@ pub struct Trace {
     pub reports_opened: bool,
     /// A flow ended with this packet.
     pub closed: bool,
+    /// Whether the packet came as far as the flow table.
+    pub keyed: bool,
 }
 
 /// The workload that the packet is judged for, and the revision it is judged by.
@@ -138,6 +144,7 @@ pub fn run<T: Tables, B: Bytes>(
     trace.known = false;
     trace.intended = false;
     trace.closed = false;
+    trace.keyed = false;
     trace.rule_set = RuleSet::NONE;
     trace.class = Class::NONE;
     let verdict = match parse(bytes, packet) {
@@ -185,15 +192,9 @@ fn judge<T: Tables>(
     trace.events_per_tick = node.events_per_tick;
     trace.reports_opened = node.switches & crate::abi::SWITCH_REPORT_OPENED != 0;
     trace.known = true;
-    // Told even when the packet never reaches the flow table.
-    let owner = FlowOwner::new(
-        slot,
-        workload.incarnation,
-        FlowOwner::FOREIGN_ADDRESS,
-        packet.tuple.protocol,
-    );
-    trace.key = crate::flow::key(arrival.hook, &packet.tuple, owner);
+    trace.incarnation = workload.incarnation;
     trace.server_port = packet.tuple.destination_port;
+    trace.now_ns = tables.now_ns();
     match arrival.hook {
         Hook::FromWorkload => from_workload(tables, &subject, packet, trace),
         Hook::ToWorkload => to_workload(tables, arrival, &subject, packet, trace),
@@ -270,17 +271,6 @@ fn to_workload<T: Tables>(
     }
     if matches!(packet.content, Content::Error) {
         return connection::error(tables, Hook::ToWorkload, subject, packet, trace);
-    }
-    if subject.own(&packet.tuple.source).is_some() {
-        return if arrival.ingress_ifindex != arrival.ifindex
-            && !is_behind_bridge(tables, arrival.ingress_ifindex)
-        {
-            Err(Reason::LocalSourceSpoofed)
-        } else if subject.is_pending() {
-            Err(Reason::Pending)
-        } else {
-            Ok(Reason::ToSelf)
-        };
     }
     connection::complete(tables, Hook::ToWorkload, subject, packet)?;
     connection::judge(

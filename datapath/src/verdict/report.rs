@@ -1,7 +1,8 @@
 //! What observers get to know: sums of denials, and events at a bounded rate for each workload (I12).
 
 use super::Trace;
-use crate::abi::{EventKind, EventRecord, Hook, LossIndex, Reason, TalkKey};
+use crate::abi::{EventKind, EventRecord, FlowOwner, Hook, LossIndex, Reason, TalkKey};
+use crate::flow::key;
 use crate::parse::Packet;
 use crate::tables::Tables;
 
@@ -11,10 +12,16 @@ pub(super) fn report<T: Tables>(
     hook: Hook,
     reason: Reason,
     packet: &Packet,
-    trace: &Trace,
+    trace: &mut Trace,
 ) {
     if !trace.known {
         return;
+    }
+    if !trace.keyed && !reason.passes() {
+        // Dropped before it came to the flow table; told as if it had.
+        let (foreign, protocol) = (FlowOwner::FOREIGN_ADDRESS, packet.tuple.protocol);
+        let owner = FlowOwner::new(trace.slot, trace.incarnation, foreign, protocol);
+        trace.key = key(hook, &packet.tuple, owner);
     }
     let kind = if !reason.passes() {
         talk(tables, hook, reason, packet, trace);
@@ -38,12 +45,11 @@ pub(super) fn report<T: Tables>(
     } else {
         return;
     };
-    let now_ns = tables.now_ns();
-    if tables.charge_event(trace.slot, now_ns >> 30) >= u64::from(trace.events_per_tick) {
+    if tables.charge_event(trace.slot, trace.now_ns >> 30) >= u64::from(trace.events_per_tick) {
         tables.lose(LossIndex::EventRateLimited);
         return;
     }
-    if !tables.event(&record(hook, reason, kind, packet, trace, now_ns)) {
+    if !tables.event(&record(hook, reason, kind, packet, trace)) {
         tables.lose(LossIndex::EventRingFull);
     }
 }
@@ -57,7 +63,7 @@ fn talk<T: Tables>(tables: &T, hook: Hook, reason: Reason, packet: &Packet, trac
         protocol: packet.tuple.protocol,
         hook: hook as u8,
         reason: reason as u8,
-        incarnation: trace.key.owner.incarnation(),
+        incarnation: trace.incarnation,
         intended: u8::from(trace.intended),
         reserved: [0; 5],
     };
@@ -71,10 +77,9 @@ fn record(
     kind: EventKind,
     packet: &Packet,
     trace: &Trace,
-    time_ns: u64,
 ) -> EventRecord {
     EventRecord {
-        time_ns,
+        time_ns: trace.now_ns,
         generation: trace.generation,
         peer: trace.key.peer,
         local: match hook {

@@ -8,8 +8,8 @@ use super::report::{Figure, Unit};
 use anyhow::{Context, Result, ensure};
 use bulkhead_agent::kernel::{Kernel, Options, Skb};
 use bulkhead_datapath::abi::{
-    Capacity, Class, DecisionKey, DecisionValue, Hook, Lane, Lanes, Mac, PeerLane, PeerSlot, PeerValue, PortClass,
-    PortTable, Reason, RuleSet, WorkloadLane, WorkloadSlot, WorkloadValue,
+    Capacity, Class, DecisionKey, DecisionValue, Hook, Lane, Lanes, Mac, PeerLane, PeerSlot,
+    PeerValue, PortClass, PortTable, Reason, RuleSet, WorkloadLane, WorkloadSlot, WorkloadValue,
 };
 use bulkhead_datapath::frame::{ACK, IpFrame, Payload, SYN};
 use bulkhead_datapath::memory::MemoryTables;
@@ -17,10 +17,15 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use std::net::{IpAddr, Ipv4Addr};
 
-const MAC: Mac = Mac { octets: [0x02, 0, 0, 0, 0, 1] };
+const MAC: Mac = Mac {
+    octets: [0x02, 0, 0, 0, 0, 1],
+};
 const ME: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
-const SKB: Skb = Skb { ifindex: 1, ingress_ifindex: 1 };
+const SKB: Skb = Skb {
+    ifindex: 1,
+    ingress_ifindex: 1,
+};
 const WEB: u16 = 80;
 const DENIED: u16 = 81;
 const WEB_CLASS: PortClass = PortClass(1);
@@ -33,38 +38,97 @@ const LOOKUPS: f64 = 16.0;
 /// Where the programs cannot be loaded or run.
 pub fn run() -> Result<Vec<Figure>> {
     stay_on_this_processor()?;
-    let capacity = Capacity { flows: 2 * FLOWS, ..bulkhead_datapath::abi::CAPACITIES };
-    let programs = ["bench_decision", "bench_port", "bench_from_workload"];
-    let mut kernel = Kernel::open_with(&Options { pins: None, capacity }, &programs)?;
+    let capacity = Capacity {
+        flows: 2 * FLOWS,
+        ..bulkhead_datapath::abi::CAPACITIES
+    };
+    let programs = [
+        "bench_empty",
+        "bench_decision",
+        "bench_port",
+        "bench_from_workload",
+    ];
+    let mut kernel = Kernel::open_with(
+        &Options {
+            pins: None,
+            capacity,
+        },
+        &programs,
+    )?;
     let mut figures = Vec::new();
-    let mut add = |what: &str, ns: f64, target: f64| figures.push(Figure::new("H", what, ns, Unit::Ns, target));
+    let mut add = |what: &str, ns: f64, target: f64| {
+        figures.push(Figure::new("H", what, ns, Unit::Ns, target))
+    };
 
+    let empty = fastest(30, || {
+        Ok(kernel
+            .run_named("bench_empty", &tcp(WEB, ACK), SKB, 20_000)?
+            .as_nanos())
+    })?;
+    add(
+        "(an empty program, contained in what follows; 8 on an idle machine)",
+        empty,
+        0.0,
+    );
     kernel.fill(&world(16_384))?;
-    let full = fastest(30, || Ok(kernel.run_named("bench_decision", &tcp(WEB, ACK), SKB, 20_000)?.as_nanos()))?;
-    add("policy look-up among 16,384 decisions", full / LOOKUPS, 40.0);
+    let full = fastest(30, || {
+        Ok(kernel
+            .run_named("bench_decision", &tcp(WEB, ACK), SKB, 20_000)?
+            .as_nanos())
+    })?;
+    add(
+        "policy look-up among 16,384 decisions",
+        full / LOOKUPS,
+        40.0,
+    );
 
     kernel.fill(&world(16))?;
-    let port = fastest(30, || Ok(kernel.run_named("bench_port", &tcp(WEB, SYN), SKB, 20_000)?.as_nanos()))?;
+    let port = fastest(30, || {
+        Ok(kernel
+            .run_named("bench_port", &tcp(WEB, SYN), SKB, 20_000)?
+            .as_nanos())
+    })?;
     let mut new = f64::MAX;
     for _ in 0..8 {
         kernel.maps.flows.clear()?;
         kernel.maps.allowances.write_zero(0);
-        let all = kernel.run_named("bench_from_workload", &tcp(WEB, SYN), SKB, FLOWS)?.as_nanos() as f64;
+        let all = kernel
+            .run_named("bench_from_workload", &tcp(WEB, SYN), SKB, FLOWS)?
+            .as_nanos() as f64;
         new = new.min(all - port);
     }
     let flows = kernel.maps.flows.entries()?.len();
-    ensure!(flows == FLOWS as usize, "{flows} flows were remembered of {FLOWS}");
+    ensure!(
+        flows == FLOWS as usize,
+        "{flows} flows were remembered of {FLOWS}"
+    );
     add("new flow judged and remembered", new, 300.0);
 
-    let random = fastest(40, || Ok(kernel.run_named("bench_from_workload", &tcp(WEB, ACK), SKB, 65_536)?.as_nanos()))?;
-    add("established, at random over 65,536 flows", random - port, 150.0);
+    let random = fastest(40, || {
+        Ok(kernel
+            .run_named("bench_from_workload", &tcp(WEB, ACK), SKB, 65_536)?
+            .as_nanos())
+    })?;
+    add(
+        "established, at random over 65,536 flows",
+        random - port,
+        150.0,
+    );
 
     let hot = repeated(&kernel, &tcp(WEB, ACK), Reason::Established)?;
     add("established, one hot flow", hot, 60.0);
     let denied = repeated(&kernel, &tcp(DENIED, SYN), Reason::EgressDenied)?;
     add("denied", denied, 100.0);
-    let spoofed = IpFrame { source_mac: Mac::default(), ..frame(WEB, SYN) }.build();
-    add("spoofed", repeated(&kernel, &spoofed, Reason::SourceMacSpoofed)?, 100.0);
+    let spoofed = IpFrame {
+        source_mac: Mac::default(),
+        ..frame(WEB, SYN)
+    }
+    .build();
+    add(
+        "spoofed",
+        repeated(&kernel, &spoofed, Reason::SourceMacSpoofed)?,
+        100.0,
+    );
     Ok(figures)
 }
 
@@ -87,8 +151,15 @@ fn fastest(batches: u32, mut batch: impl FnMut() -> Result<u128>) -> Result<f64>
 /// One frame again and again, which has to meet this reason.
 fn repeated(kernel: &Kernel, frame: &[u8], reason: Reason) -> Result<f64> {
     fastest(60, || {
-        let ran = kernel.run_repeatedly(Hook::FromWorkload, frame, SKB, 20_000).context("a test-run")?;
-        ensure!(ran.reason == reason, "{} instead of {}", ran.reason.name(), reason.name());
+        let ran = kernel
+            .run_repeatedly(Hook::FromWorkload, frame, SKB, 20_000)
+            .context("a test-run")?;
+        ensure!(
+            ran.reason == reason,
+            "{} instead of {}",
+            ran.reason.name(),
+            reason.name()
+        );
         Ok(ran.duration.as_nanos())
     })
 }
@@ -96,7 +167,16 @@ fn repeated(kernel: &Kernel, frame: &[u8], reason: Reason) -> Result<f64> {
 fn frame(port: u16, flags: u8) -> IpFrame {
     // The first port that the changing program makes, so that its flow is there.
     let source = (40_503_u64 % 65_536) as u16;
-    IpFrame::new(MAC, ME, PEER, Payload::Tcp { source, destination: port, flags })
+    IpFrame::new(
+        MAC,
+        ME,
+        PEER,
+        Payload::Tcp {
+            source,
+            destination: port,
+            flags,
+        },
+    )
 }
 
 fn tcp(port: u16, flags: u8) -> Vec<u8> {
@@ -108,20 +188,46 @@ fn world(decisions: u32) -> MemoryTables {
     let mut tables = MemoryTables::default();
     tables.node.flows_by_workload = 2 * FLOWS;
     tables.interfaces.insert(SKB.ifindex, WorkloadSlot(0));
-    let mut workload = WorkloadValue { ifindex: SKB.ifindex, mac: MAC, ..WorkloadValue::default() };
+    let mut workload = WorkloadValue {
+        ifindex: SKB.ifindex,
+        mac: MAC,
+        ..WorkloadValue::default()
+    };
     workload.v4[0] = ME.into();
-    workload.lanes = Lanes::both(WorkloadLane { egress: RuleSet(1), ingress: RuleSet(1), class: Class::NONE });
+    workload.lanes = Lanes::both(WorkloadLane {
+        egress: RuleSet(1),
+        ingress: RuleSet(1),
+        class: Class::NONE,
+    });
     tables.workloads.insert(WorkloadSlot(0), workload);
-    let lanes = Lanes::both(PeerLane { class: Class(1), ..PeerLane::default() });
-    tables.set_peer(PeerSlot(0), PeerValue { address: PEER.into(), lanes, ..PeerValue::default() });
+    let lanes = Lanes::both(PeerLane {
+        class: Class(1),
+        ..PeerLane::default()
+    });
+    tables.set_peer(
+        PeerSlot(0),
+        PeerValue {
+            address: PEER.into(),
+            lanes,
+            ..PeerValue::default()
+        },
+    );
     for lane in [Lane::Even, Lane::Odd] {
         tables.set_port_class(PortTable::Tcp, lane, WEB, WEB_CLASS);
         tables.set_port_class(PortTable::Tcp, lane, DENIED, PortClass(2));
     }
     let allowed = 1 << WEB_CLASS.0;
     for number in 0..decisions {
-        let key = DecisionKey { rule_set: RuleSet(number % 128 + 1), class: Class(number / 128 + 1), block: 0 };
-        let value = DecisionValue { enforced: allowed, intended: allowed, ..DecisionValue::default() };
+        let key = DecisionKey {
+            rule_set: RuleSet(number % 128 + 1),
+            class: Class(number / 128 + 1),
+            block: 0,
+        };
+        let value = DecisionValue {
+            enforced: allowed,
+            intended: allowed,
+            ..DecisionValue::default()
+        };
         tables.decisions.insert(key, value);
     }
     tables

@@ -3,6 +3,7 @@
 //! Nothing here fails for being slow: the machine is noisy, and a gate would be a timed test.
 
 pub mod compile;
+pub mod datapath;
 pub mod event;
 pub mod measure;
 pub mod report;

@@ -1,0 +1,90 @@
+//! Programs that only benchmarks load: a test-run repeats one frame, and these make different frames of it.
+
+use crate::{enter, maps};
+use aya_ebpf::bindings::TC_ACT_UNSPEC;
+use aya_ebpf::macros::{classifier, map};
+use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::programs::TcContext;
+use bulkhead_datapath::abi::{Class, DecisionKey, Hook, RuleSet};
+
+/// How many runs there were on this processor.
+#[map]
+static RUNS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Offset of the source port behind an Ethernet and a plain IPv4 header.
+const SOURCE_PORT: usize = 34;
+
+/// Odd, so that its multiples visit all 65,536 ports, each once, in an order that no cache foresees.
+const STEP: u64 = 40_503;
+
+/// Look-ups in one run of [`bench_decision`].
+const LOOKUPS: u64 = 16;
+
+/// Rule sets and classes among which [`bench_decision`] chooses: 128 × 128 decisions.
+const RULE_SETS: u64 = 128;
+
+/// [`crate::from_workload`] on a frame from another port each time.
+#[classifier]
+pub(crate) fn bench_from_workload(context: TcContext) -> i32 {
+    let _ = change_port(&context);
+    enter(&context, Hook::FromWorkload)
+}
+
+/// What a test-run costs by itself.
+#[classifier]
+pub(crate) fn bench_empty(_: TcContext) -> i32 {
+    TC_ACT_UNSPEC
+}
+
+/// What changing the port costs by itself.
+#[classifier]
+pub(crate) fn bench_port(context: TcContext) -> i32 {
+    let _ = change_port(&context);
+    TC_ACT_UNSPEC
+}
+
+/// Look-ups in DECISIONS, and what the loop around them costs where the map is empty is measured likewise.
+#[classifier]
+pub(crate) fn bench_decision(_: TcContext) -> i32 {
+    let Some(runs) = next_run() else { return 0 };
+    let mut sum = 0;
+    for number in 0..LOOKUPS {
+        let random = (runs * LOOKUPS + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        let key = DecisionKey {
+            rule_set: RuleSet((random % RULE_SETS) as u32 + 1),
+            class: Class((random / RULE_SETS % RULE_SETS) as u32 + 1),
+            block: 0,
+        };
+        // SAFETY: as in the programs in service.
+        if let Some(decision) = unsafe { maps::DECISIONS.get(key) } {
+            sum += decision.enforced as i32;
+        }
+    }
+    sum
+}
+
+#[inline(always)]
+fn next_run() -> Option<u64> {
+    let runs = RUNS.get_ptr_mut(0)?;
+    // SAFETY: this processor's own value.
+    unsafe {
+        *runs += 1;
+        Some(*runs)
+    }
+}
+
+#[inline(always)]
+fn change_port(context: &TcContext) -> Option<()> {
+    let [high, low] = (next_run()?.wrapping_mul(STEP) as u16).to_be_bytes();
+    let start = context.data();
+    if start + SOURCE_PORT + 2 > context.data_end() {
+        return None;
+    }
+    let place = (start + SOURCE_PORT) as *mut u8;
+    // SAFETY: both bytes lie inside the packet, as just compared.
+    unsafe {
+        place.write(high);
+        place.add(1).write(low);
+    }
+    Some(())
+}
