@@ -165,6 +165,30 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    /// The table of reasons in the documents is this list. `BULKHEAD_BLESS=1` writes it.
+    #[test]
+    fn the_documents_list_every_reason() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/design/datapath.md");
+        let (begin, end) = ("<!-- reasons -->\n", "<!-- /reasons -->");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (before, rest) = text.split_once(begin).unwrap();
+        let (written, after) = rest.split_once(end).unwrap();
+        let mut table = String::from("| number | name | action | meaning |\n|---|---|---|---|\n");
+        for reason in Reason::ALL {
+            let action = if reason.passes() { "pass" } else { "drop" };
+            let (number, name, meaning) = (*reason as u8, reason.name(), reason.description());
+            table.push_str(&format!("| {number} | `{name}` | {action} | {meaning} |\n"));
+        }
+        if std::env::var_os("BULKHEAD_BLESS").is_some() {
+            std::fs::write(path, format!("{before}{begin}{table}{end}{after}")).unwrap();
+        } else {
+            assert_eq!(
+                written, table,
+                "write the table again with BULKHEAD_BLESS=1"
+            );
+        }
+    }
+
     #[test]
     fn numbers_names_and_actions_are_consistent() {
         let mut names = BTreeSet::new();
