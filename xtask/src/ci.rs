@@ -47,6 +47,7 @@ pub(crate) fn run_all(workspace: &Workspace) -> Result<()> {
 }
 
 fn format(workspace: &Workspace) -> Result<()> {
+    setup::style(workspace)?;
     run(workspace.cargo().args(["fmt", "--all", "--check"]))
         .context("`cargo fmt --all` puts it in order")
 }

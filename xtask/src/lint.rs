@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 
-use crate::{build::Selection, command::run, ebpf, workspace::Workspace};
+use crate::{build::Selection, command::run, ebpf, setup, workspace::Workspace};
 
 pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
+    setup::style(workspace)?;
     kernel_programs(workspace)?;
     host_crates(workspace)
 }

@@ -6,6 +6,7 @@
 mod apt_sources;
 mod bpf_linker;
 mod cargo_deny;
+mod components;
 mod debian;
 mod program;
 mod rust_src;
@@ -16,6 +17,7 @@ use crate::workspace::Workspace;
 
 /// `cargo xtask setup`.
 pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
+    style(workspace)?;
     toolchain(workspace)?;
     checker(workspace)?;
     debian::install_missing()?;
@@ -37,4 +39,9 @@ pub(crate) fn packages() -> Result<()> {
 /// The part that `cargo xtask ci` needs beside the others.
 pub(crate) fn checker(workspace: &Workspace) -> Result<()> {
     cargo_deny::bring(workspace).context("setup, step cargo-deny")
+}
+
+/// Formatter and linter, which a minimal installation of Rust has not.
+pub(crate) fn style(workspace: &Workspace) -> Result<()> {
+    components::bring(workspace).context("setup, step rustfmt and clippy")
 }
