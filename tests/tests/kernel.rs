@@ -9,6 +9,8 @@
 
 #[path = "kernel/budget.rs"]
 mod budget;
+#[path = "kernel/pins.rs"]
+mod pins;
 #[path = "kernel/verdict.rs"]
 mod verdict;
 

@@ -9,6 +9,7 @@ use aya::EbpfLoader;
 use aya::maps::{Map, MapData};
 use aya::programs::{Program, SchedClassifier};
 use bulkhead_datapath::abi::{ABI_VERSION, CAPACITIES, Capacity, Hook, MapName, NodeValue};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, io};
@@ -114,6 +115,8 @@ impl Kernel {
         let Some(folder) = &options.pins else {
             return Self::load(object, options, None, &[]);
         };
+        fs::create_dir_all(folder).map_err(pin_failed(folder))?;
+        check_file_system(folder)?;
         let pins = Pins::new(folder);
         for path in [pins.maps(), pins.programs(), pins.links()] {
             fs::create_dir_all(&path).map_err(pin_failed(&path))?;
@@ -241,7 +244,12 @@ impl Kernel {
             Err(error) => return Err(pin_failed(folder)(error)),
         };
         for version in versions {
-            let root = version.map_err(pin_failed(folder))?.path();
+            let version = version.map_err(pin_failed(folder))?;
+            // A bpf file system may hold other things than ours.
+            if !is_version(&version.file_name()) {
+                continue;
+            }
+            let root = version.path();
             for part in ["links", "programs", "maps"] {
                 remove_tree(&root.join(part))?;
             }
@@ -322,6 +330,25 @@ fn check(map: MapName, data: &MapData, capacity: &Capacity) -> Result<(), Kernel
             expected,
         })
     }
+}
+
+/// Whether a folder is named as [`Pins`] name theirs: `v` and a number.
+fn is_version(name: &std::ffi::OsStr) -> bool {
+    let number = name.to_str().and_then(|name| name.strip_prefix('v'));
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+/// Pins can only be made on a bpf file system; anything else is found out here and not at the first map.
+fn check_file_system(folder: &Path) -> Result<(), KernelError> {
+    let found = statfs(folder)
+        .map_err(io::Error::from)
+        .map_err(pin_failed(folder))?;
+    if found.filesystem_type() == BPF_FS_MAGIC {
+        return Ok(());
+    }
+    Err(pin_failed(folder)(io::Error::other(
+        "not on a bpf file system",
+    )))
 }
 
 fn remove_tree(path: &Path) -> Result<(), KernelError> {
