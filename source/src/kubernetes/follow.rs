@@ -1,0 +1,182 @@
+//! Following one kind: its whole state first, then every change, for ever.
+
+use std::time::Duration;
+
+use bulkhead_crds::convert::{Converted, Rejection, plain_object};
+use bulkhead_policy::model::{Kind, ObjectRef};
+use futures_util::{StreamExt, pin_mut};
+use kube::api::{Api, WatchParams};
+use kube::core::{DynamicObject, WatchEvent};
+use kube::{Client, ResourceExt};
+use tokio::sync::mpsc;
+
+use super::resources::resource;
+
+/// The API server marks the bookmark after which everything that was there has been sent.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// The version that we saw is too old to go on from.
+const GONE: u16 = 410;
+
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// One object as the API server has it now. Everything that is not needed is dropped before this is made.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) reference: ObjectRef,
+    pub(super) reading: Result<Converted, Rejection>,
+}
+
+/// What is learnt about a kind.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// All there is, as of a version.
+    Whole(Kind, Vec<Seen>, u64),
+    /// One object appeared or changed.
+    Changed(Kind, Box<Seen>, u64),
+    /// One object is gone.
+    Gone(Kind, ObjectRef, u64),
+    /// Nothing changed up to a version.
+    Reached(Kind, u64),
+}
+
+/// Why a watch ended.
+enum End {
+    /// The other side closed it, as it does every few minutes; go on from the last version.
+    Closed,
+    /// Start anew.
+    Lost(String),
+    /// Nobody listens any more.
+    Unheard,
+}
+
+/// Follows a kind until nobody listens.
+pub(super) async fn follow(client: Client, kind: Kind, messages: mpsc::Sender<Message>) {
+    let mut follower = Follower { api: Api::all_with(client, &resource(kind)), kind, messages, version: None };
+    let mut wait = FIRST_WAIT;
+    loop {
+        let before = follower.version.clone();
+        let end = follower.watch().await;
+        if follower.version.is_some() && follower.version != before {
+            wait = FIRST_WAIT;
+        }
+        match end {
+            End::Unheard => return,
+            End::Closed => {}
+            End::Lost(reason) => {
+                tracing::warn!(kind = kind.name(), %reason, retry_ms = wait.as_millis(), "watch lost, reading anew");
+                follower.version = None;
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        }
+    }
+}
+
+struct Follower {
+    api: Api<DynamicObject>,
+    kind: Kind,
+    messages: mpsc::Sender<Message>,
+    /// The last one seen; `None` before the whole state was read.
+    version: Option<String>,
+}
+
+impl Follower {
+    async fn watch(&mut self) -> End {
+        let parameters = match self.version {
+            Some(_) => WatchParams::default(),
+            None => WatchParams::default().initial_events(),
+        };
+        let from = self.version.clone().unwrap_or_default();
+        let stream = match self.api.watch(&parameters, &from).await {
+            Ok(stream) => stream,
+            Err(error) => return End::Lost(error.to_string()),
+        };
+        pin_mut!(stream);
+        // Objects of a state that is not whole yet.
+        let mut initial = Vec::new();
+        loop {
+            let event = match stream.next().await {
+                Some(Ok(event)) => event,
+                Some(Err(error)) => return End::Lost(error.to_string()),
+                None if self.version.is_none() => return End::Lost("the list ended before it was whole".to_owned()),
+                None => return End::Closed,
+            };
+            if let Err(end) = self.take(event, &mut initial).await {
+                return end;
+            }
+        }
+    }
+
+    async fn take(&mut self, event: WatchEvent<DynamicObject>, initial: &mut Vec<Seen>) -> Result<(), End> {
+        let kind = self.kind;
+        match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                let version = object.resource_version().unwrap_or_default();
+                let seen = see(kind, object)?;
+                if self.version.is_none() {
+                    initial.push(seen);
+                    return Ok(());
+                }
+                let number = self.reached(version)?;
+                self.send(Message::Changed(kind, Box::new(seen), number)).await
+            }
+            WatchEvent::Deleted(object) => {
+                let version = object.resource_version().unwrap_or_default();
+                let reference = reference(kind, &object);
+                if self.version.is_none() {
+                    initial.retain(|seen| seen.reference != reference);
+                    return Ok(());
+                }
+                let number = self.reached(version)?;
+                self.send(Message::Gone(kind, reference, number)).await
+            }
+            WatchEvent::Bookmark(bookmark) => {
+                let is_whole = bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END);
+                if self.version.is_none() && !is_whole {
+                    return Ok(());
+                }
+                let was_whole = self.version.is_some();
+                let number = self.reached(bookmark.metadata.resource_version)?;
+                let message = match was_whole {
+                    true => Message::Reached(kind, number),
+                    false => Message::Whole(kind, std::mem::take(initial), number),
+                };
+                self.send(message).await
+            }
+            WatchEvent::Error(status) if status.code == GONE => {
+                Err(End::Lost("the last version seen is too old".to_owned()))
+            }
+            WatchEvent::Error(status) => Err(End::Lost(format!("{} ({})", status.message, status.code))),
+        }
+    }
+
+    /// Remembers a version, and gives it as a number.
+    fn reached(&mut self, version: String) -> Result<u64, End> {
+        let number = version.parse().map_err(|_| End::Lost(format!("resourceVersion {version:?} is no number")))?;
+        self.version = Some(version);
+        Ok(number)
+    }
+
+    async fn send(&self, message: Message) -> Result<(), End> {
+        self.messages.send(message).await.map_err(|_| End::Unheard)
+    }
+}
+
+fn see(kind: Kind, mut object: DynamicObject) -> Result<Seen, End> {
+    // By far the largest part of many objects, and of no use here.
+    object.metadata.managed_fields = None;
+    object.metadata.annotations = None;
+    let reference = reference(kind, &object);
+    let value = serde_json::to_value(&object).map_err(|error| End::Lost(error.to_string()))?;
+    Ok(Seen { reference, reading: plain_object(kind, &value) })
+}
+
+fn reference(kind: Kind, object: &DynamicObject) -> ObjectRef {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    match object.metadata.namespace.as_deref() {
+        Some(namespace) => ObjectRef::namespaced(kind, namespace, name),
+        None => ObjectRef::cluster(kind, name),
+    }
+}

@@ -1,0 +1,105 @@
+//! The task that gathers what the watches of all kinds say.
+
+use std::time::Duration;
+
+use bulkhead_policy::model::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::follow::{Message, follow};
+use super::resources::KINDS;
+use super::store::Store;
+use crate::Update;
+
+/// Its beginning is the beginning of the cluster's history.
+const OLDEST_NAMESPACE: &str = "kube-system";
+
+/// The name of this source in problems.
+const PLACE: &str = "kubernetes";
+
+/// Changes that come within so long of each other make one update. The first one goes at once.
+const WINDOW: Duration = Duration::from_millis(10);
+
+/// How often a source that is not whole yet says what it waits for.
+const REMINDER: Duration = Duration::from_secs(30);
+
+/// Messages on the way. A full queue holds the watches back, and the API server keeps what they have not read.
+const QUEUE: usize = 1024;
+
+/// Why the API cannot be followed.
+#[derive(Debug, Error)]
+pub enum KubernetesError {
+    /// The first question was not answered.
+    #[error("namespace {OLDEST_NAMESPACE}: {0}; the controller needs to reach the API server and to get, list and watch namespaces")]
+    Unanswered(#[source] Box<kube::Error>),
+    /// The API server answers strangely.
+    #[error("namespace {OLDEST_NAMESPACE} has no creation timestamp; is this a Kubernetes API server?")]
+    NoBeginning,
+}
+
+/// Follows the API. The first update comes when every kind was read; the tasks end when the receiver is dropped.
+///
+/// # Errors
+/// If the API server cannot be asked at all; later failures are retried for ever, with everything left in force.
+pub async fn watch(client: Client) -> Result<mpsc::Receiver<Update>, KubernetesError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let oldest = namespaces.get(OLDEST_NAMESPACE).await;
+    let oldest = oldest.map_err(|error| KubernetesError::Unanswered(Box::new(error)))?;
+    let beginning = oldest.metadata.creation_timestamp.ok_or(KubernetesError::NoBeginning)?;
+    let incarnation = Timestamp(beginning.0.as_millisecond());
+    let (sender, messages) = mpsc::channel(QUEUE);
+    for kind in KINDS {
+        tokio::spawn(follow(client.clone(), kind, sender.clone()));
+    }
+    let (updates, receiver) = mpsc::channel(1);
+    tokio::spawn(gather(Store::new(PLACE, incarnation), messages, updates));
+    Ok(receiver)
+}
+
+async fn gather(mut store: Store, mut messages: mpsc::Receiver<Message>, updates: mpsc::Sender<Update>) {
+    let mut reported = Vec::new();
+    let mut remind = Instant::now() + REMINDER;
+    loop {
+        tokio::select! {
+            () = updates.closed() => return,
+            message = messages.recv() => match message {
+                Some(message) => store.take(message),
+                None => return,
+            },
+            () = tokio::time::sleep_until(remind), if !store.missing().is_empty() => {
+                let missing = store.missing();
+                tracing::warn!(?missing, "not read yet; are the definitions installed and may the controller list them?");
+                remind = Instant::now() + REMINDER;
+            }
+        }
+        drain(&mut store, &mut messages).await;
+        let Some(update) = store.update() else { continue };
+        if update.problems != reported {
+            update.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+            reported.clone_from(&update.problems);
+        }
+        if updates.send(update).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes in what is there already, and what comes right after it.
+async fn drain(store: &mut Store, messages: &mut mpsc::Receiver<Message>) {
+    let until = Instant::now() + WINDOW;
+    let mut taken = 0;
+    while taken < QUEUE {
+        match messages.try_recv() {
+            Ok(message) => store.take(message),
+            Err(_) if taken == 0 => return,
+            Err(_) => match timeout_at(until, messages.recv()).await {
+                Ok(Some(message)) => store.take(message),
+                Ok(None) | Err(_) => return,
+            },
+        }
+        taken += 1;
+    }
+}
