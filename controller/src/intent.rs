@@ -1,16 +1,16 @@
 //! The compiler at work: the only task that owns the engine. Updates from a source and the passing of time go in, graphs
-//! of the nodes they touch come out on the board.
+//! of the nodes they touch come out. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use bulkhead_graph::Timestamp;
+use bulkhead_graph::{NodeGraph, Timestamp};
 use bulkhead_policy::engine::{Counters, Engine, EngineConfig, Size};
 use bulkhead_policy::model::{Event, Interned, Kind, Object, ObjectRef};
 use bulkhead_source::Update;
 use bulkhead_wire::Frontier;
 
-use crate::board::Board;
-use crate::status::{ObjectState, Status};
+use crate::status::ObjectState;
 
 /// Two updates in a row as one.
 pub fn append(earlier: &mut Update, later: Update) {
@@ -20,7 +20,18 @@ pub fn append(earlier: &mut Update, later: Update) {
     earlier.problems = later.problems;
 }
 
-/// The engine with what has to be known about its inputs. Pure but for the board.
+/// What has to be made known.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Graphs that may have changed, with their digests computed; empty ones for nodes that nothing speaks of any more.
+    pub graphs: Vec<(Interned, Arc<NodeGraph>)>,
+    /// The state of the inputs that they all belong to.
+    pub frontier: Frontier,
+    /// Which update or boundary it was.
+    pub sequence: u64,
+}
+
+/// The engine with what has to be known about its inputs.
 pub struct Intent {
     engine: Engine,
     /// Policies and segments, with the update that last changed them.
@@ -42,7 +53,7 @@ impl Intent {
     }
 
     /// Takes an update in. The first one has to hold everything there is.
-    pub fn take(&mut self, update: Update, now: Timestamp, board: &Board, status: &mut Status) {
+    pub fn take(&mut self, update: Update, now: Timestamp) -> Compiled {
         self.sequence += 1;
         self.pass(now);
         for event in update.events {
@@ -51,17 +62,17 @@ impl Intent {
         }
         self.frontier.incarnation = update.incarnation;
         self.frontier.versions = update.versions;
-        status.problems(update.problems);
         self.ready = true;
-        self.publish(board, status);
+        self.compiled()
     }
 
-    /// Lets time pass. Nothing is published before the first update.
-    pub fn advance(&mut self, now: Timestamp, board: &Board, status: &mut Status) {
-        if self.pass(now) && self.ready {
-            self.sequence += 1;
-            self.publish(board, status);
+    /// Lets time pass. Nothing comes of it before the first update.
+    pub fn advance(&mut self, now: Timestamp) -> Option<Compiled> {
+        if !self.pass(now) || !self.ready {
+            return None;
         }
+        self.sequence += 1;
+        Some(self.compiled())
     }
 
     /// When time itself next changes something.
@@ -81,13 +92,15 @@ impl Intent {
         passed
     }
 
-    fn publish(&mut self, board: &Board, status: &mut Status) {
+    fn compiled(&mut self) -> Compiled {
+        let mut graphs = Vec::new();
         for node in self.engine.take_dirty() {
             let graph = self.engine.node_graph(&node).unwrap_or_default();
-            status.desired(&node, graph.digest(), self.sequence);
-            board.put(&node, graph);
+            // Here, and not where somebody waits for a lock.
+            graph.digest();
+            graphs.push((node, graph));
         }
-        board.reached(self.frontier.clone());
+        Compiled { graphs, frontier: self.frontier.clone(), sequence: self.sequence }
     }
 
     fn remember(&mut self, event: &Event) {

@@ -11,13 +11,13 @@ use bulkhead_controller::publish::Pace;
 use bulkhead_controller::run::{Listeners, serve, start_compiler, tls};
 use bulkhead_controller::server::Shared;
 use bulkhead_controller::settings::{Command, Init, Run, Verb};
-use bulkhead_controller::clock;
+use bulkhead_controller::{api, clock};
 use bulkhead_policy::engine::EngineConfig;
 use bulkhead_settings::{Resolved, SettingsError};
-use bulkhead_source::Update;
 use bulkhead_source::folder::{self, FolderConfig};
+use bulkhead_source::kubernetes;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::info;
 
 fn main() -> ExitCode {
@@ -67,7 +67,18 @@ async fn start(run: Run) -> anyhow::Result<()> {
     let pace = Pace { gather: Duration::from_millis(run.gather_ms), ..Pace::default() };
     let shared = Arc::new(Shared::new(pace));
     let config = EngineConfig { cluster_ranges: run.cluster_ranges.clone() };
-    let questions = start_compiler(shared.clone(), config, open_source(&run)?)?;
+    let updates = match (&run.folder, run.kubernetes) {
+        (Some(folder), false) => {
+            folder::watch(FolderConfig::new(folder, Some(run.state.clone()))).context("--folder")?
+        }
+        (None, true) => kubernetes::watch(api::client().await?).await.context("--kubernetes")?,
+        (None, false) => bail!("say where intent comes from: --folder FOLDER, or --kubernetes"),
+        (Some(_), true) => bail!("--folder and --kubernetes exclude each other"),
+    };
+    let questions = start_compiler(shared.clone(), config, updates)?;
+    if run.kubernetes {
+        tokio::spawn(api::write_statuses(api::client().await?, shared.clone(), questions.clone()));
+    }
     let (end, ended) = watch::channel(false);
     info!(agents = %run.listen, http = %run.http, "the controller is up");
     tokio::spawn(async move {
@@ -76,18 +87,6 @@ async fn start(run: Run) -> anyhow::Result<()> {
         end.send_replace(true);
     });
     serve(shared, questions, listeners, tls, ended).await
-}
-
-fn open_source(run: &Run) -> anyhow::Result<mpsc::Receiver<Update>> {
-    match (&run.folder, run.kubernetes) {
-        (Some(folder), false) => {
-            let config = FolderConfig::new(folder, Some(run.state.clone()));
-            folder::watch(config).context("--folder")
-        }
-        (None, true) => bail!("--kubernetes: this controller was built without the Kubernetes source"),
-        (None, false) => bail!("say where intent comes from: --folder FOLDER, or --kubernetes"),
-        (Some(_), true) => bail!("--folder and --kubernetes exclude each other"),
-    }
 }
 
 async fn stop_signal() {

@@ -17,7 +17,7 @@ use tracing::{info, info_span, warn};
 
 use crate::clock;
 use crate::http::{Http, router};
-use crate::intent::{Intent, append};
+use crate::intent::{Compiled, Intent, append};
 use crate::keys::KeyFolder;
 use crate::server::{Server, Shared};
 use crate::status::ObjectState;
@@ -79,10 +79,13 @@ async fn compile(
                 while let Ok(more) = updates.try_recv() {
                     append(&mut update, more);
                 }
+                let problems = std::mem::take(&mut update.problems);
                 let events = update.events.len();
                 let began = std::time::Instant::now();
                 let _span = info_span!("compile", events).entered();
-                intent.take(update, clock::now(), &shared.board, &mut shared.status());
+                let compiled = intent.take(update, clock::now());
+                shared.status().problems(problems);
+                publish(shared, compiled);
                 let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let (_, size) = intent.counts();
                 info!(micros, workloads = size.workloads, policies = size.policies, rule_sets = size.rule_sets, "compiled");
@@ -92,10 +95,25 @@ async fn compile(
                 Question::Objects(answer) => drop(answer.send(intent.objects())),
             },
             () = tokio::time::sleep(pause) => {
-                intent.advance(clock::now(), &shared.board, &mut shared.status());
+                if let Some(compiled) = intent.advance(clock::now()) {
+                    publish(shared, compiled);
+                }
             }
         }
     }
+}
+
+/// Status first: whoever sees a graph on the board finds in the status that it is desired.
+fn publish(shared: &Shared, compiled: Compiled) {
+    let mut status = shared.status();
+    for (node, graph) in &compiled.graphs {
+        status.desired(node, graph.digest(), compiled.sequence);
+    }
+    drop(status);
+    for (node, graph) in compiled.graphs {
+        shared.board.put(&node, graph);
+    }
+    shared.board.reached(compiled.frontier);
 }
 
 fn until(boundary: Option<Timestamp>, now: Timestamp) -> Duration {

@@ -204,12 +204,34 @@ fn workload(name: &str, node: &str, address: [u8; 4]) -> Object {
     Object::Workload(Kind::Workload, workload)
 }
 
+#[test]
+fn keys_that_are_missing_or_expired_are_named_with_what_to_do() {
+    let missing = tls(std::path::Path::new("/nowhere"), clock::now()).unwrap_err();
+    let text = format!("{missing:#}");
+    assert!(text.contains("/nowhere/ca.crt") && text.contains("bulkhead-controller init"), "{text}");
+    let keys = Folder::new("expired", &[]);
+    let later = bulkhead_graph::Timestamp(clock::now().0 + 2 * 24 * 3_600_000);
+    let text = format!("{:#}", tls(keys.path(), later).unwrap_err());
+    assert!(text.contains("controller.crt: the certificate is not valid now"), "{text}");
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named_with_its_flag() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let first = Listeners::bind(any, any).await.unwrap();
+    let taken = first.http.local_addr().unwrap();
+    let error = Listeners::bind(any, taken).await.map(drop).unwrap_err();
+    assert!(format!("{error:#}").contains(&format!("--http {taken}: cannot listen there")), "{error:#}");
+}
+
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + SOON;
-    while !condition() {
-        assert!(tokio::time::Instant::now() < deadline, "{what} did not come true");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let looking = async {
+        while !condition() {
+            looks.tick().await;
+        }
+    };
+    assert!(timeout(SOON, looking).await.is_ok(), "{what} did not come true");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ impl Hooks {
         if self.carried.get(&binding.ifindex) == Some(&binding.name) {
             return Ok(());
         }
-        if !is_first(kernel, &binding.name)? {
+        if position(kernel, &binding.name)?.is_none() {
             // A pin under this number may belong to an interface of the past that had it.
             kernel.detach(binding.ifindex)?;
             kernel.attach(&binding.name, binding.ifindex)?;
@@ -46,27 +46,34 @@ impl Hooks {
         }
     }
 
-    /// Looks whether the programs are still on every interface, and first; puts them back. Returns how many interfaces lacked them.
+    /// Looks whether the programs are still on every interface; puts them back. Returns how many interfaces lacked them. Where
+    /// others have come before them, that is only said: moving would leave a gap.
     pub(super) fn check(&mut self, kernel: &mut Kernel) -> Result<usize, KernelError> {
         let mut repaired = 0;
         for (ifindex, name) in &self.carried {
-            if is_first(kernel, name)? {
-                continue;
+            match position(kernel, name)? {
+                Some(0) => {}
+                Some(before) => warn!(interface = name, before, "other programs come before the hooks and may pass packets by"),
+                None => {
+                    kernel.detach(*ifindex)?;
+                    kernel.attach(name, *ifindex)?;
+                    warn!(interface = name, "the hooks were taken off; put back");
+                    repaired += 1;
+                }
             }
-            kernel.detach(*ifindex)?;
-            kernel.attach(name, *ifindex)?;
-            warn!(interface = name, "the hooks were taken off or overtaken; put back");
-            repaired += 1;
         }
         Ok(repaired)
     }
 }
 
-fn is_first(kernel: &Kernel, interface: &str) -> Result<bool, KernelError> {
+/// How many programs come before ours on the interface, on the worse of both hooks; `None` if one of ours is missing.
+fn position(kernel: &Kernel, interface: &str) -> Result<Option<usize>, KernelError> {
+    let mut worst = 0;
     for hook in Hook::ALL {
-        if kernel.attached(interface, hook)?.position != Some(0) {
-            return Ok(false);
+        match kernel.attached(interface, hook)?.position {
+            Some(position) => worst = worst.max(position),
+            None => return Ok(None),
         }
     }
-    Ok(true)
+    Ok(Some(worst))
 }

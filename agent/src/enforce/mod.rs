@@ -4,6 +4,7 @@
 //! tables should hold is computed from the graph in force and the interfaces found, and the kernel is led there. Only
 //! what was read back is acknowledged (I11).
 
+mod accept;
 mod hooks;
 mod state;
 mod writer;
@@ -12,10 +13,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use bulkhead_graph::{DeltaError, Digest, NodeGraph};
+use bulkhead_encode::Clock;
+use bulkhead_graph::{Digest, NodeGraph};
 use bulkhead_wire::{Ack, Frontier, Refusal, Refused, Revision};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{debug, error, info, info_span, warn};
+
+use accept::accept;
 
 use crate::clock;
 use crate::events::{Event, Namer};
@@ -28,6 +32,9 @@ pub use state::{EnforceError, State};
 
 /// How often events are taken out of the ring, and time is looked at.
 const TICK: Duration = Duration::from_millis(25);
+
+/// The wall clock may be slewed by this much before deadlines are computed again.
+const CLOCK_STEP_MS: u64 = 500;
 
 /// Events taken at once.
 const EVENTS_AT_ONCE: usize = 4096;
@@ -87,6 +94,8 @@ pub struct Enforcer {
     rhythm: Rhythm,
     swept: Instant,
     audited: Instant,
+    /// How the wall clock lay to the monotonic one, milliseconds.
+    clock_offset_ms: i64,
     /// The graph in force is not on disk.
     unsaved: bool,
 }
@@ -104,6 +113,7 @@ impl Enforcer {
             rhythm,
             swept: now,
             audited: now,
+            clock_offset_ms: offset_ms(clock::now()),
             unsaved: false,
         }
     }
@@ -168,7 +178,8 @@ impl Enforcer {
         let arrived = Instant::now();
         let target = revision.delta.target;
         let _span = info_span!("revision", revision = %target).entered();
-        let outcome = self.accept(revision).and_then(|graph| {
+        let accepted = accept(self.frontier.as_ref(), self.state.graph(), revision);
+        let outcome = accepted.and_then(|graph| {
             let before = self.frontier.replace((target, revision.frontier.clone()));
             self.enforce(graph, arrived).map_err(|error| {
                 self.frontier = before;
@@ -189,33 +200,6 @@ impl Enforcer {
                 }
             }
         }
-    }
-
-    /// The graph that a revision makes of the one in force, if it may follow it.
-    fn accept(&self, revision: &Revision) -> Result<Arc<NodeGraph>, (Refusal, String)> {
-        if let Some((digest, held)) = &self.frontier
-            && *digest != revision.delta.target
-            && !revision.frontier.reaches(held)
-        {
-            let reason = format!(
-                "it was compiled from inputs {}, this node has had {held} already; if the inputs were restored from a \
-                 backup, remove the agent's state folder",
-                revision.frontier
-            );
-            return Err((Refusal::Older, reason));
-        }
-        let empty = NodeGraph::default();
-        let base = if revision.delta.base == empty.digest() { &empty } else { self.state.graph() };
-        revision.delta.apply(base).map(Arc::new).map_err(|error| {
-            let refusal = match error {
-                DeltaError::WrongBase { .. } => Refusal::Base,
-                DeltaError::WrongDigest { .. }
-                | DeltaError::WrongRuleSet(_)
-                | DeltaError::MissingRuleSet { .. }
-                | DeltaError::MissingPeerSet { .. } => Refusal::Damaged,
-            };
-            (refusal, error.to_string())
-        })
     }
 
     fn confirm(&mut self, digest: Digest, frontier: Frontier) {
@@ -320,6 +304,15 @@ impl Enforcer {
     }
 
     fn by_the_clock(&mut self) {
+        let offset_ms = offset_ms(clock::now());
+        if offset_ms.abs_diff(self.clock_offset_ms) > CLOCK_STEP_MS {
+            self.clock_offset_ms = offset_ms;
+            warn!("the wall clock was set; deadlines are computed again");
+            if let Err(error) = self.state.reread() {
+                error!(%error, "the kernel's tables cannot be read");
+            }
+            self.again("the clock was set");
+        }
         if self.state.deadline_passed(clock::now().wall) {
             self.again("a deadline passed");
         }
@@ -361,11 +354,15 @@ impl Enforcer {
             Ok(0) => {}
             Ok(hooks) => {
                 self.outputs.metrics.repaired(hooks);
-                warn!(hooks, "hooks were missing or not first on their interface; they are put back");
+                warn!(hooks, "hooks were missing; they are put back");
             }
             Err(error) => error!(%error, "hooks cannot be checked"),
         }
     }
+}
+
+fn offset_ms(clock: Clock) -> i64 {
+    clock.wall.0 - i64::try_from(clock.monotonic_ns / 1_000_000).unwrap_or(0)
 }
 
 impl From<KernelError> for EnforceError {

@@ -146,6 +146,8 @@ fn happens() -> impl Strategy<Value = Happens> {
 #[derive(Default)]
 struct Agent {
     held: Arc<NodeGraph>,
+    /// What it said last; it may have lost that since.
+    said: Option<Digest>,
     inbox: Option<bulkhead_wire::Revision>,
 }
 
@@ -157,6 +159,7 @@ impl Agent {
         Some(match revision.delta.apply(&base) {
             Ok(graph) => {
                 self.held = Arc::new(graph);
+                self.said = Some(revision.delta.target);
                 Ok(revision.delta.target)
             }
             Err(_) => Err(revision.delta.target),
@@ -172,7 +175,7 @@ fn settle(publisher: &mut Publisher, agent: &mut Agent, now: Duration) -> Durati
             now
         }
         Step::Confirm { digest, .. } => {
-            assert_eq!(digest, agent.held.digest(), "a confirmation of what the agent does not have");
+            assert_eq!(Some(digest), agent.said, "a confirmation of what the agent never said it has");
             now
         }
         Step::Wait(until) => until.unwrap_or(now),

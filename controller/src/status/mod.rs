@@ -3,6 +3,7 @@
 //! Nothing here is believed that an agent has not read back. A node is *behind* from the first batch whose outcome it has
 //! not acknowledged; an object is realised on a node which is not behind the batch that last changed the object.
 
+mod patch;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use bulkhead_policy::model::{Interned, ObjectRef};
 use bulkhead_source::Problem;
 use bulkhead_wire::{Ack, Hello, Limits, Refused};
 
+pub use patch::{Ledger, Patch, Status as PatchStatus, Target};
 pub use view::{NodeView, ObjectView, View};
 
 /// A policy or segment, and the nodes on which it has to be in force.
@@ -74,10 +76,17 @@ impl Default for NodeState {
 pub struct Status {
     nodes: BTreeMap<String, NodeState>,
     problems: Vec<Problem>,
+    changes: u64,
 }
 
 impl Status {
+    /// Counts what was reported: while it stays, a view stays.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     fn node(&mut self, node: &str) -> &mut NodeState {
+        self.changes += 1;
         self.nodes.entry(node.to_owned()).or_default()
     }
 
@@ -97,6 +106,7 @@ impl Status {
 
     /// All that is wrong with the inputs.
     pub fn problems(&mut self, problems: Vec<Problem>) {
+        self.changes += 1;
         self.problems = problems;
     }
 

@@ -1,0 +1,107 @@
+//! Writing status into the cluster's objects. Enforcement never waits for it; a write that fails is made later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bulkhead_crds::kinds::{
+    ClusterSegmentationPolicy, NodeEnforcement, NodeEnforcementSpec, Quarantine, Segment, SegmentationPolicy,
+};
+use kube::api::{Api, ApiResource, DynamicObject, Patch as Change, PatchParams, PostParams};
+use kube::Client;
+use serde_json::json;
+use tracing::{debug, warn};
+
+use crate::clock;
+use crate::run::Questions;
+use crate::server::Shared;
+use crate::status::{Ledger, Patch, PatchStatus, Target};
+
+/// Between two looks at what has to be written. A change of substance is seen within this time.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Dates of nodes are written this often.
+const LOOK_ANYWAY: Duration = Duration::from_secs(30);
+
+/// After a failed write, everything waits for so long.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Reaches the API server by KUBECONFIG, or by the pod's service account.
+///
+/// # Errors
+/// If neither is there, or what is there cannot be used.
+pub async fn client() -> anyhow::Result<Client> {
+    Client::try_default().await.context("--kubernetes: set KUBECONFIG, or run in a pod with a service account")
+}
+
+/// Writes what changes, until the controller ends.
+pub async fn write_statuses(client: Client, shared: Arc<Shared>, questions: Questions) {
+    let mut ledger = Ledger::default();
+    let mut seen = None;
+    let mut looked = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        // Asking is not free for the compiler: where nothing was reported, nothing can have changed but dates.
+        let changes = (shared.status().changes(), shared.board.frontier());
+        if seen.as_ref() == Some(&changes) && looked.elapsed() < LOOK_ANYWAY {
+            continue;
+        }
+        looked = tokio::time::Instant::now();
+        seen = Some(changes);
+        let Some(objects) = questions.objects().await else { return };
+        let view = shared.status().view(shared.board.frontier(), &objects);
+        for patch in ledger.patches(&view, clock::now()) {
+            if let Err(error) = write(&client, &patch).await {
+                warn!(target = ?patch.target, %error, "a status could not be written; it is tried again");
+                ledger.failed(&patch.target);
+                seen = None;
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn write(client: &Client, patch: &Patch) -> Result<(), kube::Error> {
+    let (api, name) = match &patch.target {
+        Target::Node(node) => (Api::all_with(client.clone(), &ApiResource::erase::<NodeEnforcement>(&())), node),
+        Target::Object { kind, namespace, name } => {
+            let Some(resource) = resource(kind) else { return Ok(()) };
+            let api: Api<DynamicObject> = if namespace.is_empty() {
+                Api::all_with(client.clone(), &resource)
+            } else {
+                Api::namespaced_with(client.clone(), namespace, &resource)
+            };
+            (api, name)
+        }
+    };
+    let status = match &patch.status {
+        PatchStatus::Object(status) => json!({ "status": status }),
+        PatchStatus::Node(status) => json!({ "status": status }),
+    };
+    let change = Change::Merge(&status);
+    let outcome = api.patch_status(name, &PatchParams::default(), &change).await;
+    match (outcome, &patch.target) {
+        (Ok(_), _) => Ok(()),
+        (Err(kube::Error::Api(error)), Target::Node(node)) if error.code == 404 => {
+            let nodes: Api<NodeEnforcement> = Api::all(client.clone());
+            let object = NodeEnforcement::new(node, NodeEnforcementSpec::default());
+            nodes.create(&PostParams::default(), &object).await?;
+            api.patch_status(name, &PatchParams::default(), &change).await.map(drop)
+        }
+        (Err(kube::Error::Api(error)), Target::Object { .. }) if error.code == 404 => {
+            debug!(target = ?patch.target, "gone meanwhile");
+            Ok(())
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+fn resource(kind: &str) -> Option<ApiResource> {
+    let all = [
+        ApiResource::erase::<SegmentationPolicy>(&()),
+        ApiResource::erase::<ClusterSegmentationPolicy>(&()),
+        ApiResource::erase::<Quarantine>(&()),
+        ApiResource::erase::<Segment>(&()),
+    ];
+    all.into_iter().find(|resource| resource.kind == kind)
+}
