@@ -172,50 +172,62 @@ fn service_ports() -> impl Strategy<Value = Vec<ServicePort>> {
 }
 
 /// A Service.
-pub(super) fn service() -> impl Strategy<Value = Object> {
+pub(super) fn service() -> impl Strategy<Value = Service> {
     let name = (one(NAMESPACES), one(SERVICES));
     let external = prop_oneof![
         2 => Just(BTreeSet::new()),
         2 => addresses(EXTERNAL_ADDRESSES, 2),
         1 => addresses(POD_ADDRESSES, 1),
     ];
-    (
-        name,
-        addresses(CLUSTER_ADDRESSES, 2),
-        external,
-        service_ports(),
+    let cluster = addresses(CLUSTER_ADDRESSES, 2);
+    (name, cluster, external, service_ports()).prop_map(
+        |((namespace, name), cluster_addresses, external_addresses, ports)| Service {
+            namespace: namespace.into(),
+            name: name.into(),
+            cluster_addresses,
+            external_addresses,
+            ports,
+        },
     )
-        .prop_map(
-            |((namespace, name), cluster_addresses, external_addresses, ports)| {
-                Object::Service(Service {
-                    namespace: namespace.into(),
-                    name: name.into(),
-                    cluster_addresses,
-                    external_addresses,
-                    ports,
-                })
-            },
-        )
 }
 
 /// A slice of a Service that may not exist.
-pub(super) fn slice() -> impl Strategy<Value = Object> {
+pub(super) fn slice() -> impl Strategy<Value = EndpointSlice> {
     let address = prop_oneof![6 => one(POD_ADDRESSES), 1 => one(OUTSIDE_ADDRESSES)].prop_map(ip);
     let endpoint = (
-        btree_set(address, 1..2),
+        btree_set(address, 1..3),
         prop_oneof![6 => Just(true), 1 => Just(false)],
     )
         .prop_map(|(addresses, serving)| Endpoint { addresses, serving });
     let name = (one(NAMESPACES), one(&["e0", "e1"]), one(SERVICES));
     (name, service_ports(), vec(endpoint, 0..4)).prop_map(
-        |((namespace, name, service), ports, endpoints)| {
-            Object::EndpointSlice(EndpointSlice {
-                namespace: namespace.into(),
-                name: name.into(),
-                service: service.into(),
-                ports,
-                endpoints,
-            })
+        |((namespace, name, service), ports, endpoints)| EndpointSlice {
+            namespace: namespace.into(),
+            name: name.into(),
+            service: service.into(),
+            ports,
+            endpoints,
         },
     )
+}
+
+/// A Service with a slice that serves its ports, at the same numbers or at others.
+pub(super) fn served() -> impl Strategy<Value = Vec<Object>> {
+    (service(), slice(), select(PORTS)).prop_map(|(service, slice, target)| {
+        let ports = service.ports.iter().enumerate().map(|(number, port)| {
+            // The first port leads elsewhere, the others to their own number.
+            let port_there = if number == 0 { target } else { port.port };
+            ServicePort {
+                port: port_there,
+                ..port.clone()
+            }
+        });
+        let slice = EndpointSlice {
+            namespace: service.namespace.clone(),
+            service: service.name.clone(),
+            ports: ports.collect(),
+            ..slice
+        };
+        vec![Object::Service(service), Object::EndpointSlice(slice)]
+    })
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use bulkhead_policy::model::{
-    Action, Direction, Isolation, Kind, Membership, Mode, ObjectRef, Policy, Rule, Segment,
-    Strength, Subject, Tier,
+    Action, Direction, Isolation, Kind, Membership, Mode, NamespaceScope, ObjectRef, Peer, Peers,
+    Policy, Ports, Rule, Segment, Strength, Subject, Tier, WorkloadSelector,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -99,6 +99,61 @@ fn cluster_tier() -> impl Strategy<Value = Policy> {
     )
 }
 
+/// A cluster policy for everybody whose first rule passes some peers on to the later steps.
+fn passing() -> impl Strategy<Value = Policy> {
+    let other = (select(&[Action::Allow, Action::Deny][..]), ports());
+    (cluster_tier(), peers(Reach::Cluster), ports(), other).prop_map(
+        |(policy, peers, ports, (action, others))| {
+            let rules = vec![
+                rule("r0", Action::Pass, peers, ports),
+                rule("r1", action, Peers::Any, others),
+            ];
+            Policy {
+                subjects: vec![Subject::Selected(WorkloadSelector::everything())],
+                ingress: rules.clone(),
+                egress: rules,
+                ..policy
+            }
+        },
+    )
+}
+
+/// The policy that most people write: everybody in the namespace is closed, and some peers are let in and out.
+fn closing() -> impl Strategy<Value = Policy> {
+    (one(NAMESPACES), cluster_selector(), mode()).prop_map(|(namespace, peer, mode)| {
+        let everybody = WorkloadSelector {
+            namespaces: NamespaceScope::Named(namespace.into()),
+            ..WorkloadSelector::everything()
+        };
+        let rules = vec![rule(
+            "r0",
+            Action::Allow,
+            Peers::Of(vec![Peer::Workloads(peer)]),
+            Ports::Any,
+        )];
+        Policy {
+            object: ObjectRef::namespaced(Kind::NetworkPolicy, namespace, "closed"),
+            tier: Tier::Namespace,
+            subjects: vec![Subject::Selected(everybody)],
+            isolates: [Direction::Ingress, Direction::Egress].into(),
+            mode,
+            active_from: None,
+            expires_at: None,
+            ingress: rules.clone(),
+            egress: rules,
+        }
+    })
+}
+
+fn rule(name: &str, action: Action, peers: Peers, ports: Ports) -> Rule {
+    Rule {
+        name: name.into(),
+        action,
+        peers,
+        ports,
+    }
+}
+
 fn quarantine() -> impl Strategy<Value = Policy> {
     let tier = Just(Tier::Quarantine);
     let nothing = Just(BTreeSet::new());
@@ -135,6 +190,8 @@ fn tenant(kind: Kind, actions: &'static [Action]) -> impl Strategy<Value = Polic
 pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
     prop_oneof![
         8 => cluster_tier(),
+        2 => passing(),
+        3 => closing(),
         1 => quarantine(),
         4 => tenant(Kind::NetworkPolicy, &[Action::Allow]),
         4 => tenant(Kind::SegmentationPolicy, &[Action::Allow, Action::Deny]),

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::eval::World;
-use bulkhead_policy::model::{Event, Kind, Object, ObjectRef, Timestamp};
+use bulkhead_policy::model::{Event, Kind, Object, ObjectRef, Timestamp, Workload};
 use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::cluster::{namespace, nodes, service, slice, workload};
+use super::cluster::{namespace, nodes, served, service, slice, workload};
 use super::policy::{any_policy, any_segment};
 use super::vocabulary::net;
 
@@ -72,12 +72,13 @@ fn objects() -> impl Strategy<Value = Vec<Object>> {
         vec(workload(), 1..9),
         vec(any_segment().prop_map(Object::Segment), 0..3),
         vec(any_policy().prop_map(Object::Policy), 0..8),
-        vec(service(), 0..3),
-        vec(slice(), 0..3),
+        vec(served(), 0..4),
+        vec(slice().prop_map(Object::EndpointSlice), 0..2),
     );
     cluster.prop_map(
-        |(namespaces, workloads, segments, policies, services, slices)| {
+        |(namespaces, workloads, segments, policies, served, slices)| {
             let mut objects = nodes();
+            let services = served.into_iter().flatten().collect();
             objects.extend(
                 [namespaces, workloads, segments, policies, services, slices]
                     .into_iter()
@@ -114,16 +115,34 @@ fn detour() -> impl Strategy<Value = Detour> {
         4 => workload(),
         2 => any_segment().prop_map(Object::Segment),
         4 => any_policy().prop_map(Object::Policy),
-        1 => service(),
-        1 => slice(),
+        1 => service().prop_map(Object::Service),
+        1 => slice().prop_map(Object::EndpointSlice),
         1 => proptest::sample::select(nodes()),
     ];
     prop_oneof![
-        4 => any_object.prop_map(|object| Detour::Visit(Box::new(object))),
+        4 => (any_object, any::<bool>()).prop_map(|(object, another)| {
+            Detour::Visit(Box::new(if another { reborn(object) } else { object }))
+        }),
         3 => any::<prop::sample::Index>().prop_map(|at| Detour::Leave(at.index(1000))),
         1 => any::<prop::sample::Index>().prop_map(|at| Detour::Repeat(at.index(1000))),
         1 => any::<prop::sample::Index>().prop_map(|at| Detour::Relist(at.index(1000))),
     ]
+}
+
+/// The same name, another incarnation.
+fn reborn(object: Object) -> Object {
+    match object {
+        Object::Workload(kind, workload) => {
+            let uid = format!("{} again", workload.uid).into();
+            Object::Workload(kind, Workload { uid, ..workload })
+        }
+        Object::Namespace(_)
+        | Object::Node(_)
+        | Object::Service(_)
+        | Object::EndpointSlice(_)
+        | Object::Segment(_)
+        | Object::Policy(_) => object,
+    }
 }
 
 const KINDS: &[Kind] = &[

@@ -103,5 +103,5 @@ fn check(case: SmallWorld) -> Finding {
 
 #[test]
 fn rule_sets_and_tables_say_what_the_oracle_says() {
-    search("compiled", 300, small_world(), check);
+    search("compiled", 500, small_world(), check);
 }

@@ -1,7 +1,7 @@
 //! What a change of one object may do to every verdict (G11, G12), by the oracle; the compiler is held to the oracle
 //! elsewhere.
 
-use bulkhead_policy::eval::eval;
+use bulkhead_policy::eval::{Flow, Owner, eval};
 use bulkhead_policy::model::{
     Action, Address, Kind, Object, Peer, Peers, Policy, Port, Ports, Rule,
 };
@@ -28,7 +28,7 @@ fn verdicts(case: &SmallWorld) -> Vec<(String, [bool; 4])> {
                 .step_by(4);
             for (protocol, port) in ports.copied() {
                 let (source, destination) = (*source, *destination);
-                let flow = bulkhead_policy::eval::Flow {
+                let flow = Flow {
                     source,
                     destination,
                     protocol,
@@ -166,13 +166,13 @@ fn one_more_restriction_never_widens() {
         150,
         (small_world(), small_world()),
         |(before, donor)| {
-            let restricts = |object: &Object| match object {
-                Object::Policy(policy) => {
-                    let rules = policy.ingress.iter().chain(&policy.egress);
-                    policy.object.kind == Kind::SegmentationPolicy
-                        && rules.clone().all(|rule| rule.action == Action::Deny)
-                }
-                _ => false,
+            let restricts = |object: &Object| {
+                let Object::Policy(policy) = object else {
+                    return false;
+                };
+                let mut rules = policy.ingress.iter().chain(&policy.egress);
+                policy.object.kind == Kind::SegmentationPolicy
+                    && rules.all(|rule| rule.action == Action::Deny)
             };
             let names: Vec<_> = before.objects.iter().map(Object::reference).collect();
             let mut after = before.clone();
@@ -187,9 +187,10 @@ fn one_more_restriction_never_widens() {
 }
 
 fn owner_namespace(case: &SmallWorld, address: Address) -> Option<String> {
-    match case.world().owner(address) {
-        bulkhead_policy::eval::Owner::Workload(workload) => Some(workload.namespace.to_string()),
-        _ => None,
+    if let Owner::Workload(workload) = case.world().owner(address) {
+        Some(workload.namespace.to_string())
+    } else {
+        None
     }
 }
 
@@ -230,7 +231,7 @@ fn nothing_namespaced_changes_a_half_outside_its_namespace() {
                     .filter(|peer| peer.is_ipv4() == subject.is_ipv4())
                 {
                     for (protocol, port) in vocabulary::ASKED.iter().copied().step_by(3) {
-                        let flow = |source, destination| bulkhead_policy::eval::Flow {
+                        let flow = |source, destination| Flow {
                             source,
                             destination,
                             protocol,

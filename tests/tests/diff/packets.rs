@@ -115,5 +115,5 @@ fn check(case: SmallWorld) -> Finding {
 
 #[test]
 fn frames_pass_the_hooks_exactly_where_the_oracle_allows() {
-    search("packets", 60, small_world(), check);
+    search("packets", 120, small_world(), check);
 }

@@ -66,9 +66,12 @@ fn is_as_good(
     else {
         return false;
     };
-    let tier_of = |object: &Object| match object {
-        Object::Policy(policy) => Some(policy.tier),
-        _ => None,
+    let tier_of = |object: &Object| {
+        if let Object::Policy(policy) = object {
+            Some(policy.tier)
+        } else {
+            None
+        }
     };
     let tier = case
         .objects

@@ -209,3 +209,17 @@ fn an_unknown_destination_may_give_a_name_to_any_port() {
         Allowed,
     );
 }
+
+#[test]
+fn another_name_of_the_same_number_does_not_match() {
+    let out =
+        upstream("shop/out", &[], &[Direction::Egress]).egress(allow(Peers::Any, named("metrics")));
+    let world = Fixture::shop_and_bank()
+        .workload(serving("bank/one", "10.0.0.11", 8080))
+        .policy(out);
+    check(
+        &world,
+        world.flow("shop/web", "bank/one", tcp(8080)),
+        Denied,
+    );
+}

@@ -296,22 +296,32 @@ fn who_is_no_workload_has_no_half_to_judge() {
 
 #[test]
 fn a_tenant_cannot_take_a_cluster_address_over() {
-    let mut greedy = Service {
+    let greedy = Service {
         namespace: "aaa".into(),
         name: "greedy".into(),
         cluster_addresses: [].into(),
         external_addresses: [CLUSTER_ADDRESS.parse().unwrap()].into(),
         ports: vec![port(80), port(81)],
     };
-    let world = world(&[WEB], webs(), Ports::Any).with(Object::Service(greedy.clone()));
+    let world = world(&[WEB], webs(), Ports::Any).with(Object::Service(greedy));
     check(
         &world,
         world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
         Allowed,
     );
-    // Nor a workload's: what opens it by its identity opens it still, and nothing else does.
-    greedy.external_addresses = ["10.0.1.4".parse().unwrap()].into();
-    let world = world.with(Object::Service(greedy));
+}
+
+#[test]
+fn a_workloads_address_must_pass_as_the_workload_whatever_claims_it() {
+    let greedy = Service {
+        namespace: "bank".into(),
+        name: "front".into(),
+        cluster_addresses: ["10.0.1.4".parse().unwrap()].into(),
+        external_addresses: [].into(),
+        ports: vec![port(80)],
+    };
+    // Behind it stands a web, which is allowed; the address itself is the db's, which is not.
+    let world = world(&[WEB], webs(), Ports::Any).with(Object::Service(greedy));
     check(&world, world.flow("shop/web", "bank/db", tcp(80)), Denied);
 }
 
