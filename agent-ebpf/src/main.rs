@@ -14,6 +14,7 @@
 
 mod bench;
 mod bytes;
+mod clock;
 mod machine;
 mod maps;
 mod tables;

@@ -3,7 +3,6 @@
 use crate::machine::{add, exchange, moved};
 use crate::maps;
 use aya_ebpf::bindings::{BPF_NOEXIST, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::maps::lpm_trie::Key;
 use bulkhead_datapath::abi::{
     Address, AllowanceValue, CounterIndex, DecisionKey, DecisionValue, EventRecord, ExpiryId,
@@ -167,8 +166,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn now_ns(&self) -> u64 {
-        // SAFETY: the helper takes nothing and cannot fail.
-        unsafe { bpf_ktime_get_coarse_ns() }
+        crate::clock::now_ns()
     }
 
     #[inline(always)]

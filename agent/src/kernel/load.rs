@@ -3,6 +3,7 @@
 //! Maps are pinned under `<pins>/v<ABI>/maps`, programs under `…/programs/<digest of the object>`, links under
 //! `…/links`. Another ABI version means another folder; nothing of an old layout is ever opened.
 
+use super::clock;
 use super::maps::{Maps, failed};
 use super::{Events, KernelError};
 use aya::EbpfLoader;
@@ -181,6 +182,7 @@ impl Kernel {
                     source: Box::new(source),
                 })?;
         }
+        clock::set(&mut ebpf)?;
         let load_time = start.elapsed();
         let mut take = |name: MapName| {
             let map = ebpf
@@ -293,7 +295,7 @@ impl Kernel {
     }
 }
 
-fn classifier_mut<'a>(
+pub(super) fn classifier_mut<'a>(
     ebpf: &'a mut aya::Ebpf,
     name: &'static str,
 ) -> Result<&'a mut SchedClassifier, KernelError> {

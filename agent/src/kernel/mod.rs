@@ -4,6 +4,7 @@
 //! again by the next one (I9). Nothing here decides what the tables hold; that comes from `encode`.
 
 mod attach;
+mod clock;
 mod error;
 mod events;
 mod fill;
