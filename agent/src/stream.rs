@@ -172,9 +172,7 @@ impl Stream {
                     let Some(message) = message else { return Ok(()) };
                     match arriving.take(FromController::try_from(message)?)? {
                         None => {}
-                        Some(Ok(item)) => {
-                            if received.send(item).await.is_err() { return Err(Ended::Shutdown); }
-                        }
+                        Some(Ok(item)) => received.send(item).await.map_err(|_| Ended::Shutdown)?,
                         Some(Err(refused)) => put(&sender, FromAgent::Refused(refused)).await?,
                     }
                 }
@@ -241,8 +239,8 @@ impl Arriving {
                     Err(error) => Err(damaged(target, &error)),
                 }))
             }
-            other => {
-                *self = other;
+            unfinished @ (Self::Nothing | Self::Open(_) | Self::Rest) => {
+                *self = unfinished;
                 Ok(None)
             }
         }

@@ -61,6 +61,9 @@ fn make_keys(init: &Init) -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn start(run: Run) -> anyhow::Result<()> {
+    if run.folder.is_none() && !run.kubernetes {
+        bail!("say where intent comes from: --folder FOLDER, or --kubernetes");
+    }
     run.logging.start().map_err(anyhow::Error::msg)?;
     let tls = tls(&run.keys, clock::now())?;
     let listeners = Listeners::bind(run.listen, run.http).await?;
@@ -72,8 +75,7 @@ async fn start(run: Run) -> anyhow::Result<()> {
             folder::watch(FolderConfig::new(folder, Some(run.state.clone()))).context("--folder")?
         }
         (None, true) => kubernetes::watch(api::client().await?).await.context("--kubernetes")?,
-        (None, false) => bail!("say where intent comes from: --folder FOLDER, or --kubernetes"),
-        (Some(_), true) => bail!("--folder and --kubernetes exclude each other"),
+        (None, false) | (Some(_), true) => bail!("--folder and --kubernetes exclude each other, and one is needed"),
     };
     let questions = start_compiler(shared.clone(), config, updates)?;
     if run.kubernetes {

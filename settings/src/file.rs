@@ -48,9 +48,10 @@ pub(crate) fn arguments(
             continue;
         }
         let wrong = || SettingsError::Value { path: path.to_owned(), key: key.clone() };
-        let values = match value {
-            Value::Array(values) => values.iter().map(text).collect::<Option<Vec<_>>>().ok_or_else(wrong)?,
-            single => vec![text(single).ok_or_else(wrong)?],
+        let values = if let Value::Array(values) = value {
+            values.iter().map(text).collect::<Option<Vec<_>>>().ok_or_else(wrong)?
+        } else {
+            vec![text(value).ok_or_else(wrong)?]
         };
         for value in values {
             let flag = match (argument.get_action(), value.as_str()) {

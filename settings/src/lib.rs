@@ -88,7 +88,7 @@ pub fn resolve<C: Parser>(
 ) -> Result<Resolved<C>, SettingsError> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let glance = C::command().ignore_errors(true).try_get_matches_from(&arguments)?;
-    let path = leaf(&C::command(), &glance, |command, matches| file::path(command, matches));
+    let path = leaf(&C::command(), &glance, file::path);
     let mut from_file = Vec::new();
     if let Some(path) = path {
         let table = file::read(&path)?;

@@ -38,9 +38,9 @@ pub fn node_of(der: &[u8]) -> Result<String, CertificateError> {
     let names = certificate.subject_alternative_name().map_err(unreadable)?;
     let mut names = names.iter().flat_map(|names| &names.value.general_names);
     names
-        .find_map(|name| match name {
-            GeneralName::DNSName(name) => name.strip_suffix(NODE_SUFFIX),
-            _ => None,
+        .find_map(|name| {
+            let GeneralName::DNSName(name) = name else { return None };
+            name.strip_suffix(NODE_SUFFIX)
         })
         .map(str::to_owned)
         .ok_or(CertificateError::NamesNoNode)

@@ -18,18 +18,11 @@ where
     if done { Ok(()) } else { Err(refused(map, index, array.length())) }
 }
 
-fn exists(map: MapName, new: bool) -> Result<(), KernelError> {
+fn exists(call: &'static str, new: bool) -> Result<(), KernelError> {
     if new {
         return Ok(());
     }
-    let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-    let call = match map {
-        MapName::Interfaces => "insert into INTERFACES",
-        MapName::Peers => "insert into PEERS",
-        MapName::Networks => "insert into NETWORKS",
-        _ => "insert into DECISIONS",
-    };
-    Err(KernelError::Call { call, source })
+    Err(KernelError::Call { call, source: std::io::ErrorKind::AlreadyExists.into() })
 }
 
 /// Reads, changes and writes back an element; only words that differ are stored.
@@ -55,7 +48,7 @@ impl lanes::Kernel for Kernel {
                 checked(maps.expiries.store(id.0, at_ns), &maps.expiries, MapName::Expiries, id.0)?;
             }
             MapWrite::InsertDecision { key, value } => {
-                exists(MapName::Decisions, maps.decisions.insert(&key, &value)?)?;
+                exists("insert into DECISIONS", maps.decisions.insert(&key, &value)?)?;
             }
             MapWrite::RemoveDecision(key) => drop(maps.decisions.remove(&key)?),
             MapWrite::Peer { slot, value } => {
@@ -69,7 +62,7 @@ impl lanes::Kernel for Kernel {
                 edit(&maps.classes, MapName::Classes, slot.0, |peer| peer.set_local_workload(local))?;
             }
             MapWrite::InsertPeer { address, slot } => {
-                exists(MapName::Peers, maps.peers.insert(&address, &slot)?)?;
+                exists("insert into PEERS", maps.peers.insert(&address, &slot)?)?;
             }
             MapWrite::RemovePeer(address) => drop(maps.peers.remove(&address)?),
             MapWrite::Network { slot, value } => {
@@ -81,7 +74,7 @@ impl lanes::Kernel for Kernel {
                 checked(done, &maps.network_classes, MapName::NetworkClasses, slot.0)?;
             }
             MapWrite::InsertNetwork { key, slot } => {
-                exists(MapName::Networks, maps.networks.insert(&key, slot)?)?;
+                exists("insert into NETWORKS", maps.networks.insert(&key, slot)?)?;
             }
             MapWrite::RemoveNetwork(key) => drop(maps.networks.remove(&key)?),
             MapWrite::Ports { table, lane, from, to, class } => {
@@ -103,7 +96,7 @@ impl lanes::Kernel for Kernel {
                 })?;
             }
             MapWrite::InsertInterface { ifindex, slot } => {
-                exists(MapName::Interfaces, maps.interfaces.insert(&ifindex, &slot)?)?;
+                exists("insert into INTERFACES", maps.interfaces.insert(&ifindex, &slot)?)?;
             }
             MapWrite::RemoveInterface(ifindex) => drop(maps.interfaces.remove(&ifindex)?),
         }
