@@ -45,7 +45,7 @@ pub enum KernelError {
         map: MapName,
     },
     /// A pinned map is not what this version expects.
-    #[error("pinned map {} has {what} {found}, expected {expected}: remove the pins with `bulkhead agent remove`", map.name())]
+    #[error("pinned map {} has {what} {found}, expected {expected}: remove the pins with `bulkhead-agent remove`", map.name())]
     Layout {
         /// Which.
         map: MapName,

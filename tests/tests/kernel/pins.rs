@@ -215,7 +215,7 @@ fn pins_of_other_sizes_are_refused() {
             message.contains("FLOWS has size 64, expected 128"),
             "{message}"
         );
-        assert!(message.contains("bulkhead agent remove"), "{message}");
+        assert!(message.contains("bulkhead-agent remove"), "{message}");
     })
     .join()
     .unwrap();
