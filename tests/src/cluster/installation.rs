@@ -43,7 +43,7 @@ impl Installation {
             controller: program("bulkhead-controller")?,
             agent: program("bulkhead-agent")?,
         };
-        let folder = cluster.folder().join("nodes").join("bulkhead");
+        let folder = cluster.folder().join("bulkhead");
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let mut installation = Self {
             controller: None,

@@ -93,7 +93,7 @@ fn namespaces(cluster: &ClusterName) -> Result<Vec<Netns>> {
 
 /// Nodes' mounts are in their own mount namespaces and so are gone by now.
 fn remove_folder(folder: &Path) -> Result<()> {
-    for part in ["etcd", "pki", "nodes"] {
+    for part in ["etcd", "pki", "nodes", "bulkhead"] {
         let path = folder.join(part);
         if !path.exists() {
             continue;

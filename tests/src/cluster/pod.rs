@@ -79,9 +79,11 @@ impl TestPod {
                 format!("--http-port={port}"),
                 format!("--udp-port={port}")
             ]);
-            // Not a network probe: the node's probes would be one more thing that policies allow or deny.
-            serving["readinessProbe"] = json!({
-                "exec": {"command": ["/agnhost", "connect", format!("127.0.0.1:{port}"), "--timeout=1s"]}, "periodSeconds": 1,
+            // Not a network probe: the node's probes would be one more thing that policies allow or deny. And only until
+            // the first success: each one starts a program, and a busy machine would call the pod unready.
+            serving["startupProbe"] = json!({
+                "exec": {"command": ["/agnhost", "connect", format!("127.0.0.1:{port}"), "--timeout=1s"]},
+                "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 60,
             });
             serving
         };

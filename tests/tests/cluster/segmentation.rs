@@ -98,10 +98,20 @@ impl Story {
             let mut seen = BTreeMap::new();
             let mut wrong = String::new();
             for (pod, address) in &self.addresses {
-                let wanted: Vec<Target> =
-                    targets.iter().map(|(target, _)| target.clone()).collect();
+                // A pod that comes back to itself through a Service has the node's address by then: kube-proxy's doing,
+                // which address pairs cannot tell.
+                let is_itself = |endpoints: &[Target]| {
+                    endpoints
+                        .iter()
+                        .any(|endpoint| endpoint.address.ip() == address)
+                };
+                let tried: Vec<_> = targets
+                    .iter()
+                    .filter(|(_, endpoints)| !is_itself(endpoints))
+                    .collect();
+                let wanted: Vec<Target> = tried.iter().map(|(target, _)| target.clone()).collect();
                 let reached = self.cluster.client().probe_all(pod, &wanted)?;
-                for ((target, endpoints), reach) in targets.iter().zip(reached) {
+                for ((target, endpoints), reach) in tried.into_iter().zip(reached) {
                     let (expected, why) = oracle.expect(IpAddr::V4(*address), target, endpoints);
                     if reach != expected {
                         let _ = writeln!(
@@ -132,6 +142,17 @@ impl Story {
             wanted,
             "from {from:?} to {to:?}"
         );
+    }
+
+    /// One connection, once.
+    fn reach(&self, from: (&str, &str), to: (&str, &str, u16)) -> Reach {
+        let target = Target::tcp(SocketAddrV4::new(
+            self.addresses[&PodName::new(to.0, to.1)],
+            to.2,
+        ));
+        self.cluster
+            .probe(&PodName::new(from.0, from.1), &target)
+            .unwrap()
     }
 
     fn apply(&self, yaml: &str) {
@@ -206,19 +227,15 @@ fn pods_reach_what_the_objects_say_through_changes_and_restarts() {
         .unwrap();
     story.settles_with(BACKEND, POSTGRES, open);
 
-    story.apply(DATABASE_IS_A_SEGMENT);
-    story.settles_with(BACKEND, POSTGRES, open);
-    story.settles_with(SCANNER, ("db", "postgres", 9187), closed);
-    story
-        .cluster
-        .client()
-        .delete(DATABASE_IS_A_SEGMENT)
-        .unwrap();
-
     // Nobody enforces less because nobody controls.
     product.kill_controller().unwrap();
     story.settles_with(FRONTEND, POSTGRES, closed);
     story.cluster.client().delete(BACKEND_MAY_QUERY).unwrap();
+    assert_eq!(
+        story.reach(BACKEND, POSTGRES),
+        open,
+        "a node moved although nobody told it to"
+    );
     product.start_controller(&story.cluster).unwrap();
     story.settles_with(BACKEND, POSTGRES, closed);
 
@@ -231,5 +248,8 @@ fn pods_reach_what_the_objects_say_through_changes_and_restarts() {
     story.cluster.client().delete(BACKEND_MAY_QUERY).unwrap();
     story.cluster.client().delete(DATABASE_IS_CLOSED).unwrap();
     story.settles_with(SCANNER, POSTGRES, open);
+
+    story.apply(DATABASE_IS_A_SEGMENT);
+    story.settles_with(SCANNER, POSTGRES, closed);
     product.check_running().unwrap();
 }
