@@ -306,14 +306,16 @@ pub(super) fn classifier_mut<'a>(
 }
 
 fn data(map: Map) -> Option<MapData> {
-    match map {
-        Map::Array(data)
-        | Map::HashMap(data)
-        | Map::LpmTrie(data)
-        | Map::PerCpuArray(data)
-        | Map::PerCpuHashMap(data)
-        | Map::RingBuf(data) => Some(data),
-        _ => None,
+    if let Map::Array(data)
+    | Map::HashMap(data)
+    | Map::LpmTrie(data)
+    | Map::PerCpuArray(data)
+    | Map::PerCpuHashMap(data)
+    | Map::RingBuf(data) = map
+    {
+        Some(data)
+    } else {
+        None
     }
 }
 

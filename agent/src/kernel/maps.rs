@@ -322,8 +322,9 @@ pub(crate) fn failed(map: MapName, source: MapError) -> KernelError {
 }
 
 fn errno(error: &MapError) -> Option<i32> {
-    match error {
-        MapError::SyscallError(call) => call.io_error.raw_os_error(),
-        _ => None,
+    if let MapError::SyscallError(call) = error {
+        call.io_error.raw_os_error()
+    } else {
+        None
     }
 }

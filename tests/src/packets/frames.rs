@@ -246,7 +246,10 @@ fn answer(rng: &mut Rng, payload: Payload, back: bool) -> Payload {
                 body,
             }
         }
-        other => other,
+        other @ (Payload::Udp { .. }
+        | Payload::Sctp { .. }
+        | Payload::Icmp { .. }
+        | Payload::Raw { .. }) => other,
     }
 }
 
@@ -280,9 +283,10 @@ fn fragment(rng: &mut Rng, frame: &mut IpFrame) {
     };
     frame.fragment = Some((offset, more));
     if offset != 0 && rng.bool() {
-        let protocol = match frame.payload {
-            Payload::Tcp { .. } => 6,
-            _ => 17,
+        let protocol = if matches!(frame.payload, Payload::Tcp { .. }) {
+            6
+        } else {
+            17
         };
         frame.payload = Payload::Raw {
             protocol,
