@@ -66,7 +66,7 @@ pub fn run() -> Result<Vec<Figure>> {
             .as_nanos())
     })?;
     add(
-        "(an empty program, contained in what follows; 8 on an idle machine)",
+        "an empty program: what a test-run costs by itself",
         empty,
         0.0,
     );

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub const LOCAL_INTERFACE: u32 = 1;
 
 /// Ports that frames use and decisions know.
-pub const PORTS: [u16; 8] = [22, 53, 80, 443, 4789, 8080, 40_000, 50_000];
+pub(super) const PORTS: [u16; 8] = [22, 53, 80, 443, 4789, 8080, 40_000, 50_000];
 
 /// A node with one workload that is judged, and the addresses that frames choose from.
 #[derive(Debug)]
