@@ -4,5 +4,19 @@
 //! compiler. Needs root; the programs of the product have to be built (`cargo xtask test net` does it).
 #![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+#[path = "net/continuity.rs"]
+mod continuity;
+#[path = "net/demo.rs"]
+mod demo;
+#[path = "net/false_controller.rs"]
+mod false_controller;
+#[path = "net/full_map.rs"]
+mod full_map;
+#[path = "net/guarded.rs"]
+mod guarded;
 #[path = "net/lab.rs"]
 mod lab;
+#[path = "net/revocation.rs"]
+mod revocation;
+#[path = "net/spoofing.rs"]
+mod spoofing;

@@ -2,11 +2,13 @@
 //! step checks what it tells.
 
 pub mod application;
+mod follow;
 pub mod oracle;
 mod paper;
 mod scene;
 mod story;
 
+pub use follow::follow;
 pub use paper::Paper;
 pub use scene::{Conversation, Scene};
 pub use story::{Ending, tell};

@@ -1,6 +1,6 @@
 //! Asking the product's programs over HTTP, from within a network namespace or over a local socket.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -25,6 +25,19 @@ pub(crate) fn get_local(socket: &Path, path: &str) -> Result<String> {
     let stream = UnixStream::connect(socket).with_context(|| format!("connect to {}", socket.display()))?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     get(stream, path).with_context(|| format!("{path} on {}", socket.display()))
+}
+
+/// The lines of a document that a program goes on writing on a local socket, for as long as it lives.
+pub(crate) fn lines_local(socket: &Path, path: &str) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
+    let mut stream = UnixStream::connect(socket).with_context(|| format!("connect to {}", socket.display()))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: lab\r\n\r\n").as_bytes())?;
+    let mut lines = BufReader::new(stream).lines();
+    for line in lines.by_ref() {
+        if line?.is_empty() {
+            break;
+        }
+    }
+    Ok(lines)
 }
 
 /// HTTP/1.0 (RFC 1945): the answer ends where the connection ends.

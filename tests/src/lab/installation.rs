@@ -203,9 +203,9 @@ impl Installation {
         http::get_local(&self.place.state(node).join("agent.sock"), path)
     }
 
-    /// What a controller's or agent's process number is.
-    pub fn agent_pid(&self, node: NodeNumber) -> Result<i32> {
-        Ok(self.agents.get(&node).context("no agent runs there")?.pid())
+    /// What an agent writes on its socket, line by line, until it ends.
+    pub fn agent_lines(&self, node: NodeNumber, path: &str) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
+        http::lines_local(&self.place.state(node).join("agent.sock"), path)
     }
 
     /// SIGKILL: no time to say goodbye.
@@ -286,9 +286,9 @@ impl Installation {
         running.map(|process| format!("{}\n", process.log_tail())).collect()
     }
 
-    /// The state folder of a node's agent.
-    pub fn agent_state(&self, node: NodeNumber) -> PathBuf {
-        self.place.state(node)
+    /// Where the keys are, as `bulkhead-controller init` has made them.
+    pub fn keys(&self) -> PathBuf {
+        self.place.keys()
     }
 }
 

@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod frame;
 mod http;
 mod installation;
+pub mod manifests;
 mod matrix;
 mod netns;
 mod plan;
