@@ -98,6 +98,7 @@ static LADDER: &[Rung] = &[
             Room("agent"),
             Room("controller"),
             Room("cli"),
+            Room("tests"),
         ],
         selection: Selection::Product,
         within_product: true,

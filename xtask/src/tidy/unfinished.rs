@@ -3,9 +3,9 @@
 
 use super::{Finding, SourceFile, code::Code};
 
-/// Where the test harness may sleep: between two looks at a condition, and between two packets of a
-/// program that sends at a rate.
-const MAY_PAUSE: &[&str] = &["/wait.rs", "/endpoint/"];
+/// Where the test harness may sleep: between two looks at a condition, between two packets of a
+/// program that sends at a rate, and before the demo asks an agent again that was killed.
+const MAY_PAUSE: &[&str] = &["/wait.rs", "/endpoint/", "/demo/follow.rs"];
 
 pub(super) fn check(file: &SourceFile, code: &Code) -> Vec<Finding> {
     let mut findings = Vec::new();
