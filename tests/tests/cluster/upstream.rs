@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bulkhead_tests::cluster::installation::Installation;
 use bulkhead_tests::cluster::suite::{NetworkPolicySuite, SuiteOptions};
 use bulkhead_tests::cluster::{Cluster, Options};
 
@@ -33,5 +34,29 @@ fn the_suite_tells_allowed_connections_from_a_missing_engine() {
         passed("support a 'default-deny-all' policy"),
         Some(false),
         "{outcomes:#?}"
+    );
+}
+
+#[test]
+fn the_product_passes_the_suite() {
+    let _machine = machine();
+    let cluster = Cluster::up(&Options::new("netpol").unwrap()).unwrap();
+    let mut product = Installation::start(&cluster).unwrap();
+    let suite = NetworkPolicySuite::ready(cluster.programs()).unwrap();
+    let options = SuiteOptions {
+        focus: "Netpol".into(),
+        processes: 3,
+        limit: Duration::from_secs(1200),
+    };
+    let outcomes = suite.run(&cluster, &options).unwrap();
+    product.check_running().unwrap();
+    let failed: Vec<_> = outcomes.iter().filter(|spec| !spec.passed()).collect();
+    // Fewer would mean that the focus met nothing, and nothing passes easily.
+    assert!(outcomes.len() >= 40, "only {} specs ran", outcomes.len());
+    assert!(
+        failed.is_empty(),
+        "{} of {} specs: {failed:#?}",
+        failed.len(),
+        outcomes.len()
     );
 }
