@@ -94,9 +94,16 @@ fn attempt(
 ) -> Result<Attempt, PlanError> {
     let layout = lay_out(draft)?;
     let judge = Judge::new(draft.desired, &layout);
+    let judging = Judging {
+        recognised: (draft.standing == Standing::Unknown)
+            .then(|| Recognised::of(draft, before, &judge)),
+        judge: &judge,
+        index,
+        before,
+    };
     let mut inserts = Vec::new();
     for (key, rules) in wanted {
-        insert_rule_set(draft, &judge, index, before, *key, rules, &mut inserts)?;
+        insert_rule_set(draft, &judging, *key, rules, &mut inserts)?;
     }
     let (tables, numbers) = (&draft.planner.tables, &draft.planner.numbers);
     let live: BTreeSet<RuleSet> = wanted
@@ -238,15 +245,28 @@ fn wanted_rule_sets<'a>(draft: &Draft<'a>) -> BTreeMap<RuleSetKey, &'a Effective
         .collect()
 }
 
+/// What all rule sets of one attempt are judged by.
+struct Judging<'a> {
+    judge: &'a Judge<'a>,
+    index: &'a ClassIndex,
+    before: &'a Before,
+    /// Only while it is not known what the kernel's numbers mean.
+    recognised: Option<Recognised>,
+}
+
 fn insert_rule_set(
     draft: &mut Draft<'_>,
-    judge: &Judge<'_>,
-    index: &ClassIndex,
-    before: &Before,
+    judging: &Judging<'_>,
     key: RuleSetKey,
     rules: &EffectiveRules,
     inserts: &mut Vec<(DecisionKey, DecisionValue)>,
 ) -> Result<(), PlanError> {
+    let Judging {
+        judge,
+        index,
+        before,
+        recognised,
+    } = judging;
     let is_old = before.rule_sets.contains(&key);
     if is_old && draft.standing == Standing::Settled && before.ports_stand {
         let fresh = draft
@@ -272,8 +292,8 @@ fn insert_rule_set(
     let number = draft.planner.numbers.rule_set_for(key);
     let mut rows = rows_under(draft, number)?;
     if is_old
-        && draft.standing == Standing::Unknown
-        && contradicts(draft, before, judge.live(), number, &rows)
+        && let Some(recognised) = recognised
+        && contradicts(draft, recognised, number, &rows)
     {
         draft.planner.numbers.forget_rule_set(key);
         let number = draft.planner.numbers.rule_set_for(key);
@@ -284,38 +304,49 @@ fn insert_rule_set(
     Ok(())
 }
 
+/// What of the kernel's decisions can be compared: those about classes and blocks that were recognised in it.
+struct Recognised {
+    classes: BTreeSet<Class>,
+    blocks: BTreeSet<u32>,
+    live: BTreeMap<u32, u64>,
+}
+
+impl Recognised {
+    fn of(draft: &Draft<'_>, before: &Before, judge: &Judge<'_>) -> Self {
+        let numbers = &draft.planner.numbers.classes;
+        Self {
+            classes: before
+                .classes
+                .iter()
+                .filter_map(|key| numbers.get(key))
+                .copied()
+                .collect(),
+            blocks: blocks_in_use(&draft.planner.tables).collect(),
+            live: judge.live(),
+        }
+    }
+
+    fn said(
+        &self,
+        key: &DecisionKey,
+        value: &DecisionValue,
+    ) -> Option<(DecisionKey, DecisionValue)> {
+        let known = self.classes.contains(&key.class) && self.blocks.contains(&key.block);
+        let live = self.live.get(&key.block).copied().unwrap_or(0);
+        said(value, live).filter(|_| known).map(|said| (*key, said))
+    }
+}
+
 /// Whether the kernel says something else under a number that was found there. A row that is missing, or one too
 /// many, is something else too: adding or removing it would be a change that no flip announces.
-fn contradicts(
-    draft: &Draft<'_>,
-    before: &Before,
-    live: BTreeMap<u32, u64>,
-    number: RuleSet,
-    rows: &Rows,
-) -> bool {
-    let numbers = &draft.planner.numbers;
-    let classes: BTreeSet<Class> = before
-        .classes
-        .iter()
-        .filter_map(|key| numbers.classes.get(key))
-        .copied()
-        .collect();
-    let blocks: BTreeSet<u32> = blocks_in_use(&draft.planner.tables).collect();
-    let compared = |(key, value): (&DecisionKey, &DecisionValue)| {
-        let known = classes.contains(&key.class) && blocks.contains(&key.block);
-        let said = known
-            .then(|| said(value, live.get(&key.block).copied().unwrap_or(0)))
-            .flatten();
-        said.map(|said| (*key, said))
-    };
+fn contradicts(draft: &Draft<'_>, recognised: &Recognised, number: RuleSet, rows: &Rows) -> bool {
     let range = first(number, Class(0))..=last(number, Class(u32::MAX));
-    let held = draft
-        .planner
-        .tables
-        .decisions
-        .range(range)
-        .filter_map(compared);
-    !held.eq(rows.iter().filter_map(compared))
+    let held = draft.planner.tables.decisions.range(range);
+    let held = held.filter_map(|(key, value)| recognised.said(key, value));
+    let wanted = rows
+        .iter()
+        .filter_map(|(key, value)| recognised.said(key, value));
+    !held.eq(wanted)
 }
 
 /// What a row says about the port classes that there still are; `None` = nothing.

@@ -10,6 +10,7 @@ mod commit;
 mod decisions;
 mod draft;
 mod kernel;
+mod networks;
 mod numbers;
 mod plan;
 mod planner;
