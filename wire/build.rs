@@ -3,6 +3,9 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(["proto/bulkhead.proto"], ["proto"])?;
     println!("cargo:rerun-if-changed=proto");
-    tonic_prost_build::configure().btree_map(".").bytes(".bulkhead.wire.v1.Part").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .bytes(".bulkhead.wire.v1.Part")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -41,7 +41,9 @@ pub enum Unfit {
         source: io::Error,
     },
     /// The folder for pins is elsewhere.
-    #[error("--pins {0} is on no bpf file system: use a folder below `{BPFFS}`, or mount one there (mount -t bpf)")]
+    #[error(
+        "--pins {0} is on no bpf file system: use a folder below `{BPFFS}`, or mount one there (mount -t bpf)"
+    )]
     PinsElsewhere(PathBuf),
     /// Another agent.
     #[error("another agent runs on this node (it holds {0}): end that one first")]
@@ -87,7 +89,11 @@ pub fn kernel(places: &Places) -> Result<(), Unfit> {
 /// If it is not root's.
 pub fn root() -> Result<(), Unfit> {
     let user = nix::unistd::geteuid();
-    if user.is_root() { Ok(()) } else { Err(Unfit::NotRoot(user.as_raw())) }
+    if user.is_root() {
+        Ok(())
+    } else {
+        Err(Unfit::NotRoot(user.as_raw()))
+    }
 }
 
 /// Whether a kernel that names itself so is new enough.
@@ -95,18 +101,24 @@ pub fn root() -> Result<(), Unfit> {
 /// # Errors
 /// If it is not.
 pub fn kernel_release(release: &str) -> Result<(), Unfit> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
     let version = (numbers.next(), numbers.next());
     match version {
         (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= KERNEL => Ok(()),
-        _ => Err(Unfit::Kernel { release: release.to_owned() }),
+        _ => Err(Unfit::Kernel {
+            release: release.to_owned(),
+        }),
     }
 }
 
 fn on_bpffs(path: &Path) -> bool {
     // The folder itself may not be there yet: the first ancestor that is tells the file system.
     let there = path.ancestors().find(|ancestor| ancestor.exists());
-    there.and_then(|there| statfs(there).ok()).is_some_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+    there
+        .and_then(|there| statfs(there).ok())
+        .is_some_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
 }
 
 fn bpffs(pins: &Path) -> Result<(), Unfit> {
@@ -123,7 +135,10 @@ fn bpffs(pins: &Path) -> Result<(), Unfit> {
             tracing::info!("mounted a bpf file system at {BPFFS}");
             Ok(())
         }
-        Err(error) => Err(Unfit::NoBpffs { path: pins.to_owned(), source: error.into() }),
+        Err(error) => Err(Unfit::NoBpffs {
+            path: pins.to_owned(),
+            source: error.into(),
+        }),
     }
 }
 
@@ -132,10 +147,18 @@ fn bpffs(pins: &Path) -> Result<(), Unfit> {
 /// # Errors
 /// If it cannot, or one does.
 pub fn state(folder: &Path) -> Result<Lock, Unfit> {
-    let failed = |source| Unfit::State { path: folder.to_owned(), source };
+    let failed = |source| Unfit::State {
+        path: folder.to_owned(),
+        source,
+    };
     fs::create_dir_all(folder).map_err(failed)?;
     let path = folder.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(Unfit::AnotherAgent(path)),
@@ -159,10 +182,19 @@ pub struct Keys {
 /// # Errors
 /// Names the file and what to do.
 pub fn keys(run: &Run, now: Timestamp) -> Result<Keys, Unfit> {
-    let key = |path: &Path, problem: String| Unfit::Key { path: path.to_owned(), problem };
+    let key = |path: &Path, problem: String| Unfit::Key {
+        path: path.to_owned(),
+        problem,
+    };
     let read = |path: &Path| {
         fs::read(path).map_err(|error| {
-            key(path, format!("cannot be read ({error}); `bulkhead-controller init --node {}` makes it", run.node))
+            key(
+                path,
+                format!(
+                    "cannot be read ({error}); `bulkhead-controller init --node {}` makes it",
+                    run.node
+                ),
+            )
         })
     };
     let keys = Keys {
@@ -173,7 +205,10 @@ pub fn keys(run: &Run, now: Timestamp) -> Result<Keys, Unfit> {
     let (from, to) = certificate::validity(&keys.certificate)
         .map_err(|error| key(&run.certificate, error.to_string()))?;
     if now < from {
-        return Err(key(&run.certificate, "the certificate is not valid yet: set the clock".to_owned()));
+        return Err(key(
+            &run.certificate,
+            "the certificate is not valid yet: set the clock".to_owned(),
+        ));
     }
     if now >= to {
         let problem = format!(
@@ -222,6 +257,9 @@ mod tests {
     #[test]
     fn pins_elsewhere_are_refused() {
         let error = bpffs(Path::new("/proc/bulkhead")).unwrap_err().to_string();
-        assert!(error.contains("--pins /proc/bulkhead is on no bpf file system"), "{error}");
+        assert!(
+            error.contains("--pins /proc/bulkhead is on no bpf file system"),
+            "{error}"
+        );
     }
 }

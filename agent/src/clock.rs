@@ -8,14 +8,21 @@ use nix::time::{ClockId, clock_gettime};
 
 /// Both clocks at one moment.
 pub fn now() -> Clock {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let wall = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-    Clock { wall, monotonic_ns: monotonic_ns() }
+    Clock {
+        wall,
+        monotonic_ns: monotonic_ns(),
+    }
 }
 
 /// The clock of the programs.
 pub fn monotonic_ns() -> u64 {
-    let Ok(time) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
+    let Ok(time) = clock_gettime(ClockId::CLOCK_MONOTONIC) else {
+        return 0;
+    };
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let ns = u64::try_from(time.tv_nsec()).unwrap_or(0);
     seconds * 1_000_000_000 + ns

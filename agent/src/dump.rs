@@ -5,10 +5,10 @@ use bulkhead_datapath::abi::{ABI_VERSION, Address, Lane, MapName, RuleSet};
 use bulkhead_datapath::memory::MemoryTables;
 use serde_json::{Value, json};
 
+use crate::checks;
 use crate::kernel::{Kernel, Options};
 use crate::lanes::Kernel as _;
 use crate::settings::Dump;
-use crate::checks;
 
 /// Reads the pinned tables.
 ///
@@ -19,9 +19,15 @@ pub fn dump(dump: &Dump) -> anyhow::Result<Value> {
     let pins = &dump.places.pins;
     let maps = pins.join(format!("v{ABI_VERSION}")).join("maps");
     if !maps.join(MapName::Node.name()).exists() {
-        bail!("{}: no tables of layout {ABI_VERSION} are pinned there: no agent of this version has run", pins.display());
+        bail!(
+            "{}: no tables of layout {ABI_VERSION} are pinned there: no agent of this version has run",
+            pins.display()
+        );
     }
-    let options = Options { pins: Some(pins.clone()), capacity: dump.sizes.capacity() };
+    let options = Options {
+        pins: Some(pins.clone()),
+        capacity: dump.sizes.capacity(),
+    };
     let mut kernel = Kernel::open(&options)?;
     let tables = kernel.read()?;
     let flows = kernel.maps.flows.entries()?;
@@ -48,13 +54,21 @@ fn address(address: Address) -> String {
 }
 
 fn rule_set(number: RuleSet) -> Value {
-    if number.is_none() { Value::Null } else { json!(number.0) }
+    if number.is_none() {
+        Value::Null
+    } else {
+        json!(number.0)
+    }
 }
 
 fn render(tables: &MemoryTables) -> Value {
     let lane = tables.node.generation.lane();
     let own = |addresses: &[Address]| -> Vec<String> {
-        addresses.iter().filter(|one| **one != Address::UNSPECIFIED).map(|one| address(*one)).collect()
+        addresses
+            .iter()
+            .filter(|one| **one != Address::UNSPECIFIED)
+            .map(|one| address(*one))
+            .collect()
     };
     let workloads: Vec<Value> = tables
         .interfaces
@@ -78,7 +92,9 @@ fn render(tables: &MemoryTables) -> Value {
         .iter()
         .filter_map(|(key, slot)| {
             let peer = tables.classes.get(slot)?;
-            Some(json!({"address": address(*key), "slot": slot.0, "class": peer.lane(lane).class.0}))
+            Some(
+                json!({"address": address(*key), "slot": slot.0, "class": peer.lane(lane).class.0}),
+            )
         })
         .collect();
     let networks: Vec<Value> = tables
@@ -133,6 +149,9 @@ fn ports(tables: &MemoryTables, lane: Lane) -> Value {
         }
         runs
     };
-    let tables = tables.ports.iter().map(|(table, lanes)| (format!("{table:?}"), json!(runs(&lanes[lane.index()]))));
+    let tables = tables
+        .ports
+        .iter()
+        .map(|(table, lanes)| (format!("{table:?}"), json!(runs(&lanes[lane.index()]))));
     Value::Object(tables.collect())
 }

@@ -53,9 +53,15 @@ impl<'a> Namer<'a> {
     pub fn new(graph: &'a NodeGraph, clock: Clock) -> Self {
         let workloads = graph.workloads.values();
         let names = workloads.flat_map(|workload| {
-            workload.addresses.iter().map(move |address| (*address, workload.as_ref()))
+            workload
+                .addresses
+                .iter()
+                .map(move |address| (*address, workload.as_ref()))
         });
-        Self { names: names.collect(), clock }
+        Self {
+            names: names.collect(),
+            clock,
+        }
     }
 
     /// One record; `owner` is the workload at whose hook it was seen.
@@ -72,11 +78,23 @@ impl<'a> Namer<'a> {
             workload: self.names.get(&peer).map(|workload| full_name(workload)),
         };
         let from_workload = record.hook == Hook::FromWorkload as u8;
-        let (source, destination) = if from_workload { (local, peer) } else { (peer, local) };
-        let hook = if from_workload { Hook::FromWorkload } else { Hook::ToWorkload };
+        let (source, destination) = if from_workload {
+            (local, peer)
+        } else {
+            (peer, local)
+        };
+        let hook = if from_workload {
+            Hook::FromWorkload
+        } else {
+            Hook::ToWorkload
+        };
         let ago_ms = self.clock.monotonic_ns.saturating_sub(record.time_ns) / 1_000_000;
         Event {
-            time_ms: self.clock.wall.0.saturating_sub(i64::try_from(ago_ms).unwrap_or(i64::MAX)),
+            time_ms: self
+                .clock
+                .wall
+                .0
+                .saturating_sub(i64::try_from(ago_ms).unwrap_or(i64::MAX)),
             kind: EventKind::from_number(record.kind).map_or("unknown", kind_name),
             reason: Reason::from_number(record.reason).map_or("unknown", Reason::name),
             hook: hook.name(),
@@ -136,8 +154,12 @@ mod tests {
 
     #[test]
     fn both_ends_have_their_names_in_the_packets_direction() {
-        let (web, db) = (workload("web", [10, 0, 0, 1]), workload("db", [10, 0, 0, 2]));
-        let workloads = [("a", web.clone()), ("b", db)].map(|(uid, w)| (WorkloadUid(uid.into()), w));
+        let (web, db) = (
+            workload("web", [10, 0, 0, 1]),
+            workload("db", [10, 0, 0, 2]),
+        );
+        let workloads =
+            [("a", web.clone()), ("b", db)].map(|(uid, w)| (WorkloadUid(uid.into()), w));
         let graph = NodeGraph::new(
             workloads.into(),
             BTreeMap::new(),
@@ -146,7 +168,10 @@ mod tests {
             [].into(),
             Arc::default(),
         );
-        let clock = Clock { wall: Timestamp(100_000), monotonic_ns: 9_000_000_000 };
+        let clock = Clock {
+            wall: Timestamp(100_000),
+            monotonic_ns: 9_000_000_000,
+        };
         let record = EventRecord {
             time_ns: 8_990_000_000,
             peer: abi::Address::from_octets(Address::from(IpAddr::from([10, 0, 0, 2])).0),
@@ -161,9 +186,24 @@ mod tests {
         let event = Namer::new(&graph, clock).name(&record, Some(&web));
         assert_eq!(event.source.workload.as_deref(), Some("shop/web"));
         assert_eq!(event.destination.workload.as_deref(), Some("shop/db"));
-        assert_eq!((event.destination.address.as_str(), event.destination.port), ("10.0.0.2", 5_432));
-        assert_eq!((event.kind, event.protocol.as_str(), event.time_ms), ("denied", "tcp", 99_990));
-        let back = EventRecord { hook: Hook::ToWorkload as u8, ..record };
-        assert_eq!(Namer::new(&graph, clock).name(&back, Some(&web)).source.address, "10.0.0.2");
+        assert_eq!(
+            (event.destination.address.as_str(), event.destination.port),
+            ("10.0.0.2", 5_432)
+        );
+        assert_eq!(
+            (event.kind, event.protocol.as_str(), event.time_ms),
+            ("denied", "tcp", 99_990)
+        );
+        let back = EventRecord {
+            hook: Hook::ToWorkload as u8,
+            ..record
+        };
+        assert_eq!(
+            Namer::new(&graph, clock)
+                .name(&back, Some(&web))
+                .source
+                .address,
+            "10.0.0.2"
+        );
     }
 }

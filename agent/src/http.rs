@@ -74,7 +74,9 @@ async fn figures(http: &Http) -> Option<crate::metrics::Kernel> {
 }
 
 async fn metrics(State(http): State<Http>) -> Response {
-    let Some(kernel) = figures(&http).await else { return ended() };
+    let Some(kernel) = figures(&http).await else {
+        return ended();
+    };
     match http.metrics.render(&kernel) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -85,7 +87,11 @@ async fn metrics(State(http): State<Http>) -> Response {
 }
 
 fn ended() -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, "the thread that owns the kernel's tables has ended\n").into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the thread that owns the kernel's tables has ended\n",
+    )
+        .into_response()
 }
 
 async fn healthy(State(http): State<Http>) -> Response {
@@ -100,7 +106,11 @@ async fn ready(State(http): State<Http>) -> Response {
     if http.acks.borrow().is_some() {
         "ready\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "no revision is in force yet\n").into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no revision is in force yet\n",
+        )
+            .into_response()
     }
 }
 
@@ -111,7 +121,10 @@ async fn status(State(http): State<Http>) -> Response {
     };
     let ack = http.acks.borrow().as_ref().map(|ack| {
         let listed = |items: Vec<(&String, &String)>| -> Vec<_> {
-            items.into_iter().map(|(name, reason)| json!({"name": name, "reason": reason})).collect()
+            items
+                .into_iter()
+                .map(|(name, reason)| json!({"name": name, "reason": reason}))
+                .collect()
         };
         json!({
             "realised": ack.digest.to_string(),
@@ -143,5 +156,9 @@ async fn events(State(http): State<Http>) -> Response {
         };
         Ok::<_, Infallible>(format!("{line}\n"))
     });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    (
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(lines),
+    )
+        .into_response()
 }

@@ -29,7 +29,10 @@ fn main() -> ExitCode {
 fn start(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Run(settings) => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?;
             runtime.block_on(run::run(*settings))
         }
         Verb::Remove(settings) => remove::remove(&settings),

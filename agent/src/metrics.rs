@@ -15,7 +15,9 @@ use prometheus_client::registry::Registry;
 use crate::events::kind_name;
 
 /// Seconds for a revision on a node.
-const APPLY_SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const APPLY_SECONDS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
 
 type ByName = Family<[(&'static str, &'static str); 1], Counter>;
 type GaugeByName = Family<[(&'static str, &'static str); 1], Gauge>;
@@ -81,23 +83,87 @@ impl Default for Metrics {
         Self {
             apply,
             confirm,
-            revisions: metric!("revisions", "Revisions brought into force", Counter::default()),
-            writes: metric!("map_writes", "Words written into kernel tables", Counter::default()),
-            refusals: metric!("refusals", "Revisions not taken, by reason", ByName::default()),
-            repairs: metric!("repairs", "Drift of tables and hooks that was repaired", Counter::default()),
-            events: metric!("events", "Events reported by the programs, by kind", ByName::default()),
-            used: metric!("table_entries", "Entries that the revision in force uses", GaugeByName::default()),
-            protected: metric!("workloads_protected", "Workloads behind both hooks", Gauge::default()),
-            unprotected: metric!("workloads_unprotected", "Workloads that no hook guards", Gauge::default()),
-            denied: metric!("workloads_denied", "Workloads cut off because their rules do not fit", Gauge::default()),
-            flows: metric!("flows", "Flows remembered at the last sweep", Gauge::default()),
-            flows_over: metric!("flows_over", "Flows taken out because they were over", Counter::default()),
-            store: metric!("graph_on_disk", "Whether the graph in force is on disk", Gauge::default()),
-            connected: metric!("connected", "Whether the controller is connected", Gauge::default()),
-            generation: metric!("generation", "Number of the revision in force on this node", Gauge::default()),
-            packets: metric!("packets", "Packets by hook and reason, since the tables exist", Family::default()),
+            revisions: metric!(
+                "revisions",
+                "Revisions brought into force",
+                Counter::default()
+            ),
+            writes: metric!(
+                "map_writes",
+                "Words written into kernel tables",
+                Counter::default()
+            ),
+            refusals: metric!(
+                "refusals",
+                "Revisions not taken, by reason",
+                ByName::default()
+            ),
+            repairs: metric!(
+                "repairs",
+                "Drift of tables and hooks that was repaired",
+                Counter::default()
+            ),
+            events: metric!(
+                "events",
+                "Events reported by the programs, by kind",
+                ByName::default()
+            ),
+            used: metric!(
+                "table_entries",
+                "Entries that the revision in force uses",
+                GaugeByName::default()
+            ),
+            protected: metric!(
+                "workloads_protected",
+                "Workloads behind both hooks",
+                Gauge::default()
+            ),
+            unprotected: metric!(
+                "workloads_unprotected",
+                "Workloads that no hook guards",
+                Gauge::default()
+            ),
+            denied: metric!(
+                "workloads_denied",
+                "Workloads cut off because their rules do not fit",
+                Gauge::default()
+            ),
+            flows: metric!(
+                "flows",
+                "Flows remembered at the last sweep",
+                Gauge::default()
+            ),
+            flows_over: metric!(
+                "flows_over",
+                "Flows taken out because they were over",
+                Counter::default()
+            ),
+            store: metric!(
+                "graph_on_disk",
+                "Whether the graph in force is on disk",
+                Gauge::default()
+            ),
+            connected: metric!(
+                "connected",
+                "Whether the controller is connected",
+                Gauge::default()
+            ),
+            generation: metric!(
+                "generation",
+                "Number of the revision in force on this node",
+                Gauge::default()
+            ),
+            packets: metric!(
+                "packets",
+                "Packets by hook and reason, since the tables exist",
+                Family::default()
+            ),
             bytes: metric!("bytes", "Bytes of those packets", Family::default()),
-            losses: metric!("observations_lost", "What observation lost, exactly", GaugeByName::default()),
+            losses: metric!(
+                "observations_lost",
+                "What observation lost, exactly",
+                GaugeByName::default()
+            ),
             certificate: metric!(
                 "certificate_expiry_timestamp_seconds",
                 "When the agent's certificate ends",
@@ -137,7 +203,9 @@ impl Metrics {
 
     /// A revision was not taken.
     pub fn refused(&self, refusal: Refusal) {
-        self.refusals.get_or_create(&[("reason", refusal.name())]).inc();
+        self.refusals
+            .get_or_create(&[("reason", refusal.name())])
+            .inc();
     }
 
     /// Drift was repaired.

@@ -21,7 +21,8 @@ pub fn remove(remove: &Remove) -> anyhow::Result<()> {
     Kernel::remove(&places.pins)?;
     match std::fs::remove_dir(&places.pins) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("{}: it stays behind", places.pins.display()));
+            return Err(error)
+                .with_context(|| format!("{}: it stays behind", places.pins.display()));
         }
         Ok(()) | Err(_) => {}
     }

@@ -52,14 +52,26 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
 
     let netlink = Netlink::open()?;
     let links = netlink.read().await?;
-    let options = Options { pins: Some(run.places.pins.clone()), capacity: run.sizes.capacity() };
+    let options = Options {
+        pins: Some(run.places.pins.clone()),
+        capacity: run.sizes.capacity(),
+    };
     let mut kernel = Kernel::open(&options)?;
     let opened = kernel.opened;
     if opened == Opened::New {
         adopt(&kernel, run.adopt_seconds);
     }
-    let updated = if kernel.load_time.is_zero() { 0 } else { kernel.update_links()? };
-    info!(?opened, load_ms = kernel.load_time.as_millis(), updated, "kernel programs are in place");
+    let updated = if kernel.load_time.is_zero() {
+        0
+    } else {
+        kernel.update_links()?
+    };
+    info!(
+        ?opened,
+        load_ms = kernel.load_time.as_millis(),
+        updated,
+        "kernel programs are in place"
+    );
     let metrics = Arc::new(Metrics::default());
     if let Ok((_, until)) = certificate::validity(&keys.certificate) {
         metrics.certificate_ends(until.0 / 1000);
@@ -89,34 +101,55 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     let store = Store::in_directory(&run.places.state);
     let (inputs, inbox) = std_mpsc::channel();
     let (ended_sender, mut ended) = oneshot::channel();
-    std::thread::Builder::new().name("kernel".to_owned()).spawn(move || {
-        let outcome = State::open(kernel, links).map(|state| {
-            let mut enforcer = Enforcer::new(state, store, outputs, rhythm);
-            enforcer.resume();
-            enforcer.run(&inbox);
-        });
-        // Nobody waits any more if the process ends for another reason.
-        drop(ended_sender.send(outcome));
-    })?;
+    std::thread::Builder::new()
+        .name("kernel".to_owned())
+        .spawn(move || {
+            let outcome = State::open(kernel, links).map(|state| {
+                let mut enforcer = Enforcer::new(state, store, outputs, rhythm);
+                enforcer.resume();
+                enforcer.run(&inbox);
+            });
+            // Nobody waits any more if the process ends for another reason.
+            drop(ended_sender.send(outcome));
+        })?;
 
-    let (connection_sender, connection) = watch::channel(Connection::Down("not tried yet".to_owned()));
+    let (connection_sender, connection) =
+        watch::channel(Connection::Down("not tried yet".to_owned()));
     let (received_sender, received) = mpsc::channel(1);
-    let stream = Stream { controller: run.controller.clone(), keys, hello };
-    let outgoing = Outgoing { acks: acks.clone(), refusals };
+    let stream = Stream {
+        controller: run.controller.clone(),
+        keys,
+        hello,
+    };
+    let outgoing = Outgoing {
+        acks: acks.clone(),
+        refusals,
+    };
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(stream.run(outgoing, received_sender, connection_sender));
     tasks.spawn(forward(received, inputs.clone()));
     tasks.spawn(watch_links(netlink, waiting, inputs.clone()));
     tasks.spawn(watch_connection(connection.clone(), metrics.clone()));
     let end = inputs.clone();
-    let http = Http { node: run.node.clone(), metrics, inputs, acks, connection, events };
+    let http = Http {
+        node: run.node.clone(),
+        metrics,
+        inputs,
+        acks,
+        connection,
+        events,
+    };
     let service = router(http);
     if let Some(listener) = http_listener {
         let service = service.clone();
         tasks.spawn(async move { report_end(axum::serve(listener, service).await) });
     }
     tasks.spawn(async move { report_end(axum::serve(unix_listener, service).await) });
-    info!(node = run.node, controller = run.controller, "the agent is up");
+    info!(
+        node = run.node,
+        controller = run.controller,
+        "the agent is up"
+    );
 
     tokio::select! {
         signal = stop_signal() => signal?,
@@ -177,7 +210,11 @@ async fn watch_links(
 ) {
     let mut soon = LOOK_SOON;
     loop {
-        let pause = if *waiting.borrow_and_update() { soon } else { LOOK };
+        let pause = if *waiting.borrow_and_update() {
+            soon
+        } else {
+            LOOK
+        };
         tokio::select! {
             () = netlink.changed() => soon = LOOK_SOON,
             changed = waiting.changed() => {

@@ -31,10 +31,20 @@ pub enum Verb {
 #[derive(Debug, Clone, Args)]
 pub struct Places {
     /// Folder on a bpf file system for programs, tables and links. `/sys/fs/bpf` is mounted if it is not
-    #[arg(long, value_name = "FOLDER", env = "BULKHEAD_PINS", default_value = "/sys/fs/bpf/bulkhead")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "BULKHEAD_PINS",
+        default_value = "/sys/fs/bpf/bulkhead"
+    )]
     pub pins: PathBuf,
     /// Folder for the last graph, the lock and the socket
-    #[arg(long, value_name = "FOLDER", env = "BULKHEAD_STATE", default_value = "/var/lib/bulkhead-agent")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "BULKHEAD_STATE",
+        default_value = "/var/lib/bulkhead-agent"
+    )]
     pub state: PathBuf,
 }
 
@@ -68,13 +78,28 @@ pub struct Run {
     #[arg(long, value_name = "HOST:PORT", env = "BULKHEAD_CONTROLLER")]
     pub controller: String,
     /// Certificate of the authority that both sides trust
-    #[arg(long, value_name = "FILE", env = "BULKHEAD_AUTHORITY", default_value = "/etc/bulkhead/keys/ca.crt")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "BULKHEAD_AUTHORITY",
+        default_value = "/etc/bulkhead/keys/ca.crt"
+    )]
     pub authority: PathBuf,
     /// The agent's certificate
-    #[arg(long, value_name = "FILE", env = "BULKHEAD_CERTIFICATE", default_value = "/etc/bulkhead/keys/agent.crt")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "BULKHEAD_CERTIFICATE",
+        default_value = "/etc/bulkhead/keys/agent.crt"
+    )]
     pub certificate: PathBuf,
     /// The agent's private key
-    #[arg(long, value_name = "FILE", env = "BULKHEAD_KEY", default_value = "/etc/bulkhead/keys/agent.key")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "BULKHEAD_KEY",
+        default_value = "/etc/bulkhead/keys/agent.key"
+    )]
     pub key: PathBuf,
     #[command(flatten)]
     pub places: Places,

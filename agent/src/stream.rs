@@ -5,8 +5,8 @@ use std::time::Duration;
 use bulkhead_graph::Digest;
 use bulkhead_wire::proto::distribution_client::DistributionClient;
 use bulkhead_wire::{
-    Ack, Assembly, AssemblyError, FromAgent, FromController, Frontier, Hello, Refusal, Refused, Revision,
-    certificate, limits,
+    Ack, Assembly, AssemblyError, FromAgent, FromController, Frontier, Hello, Refusal, Refused,
+    Revision, certificate, limits,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -62,6 +62,9 @@ pub enum Ended {
     /// Nothing came for too long in the middle of a revision.
     #[error("the rest of a revision did not come in time")]
     Stalled,
+    /// The controller ended the stream in order.
+    #[error("the controller has ended the stream")]
+    Closed,
     /// The agent shuts down.
     #[error("the agent is shutting down")]
     Shutdown,
@@ -99,7 +102,7 @@ impl Stream {
         loop {
             let began = tokio::time::Instant::now();
             let ended = match self.connect(&mut outgoing, &received, &state).await {
-                Ok(()) => Ended::Shutdown,
+                Ok(()) => Ended::Closed,
                 Err(ended) => ended,
             };
             if received.is_closed() {
@@ -110,8 +113,13 @@ impl Stream {
                 wait = RETRY;
             }
             let reason = with_sources(&ended);
-            if state.send_replace(Connection::Down(reason.clone())) != Connection::Down(reason.clone()) {
-                warn!(controller = self.controller, reason, "not connected; what is in force stays in force");
+            if state.send_replace(Connection::Down(reason.clone()))
+                != Connection::Down(reason.clone())
+            {
+                warn!(
+                    controller = self.controller,
+                    reason, "not connected; what is in force stays in force"
+                );
             }
             tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
             wait = (wait * 2).min(RETRY_MOST);
@@ -146,7 +154,9 @@ impl Stream {
         let (sender, messages) = mpsc::channel(4);
         let realised = outgoing.acks.borrow_and_update().clone();
         let hello = Hello {
-            realised: realised.as_ref().map(|ack| (ack.digest, ack.frontier.clone())),
+            realised: realised
+                .as_ref()
+                .map(|ack| (ack.digest, ack.frontier.clone())),
             ..self.hello.clone()
         };
         put(&sender, FromAgent::Hello(hello)).await?;
@@ -155,13 +165,20 @@ impl Stream {
         }
         // Refusals of an earlier connection mean nothing on this one.
         while outgoing.refusals.try_recv().is_ok() {}
-        let mut incoming = client.sync(ReceiverStream::new(messages)).await?.into_inner();
+        let mut incoming = client
+            .sync(ReceiverStream::new(messages))
+            .await?
+            .into_inner();
         info!(controller = self.controller, "connected");
         state.send_replace(Connection::Up);
         let mut arriving = Arriving::Nothing;
         loop {
             let open = matches!(arriving, Arriving::Open(_));
-            let patience = if open { limits::MESSAGE } else { Duration::from_secs(3600) };
+            let patience = if open {
+                limits::MESSAGE
+            } else {
+                Duration::from_secs(3600)
+            };
             tokio::select! {
                 message = timeout(patience, incoming.message()) => {
                     let message = match message {
@@ -212,7 +229,10 @@ enum Arriving {
 
 impl Arriving {
     /// Puts revisions together. One that is damaged is refused; the stream goes on.
-    fn take(&mut self, message: FromController) -> Result<Option<Result<Received, Refused>>, Ended> {
+    fn take(
+        &mut self,
+        message: FromController,
+    ) -> Result<Option<Result<Received, Refused>>, Ended> {
         match message {
             FromController::Confirm { digest, frontier } => {
                 return Ok(Some(Ok(Received::Confirm { digest, frontier })));
@@ -248,7 +268,11 @@ impl Arriving {
 }
 
 fn damaged(digest: Digest, error: &AssemblyError) -> Refused {
-    Refused { digest, refusal: Refusal::Damaged, reason: error.to_string() }
+    Refused {
+        digest,
+        refusal: Refusal::Damaged,
+        reason: error.to_string(),
+    }
 }
 
 /// An error with what caused it: the reason for a failed handshake is three levels down.

@@ -13,13 +13,16 @@ impl FromStr for At {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let instant: Result<jiff::Timestamp, _> = text.parse();
-        instant.map(|instant| Self(Timestamp(instant.as_millisecond()))).map_err(|_| {
-            format!("{text:?} is no instant; write one like 2026-11-23T12:00:00Z")
-        })
+        instant
+            .map(|instant| Self(Timestamp(instant.as_millisecond())))
+            .map_err(|_| format!("{text:?} is no instant; write one like 2026-11-23T12:00:00Z"))
     }
 }
 
 /// The instant that was asked for, or the present.
 pub(crate) fn instant(at: Option<At>) -> Timestamp {
-    at.map_or_else(|| Timestamp(jiff::Timestamp::now().as_millisecond()), |at| at.0)
+    at.map_or_else(
+        || Timestamp(jiff::Timestamp::now().as_millisecond()),
+        |at| at.0,
+    )
 }

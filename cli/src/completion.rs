@@ -14,6 +14,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    clap_complete::generate(arguments.shell, &mut crate::Arguments::command(), "bulkhead", &mut io::stdout());
+    clap_complete::generate(
+        arguments.shell,
+        &mut crate::Arguments::command(),
+        "bulkhead",
+        &mut io::stdout(),
+    );
     Ok(())
 }

@@ -30,13 +30,25 @@ impl Endpoint {
     /// An address that is no workload's, or is asked about as if it were not.
     pub(crate) fn external(address: IpAddr) -> Self {
         let address = address.to_canonical();
-        Self { name: address.to_string(), addresses: vec![address.into()], kind: EndpointKind::External }
+        Self {
+            name: address.to_string(),
+            addresses: vec![address.into()],
+            kind: EndpointKind::External,
+        }
     }
 
     /// The addresses by which one end reaches the other, one pair for each family that both have.
     pub(crate) fn pairs(&self, other: &Self) -> Vec<(Address, Address)> {
-        let first = |end: &Self, is_ipv4: bool| end.addresses.iter().copied().find(|it| it.is_ipv4() == is_ipv4);
-        [true, false].iter().filter_map(|family| Some((first(self, *family)?, first(other, *family)?))).collect()
+        let first = |end: &Self, is_ipv4: bool| {
+            end.addresses
+                .iter()
+                .copied()
+                .find(|it| it.is_ipv4() == is_ipv4)
+        };
+        [true, false]
+            .iter()
+            .filter_map(|family| Some((first(self, *family)?, first(other, *family)?)))
+            .collect()
     }
 }
 
@@ -47,7 +59,9 @@ impl Endpoint {
 pub(crate) fn workloads(objects: &[Object]) -> Result<Vec<Endpoint>> {
     let mut endpoints = Vec::new();
     for object in objects {
-        let Object::Workload(kind, workload) = object else { continue };
+        let Object::Workload(kind, workload) = object else {
+            continue;
+        };
         if workload.is_live() {
             endpoints.push(endpoint(*kind, workload)?);
         }
@@ -59,12 +73,27 @@ pub(crate) fn workloads(objects: &[Object]) -> Result<Vec<Endpoint>> {
 fn endpoint(kind: Kind, workload: &Workload) -> Result<Endpoint> {
     let name = format!("{}/{}", workload.namespace, workload.name);
     if workload.addresses.is_empty() {
-        let field = if kind == Kind::Pod { "status.podIP" } else { "spec.addresses" };
-        bail!("{} {name}: {field}: it has no address, so no flow of it can be judged; give it one", kind.name());
+        let field = if kind == Kind::Pod {
+            "status.podIP"
+        } else {
+            "spec.addresses"
+        };
+        bail!(
+            "{} {name}: {field}: it has no address, so no flow of it can be judged; give it one",
+            kind.name()
+        );
     }
     // The order of addresses puts IPv4 first.
-    let addresses = workload.addresses.iter().map(|address| Address::from(*address)).collect();
-    Ok(Endpoint { name, addresses, kind: EndpointKind::Workload })
+    let addresses = workload
+        .addresses
+        .iter()
+        .map(|address| Address::from(*address))
+        .collect();
+    Ok(Endpoint {
+        name,
+        addresses,
+        kind: EndpointKind::Workload,
+    })
 }
 
 /// One end by what a person typed: `namespace/name`, `name` if only one namespace has it, or an address.
@@ -75,23 +104,44 @@ pub(crate) fn find(text: &str, workloads: &[Endpoint]) -> Result<Endpoint> {
     if let Some(found) = workloads.iter().find(|endpoint| endpoint.name == text) {
         return Ok(found.clone());
     }
-    let is_named = |endpoint: &&Endpoint| endpoint.name.rsplit_once('/').is_some_and(|(_, name)| name == text);
+    let is_named = |endpoint: &&Endpoint| {
+        endpoint
+            .name
+            .rsplit_once('/')
+            .is_some_and(|(_, name)| name == text)
+    };
     let named: Vec<&Endpoint> = workloads.iter().filter(is_named).collect();
     match named[..] {
         [only] => Ok(only.clone()),
-        [] => nearest(text, workloads)
-            .with_context(|| format!("there is no workload {text}; write NAMESPACE/NAME or an address")),
+        [] => nearest(text, workloads).with_context(|| {
+            format!("there is no workload {text}; write NAMESPACE/NAME or an address")
+        }),
         _ => {
-            let names: Vec<&str> = named.iter().map(|endpoint| endpoint.name.as_str()).collect();
+            let names: Vec<&str> = named
+                .iter()
+                .map(|endpoint| endpoint.name.as_str())
+                .collect();
             bail!("{text} may be {}; write NAMESPACE/NAME", names.join(" or "))
         }
     }
 }
 
 fn nearest(text: &str, workloads: &[Endpoint]) -> Result<Endpoint> {
-    let names: Vec<&str> = workloads.iter().map(|endpoint| endpoint.name.as_str()).take(10).collect();
+    let names: Vec<&str> = workloads
+        .iter()
+        .map(|endpoint| endpoint.name.as_str())
+        .take(10)
+        .collect();
     if names.is_empty() {
         bail!("the manifests hold no workload ({text} or other)");
     }
-    bail!("the manifests hold {}{}", names.join(", "), if workloads.len() > names.len() { ", …" } else { "" })
+    bail!(
+        "the manifests hold {}{}",
+        names.join(", "),
+        if workloads.len() > names.len() {
+            ", …"
+        } else {
+            ""
+        }
+    )
 }

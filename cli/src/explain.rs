@@ -83,13 +83,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let destination = endpoint::find(destination, &workloads)?;
     let pairs = source.pairs(&destination);
     if pairs.is_empty() {
-        bail!("{} and {} have no address family in common", source.name, destination.name);
+        bail!(
+            "{} and {} have no address family in common",
+            source.name,
+            destination.name
+        );
     }
-    let oracle = Oracle::new(&objects, &arguments.manifests.cluster_ranges, instant(arguments.at));
+    let oracle = Oracle::new(
+        &objects,
+        &arguments.manifests.cluster_ranges,
+        instant(arguments.at),
+    );
     let mut out = io::stdout().lock();
     for (from, to) in pairs {
         let (protocol, number) = port.to(to);
-        let verdict = oracle.verdict(&Flow { source: from, destination: to, protocol, port: number });
+        let verdict = oracle.verdict(&Flow {
+            source: from,
+            destination: to,
+            protocol,
+            port: number,
+        });
         let explanation = Explanation {
             source: source.name.clone(),
             destination: destination.name.clone(),
@@ -113,12 +126,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn split_port(text: &str) -> Result<(&str, PortQuery)> {
     let missing = || format!("{text}: name a port, like {text}:443, {text}:53/udp or {text}:icmp");
     let (name, port) = text.rsplit_once(':').with_context(missing)?;
-    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let name = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
     if port.eq_ignore_ascii_case("icmp") {
         return Ok((name, PortQuery::Echo));
     }
-    let (port, protocol) = port.split_once('/').map_or((port, None), |(port, protocol)| (port, Some(protocol)));
-    let query = PortQuery::from_parts(port, protocol).map_err(|message| anyhow!("{text}: {message}"))?;
+    let (port, protocol) = port
+        .split_once('/')
+        .map_or((port, None), |(port, protocol)| (port, Some(protocol)));
+    let query =
+        PortQuery::from_parts(port, protocol).map_err(|message| anyhow!("{text}: {message}"))?;
     Ok((name, query))
 }
 
@@ -131,20 +150,42 @@ fn stance(outcome: &Outcome, objects: &[Object]) -> Stance {
 }
 
 fn side(half: &Half, objects: &[Object]) -> Side {
-    let decision = format!("{} by {}", if half.allowed { "allowed" } else { "denied" }, half.rule);
+    let decision = format!(
+        "{}: {}",
+        if half.allowed { "allowed" } else { "denied" },
+        half.rule
+    );
     let mut steps = Vec::new();
     if let Some(last) = deciding_step(&half.rule, objects) {
-        for (stage, step) in STEPS.iter().take_while(|(stage, _)| *stage < last) {
-            let _ = stage;
-            steps.push(Step { step, decision: "goes on".to_owned() });
+        for (_, step) in STEPS.iter().take_while(|(stage, _)| *stage < last) {
+            steps.push(Step {
+                step,
+                decision: "goes on".to_owned(),
+            });
         }
-        let named = STEPS.iter().find(|(stage, _)| *stage == last).map_or("", |(_, step)| step);
-        steps.push(Step { step: named, decision });
+        let named = STEPS
+            .iter()
+            .find(|(stage, _)| *stage == last)
+            .map_or("", |(_, step)| step);
+        steps.push(Step {
+            step: named,
+            decision,
+        });
     } else if matches!(half.rule, Provenance::Unopposed) {
-        steps.extend(STEPS.iter().map(|(_, step)| Step { step, decision: "goes on".to_owned() }));
-        steps.push(Step { step: "end", decision: "allowed: nothing isolates it".to_owned() });
+        steps.extend(STEPS.iter().map(|(_, step)| Step {
+            step,
+            decision: "goes on".to_owned(),
+        }));
+        steps.push(Step {
+            step: "end",
+            decision: "allowed: nothing isolates it".to_owned(),
+        });
     }
-    Side { allowed: half.allowed, rule: half.rule.to_string(), steps }
+    Side {
+        allowed: half.allowed,
+        rule: half.rule.to_string(),
+        steps,
+    }
 }
 
 /// `None` where the pipeline did not decide.
@@ -174,7 +215,9 @@ fn stage_of(rule: &RuleReference, objects: &[Object]) -> Option<Stage> {
         | Object::EndpointSlice(_)
         | Object::Segment(_) => None,
     });
-    let policy = policies.into_iter().find(|policy| policy.object == rule.object)?;
+    let policy = policies
+        .into_iter()
+        .find(|policy| policy.object == rule.object)?;
     Some(match policy.tier {
         Tier::Quarantine => Stage::Quarantine,
         Tier::Admin(_) => Stage::Admin,
@@ -184,10 +227,25 @@ fn stage_of(rule: &RuleReference, objects: &[Object]) -> Option<Stage> {
 }
 
 fn print(out: &mut impl Write, explanation: &Explanation, addresses: &str) -> io::Result<()> {
-    let Explanation { source, destination, protocol, port, enforced, intended } = explanation;
-    let port = if *port == 0 { String::new() } else { format!(":{port}") };
+    let Explanation {
+        source,
+        destination,
+        protocol,
+        port,
+        enforced,
+        intended,
+    } = explanation;
+    let port = if *port == 0 {
+        String::new()
+    } else {
+        format!(":{port}")
+    };
     let word = |stance: &Stance| if stance.allowed { "ALLOWED" } else { "DENIED" };
-    writeln!(out, "{source} → {destination}{port} {protocol} ({addresses}): {}", word(enforced))?;
+    writeln!(
+        out,
+        "{source} → {destination}{port} {protocol} ({addresses}): {}",
+        word(enforced)
+    )?;
     print_stance(out, enforced)?;
     if enforced.allowed == intended.allowed
         && enforced.egress.rule == intended.egress.rule
@@ -200,7 +258,10 @@ fn print(out: &mut impl Write, explanation: &Explanation, addresses: &str) -> io
 }
 
 fn print_stance(out: &mut impl Write, stance: &Stance) -> io::Result<()> {
-    for (name, side) in [("egress of the source", &stance.egress), ("ingress of the destination", &stance.ingress)] {
+    for (name, side) in [
+        ("egress of the source", &stance.egress),
+        ("ingress of the destination", &stance.ingress),
+    ] {
         let word = if side.allowed { "allows" } else { "denies" };
         writeln!(out, "  {name} {word}: {}", side.rule)?;
         for step in &side.steps {

@@ -15,7 +15,12 @@ use ipnet::IpNet;
 #[derive(clap::Args)]
 pub(crate) struct Manifests {
     /// A file, a folder, or - for standard input; YAML documents, JSON or Lists (repeatable)
-    #[arg(short = 'f', long = "file", value_name = "FILE|FOLDER|-", required = true)]
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "FILE|FOLDER|-",
+        required = true
+    )]
     files: Vec<PathBuf>,
     /// A range of pod addresses beside those that Nodes declare (repeatable)
     #[arg(long = "cluster-range", value_name = "CIDR")]
@@ -25,12 +30,17 @@ pub(crate) struct Manifests {
 impl Manifests {
     /// All objects. Warnings go to standard error, errors end the run.
     pub(crate) fn read(&self) -> Result<Vec<Object>> {
-        let (standard_input, paths): (Vec<_>, Vec<_>) =
-            self.files.iter().cloned().partition(|path| path.as_os_str() == "-");
+        let (standard_input, paths): (Vec<_>, Vec<_>) = self
+            .files
+            .iter()
+            .cloned()
+            .partition(|path| path.as_os_str() == "-");
         let mut scan: Scan = read_paths(&paths)?;
         if !standard_input.is_empty() {
             let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).context("standard input cannot be read")?;
+            std::io::stdin()
+                .read_to_end(&mut bytes)
+                .context("standard input cannot be read")?;
             scan.insert("standard input".into(), Content::Bytes(bytes));
         }
         let mut index = Index::default();
@@ -48,9 +58,15 @@ fn report(problems: &[Problem]) -> Result<()> {
         };
         eprintln!("{word}: {problem}");
     }
-    match problems.iter().filter(|problem| problem.severity == Severity::Error).count() {
+    match problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count()
+    {
         0 => Ok(()),
         1 => bail!("one thing in the manifests cannot be read; correct it and ask again"),
-        errors => bail!("{errors} things in the manifests cannot be read; correct them and ask again"),
+        errors => {
+            bail!("{errors} things in the manifests cannot be read; correct them and ask again")
+        }
     }
 }

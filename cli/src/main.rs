@@ -20,7 +20,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "bulkhead", version, about = "Who may talk to whom in a Kubernetes cluster, and why")]
+#[command(
+    name = "bulkhead",
+    version,
+    about = "Who may talk to whom in a Kubernetes cluster, and why"
+)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -61,5 +65,7 @@ fn run(arguments: Arguments) -> Result<()> {
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
-    error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(closed))
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(closed))
 }

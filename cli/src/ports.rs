@@ -47,10 +47,15 @@ impl PortQuery {
             "tcp" => Protocol::Tcp,
             "udp" => Protocol::Udp,
             "sctp" => Protocol::Sctp,
-            other => return Err(format!("unknown protocol {other:?}; use tcp, udp, sctp or icmp")),
+            other => {
+                return Err(format!(
+                    "unknown protocol {other:?}; use tcp, udp, sctp or icmp"
+                ));
+            }
         };
         let number = port.parse::<u16>().ok().filter(|port| *port != 0);
-        let port = number.ok_or_else(|| format!("{port:?} is no port; a port is a number from 1 to 65535"))?;
+        let port = number
+            .ok_or_else(|| format!("{port:?} is no port; a port is a number from 1 to 65535"))?;
         Ok(Self::Numbered { protocol, port })
     }
 }
@@ -62,8 +67,9 @@ impl FromStr for PortQuery {
         if text.eq_ignore_ascii_case("icmp") {
             return Ok(Self::Echo);
         }
-        let (protocol, port) =
-            text.split_once('/').ok_or_else(|| format!("{text:?} is no port; write tcp/80, udp/53, sctp/7 or icmp"))?;
+        let (protocol, port) = text
+            .split_once('/')
+            .ok_or_else(|| format!("{text:?} is no port; write tcp/80, udp/53, sctp/7 or icmp"))?;
         Self::from_parts(port, Some(protocol))
     }
 }
@@ -71,7 +77,9 @@ impl FromStr for PortQuery {
 impl fmt::Display for PortQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Numbered { protocol, port } => write!(f, "{}/{port}", protocol_name(*protocol).to_lowercase()),
+            Self::Numbered { protocol, port } => {
+                write!(f, "{}/{port}", protocol_name(*protocol).to_lowercase())
+            }
             Self::Echo => f.write_str("icmp"),
         }
     }

@@ -1,5 +1,6 @@
 //! `bulkhead reach`: the whole matrix.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 
@@ -61,24 +62,40 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut endpoints = endpoint::workloads(&objects)?;
     endpoints.extend(arguments.external.iter().copied().map(Endpoint::external));
     let now = instant(arguments.at);
-    let mut judge = prepare(arguments.engine, &objects, &arguments.manifests.cluster_ranges, now)?;
+    let mut judge = prepare(
+        arguments.engine,
+        &objects,
+        &arguments.manifests.cluster_ranges,
+        now,
+    )?;
     let mut verdicts = Vec::new();
     for port in &arguments.ports {
+        let mut of_port = Vec::new();
         for source in &endpoints {
             for destination in &endpoints {
-                if source.kind == EndpointKind::Workload || destination.kind == EndpointKind::Workload {
-                    verdicts.extend(row(judge.as_mut(), source, destination, *port)?);
+                if source.kind == EndpointKind::Workload
+                    || destination.kind == EndpointKind::Workload
+                {
+                    of_port.extend(row(judge.as_mut(), source, destination, *port)?);
                 }
             }
         }
+        verdicts.push(of_port);
     }
     let mut out = BufWriter::new(io::stdout().lock());
     match arguments.output {
         Output::Json => {
-            serde_json::to_writer(&mut out, &Verdicts { verdicts })?;
+            serde_json::to_writer(
+                &mut out,
+                &Verdicts {
+                    verdicts: verdicts.into_iter().flatten().collect(),
+                },
+            )?;
             writeln!(out)?;
         }
-        Output::Table => print(&mut out, &endpoints, &arguments.ports, &verdicts)?,
+        Output::Table => {
+            print(&mut out, &endpoints, &arguments.ports, &verdicts)?;
+        }
     }
     Ok(out.flush()?)
 }
@@ -94,13 +111,32 @@ fn row<'a>(
     let mut row: Option<Row<'a>> = None;
     for (from, to) in source.pairs(destination) {
         let (protocol, port) = query.to(to);
-        let flow = Flow { source: from, destination: to, protocol, port };
-        let Answer { allowed, intended, egress, ingress } = judge.judge(&flow)?;
+        let flow = Flow {
+            source: from,
+            destination: to,
+            protocol,
+            port,
+        };
+        let Answer {
+            allowed,
+            intended,
+            egress,
+            ingress,
+        } = judge.judge(&flow)?;
         match &mut row {
             None => {
                 let (source, destination) = (source.name.as_str(), destination.name.as_str());
                 let (protocol, port) = (protocol_name(protocol), query.number());
-                row = Some(Row { source, destination, protocol, port, allowed, intended, egress, ingress });
+                row = Some(Row {
+                    source,
+                    destination,
+                    protocol,
+                    port,
+                    allowed,
+                    intended,
+                    egress,
+                    ingress,
+                });
             }
             Some(row) => {
                 row.allowed &= allowed;
@@ -117,31 +153,40 @@ fn row<'a>(
 }
 
 /// One matrix for each port.
-fn print(out: &mut impl Write, endpoints: &[Endpoint], ports: &[PortQuery], rows: &[Row<'_>]) -> io::Result<()> {
+fn print(
+    out: &mut impl Write,
+    endpoints: &[Endpoint],
+    ports: &[PortQuery],
+    rows: &[Vec<Row<'_>>],
+) -> io::Result<()> {
     let mut is_audited = false;
-    for port in ports {
+    for (port, rows) in ports.iter().zip(rows) {
+        let cells: BTreeMap<(&str, &str), &Row<'_>> = rows
+            .iter()
+            .map(|row| ((row.source, row.destination), row))
+            .collect();
         let mut lines = vec![vec![format!("{port} from \\ to")]];
         lines[0].extend(endpoints.iter().map(|endpoint| endpoint.name.clone()));
         for source in endpoints {
             let mut line = vec![source.name.clone()];
             for destination in endpoints {
-                let is_this = |row: &&Row<'_>| {
-                    row.source == source.name && row.destination == destination.name && row.port == port.number()
-                        && row.protocol.eq_ignore_ascii_case(port.to_string().split('/').next().unwrap_or_default())
-                };
-                let cell = rows.iter().find(is_this);
+                let cell = cells.get(&(source.name.as_str(), destination.name.as_str()));
                 is_audited |= cell.is_some_and(|row| row.allowed != row.intended);
-                line.push(cell.map_or("-", mark).to_owned());
+                line.push(cell.map_or("-", |row| mark(row)).to_owned());
             }
             lines.push(line);
         }
         table::write(out, &lines)?;
         writeln!(out)?;
     }
-    let allowed = rows.iter().filter(|row| row.allowed).count();
-    writeln!(out, "{allowed} of {} flows are allowed", rows.len())?;
+    let all = rows.iter().map(Vec::len).sum::<usize>();
+    let allowed = rows.iter().flatten().filter(|row| row.allowed).count();
+    writeln!(out, "{allowed} of {all} flows are allowed")?;
     if is_audited {
-        writeln!(out, "* would be the other way round if everything in Audit were enforced")?;
+        writeln!(
+            out,
+            "* would be the other way round if everything in Audit were enforced"
+        )?;
     }
     Ok(())
 }

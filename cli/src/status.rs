@@ -66,10 +66,15 @@ struct Object {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let url = format!("{}/status", arguments.controller.trim_end_matches('/'));
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(TIMEOUT))
+        .build()
+        .into();
     let asked = agent.get(&url).call();
     let mut response = asked.with_context(|| {
-        format!("{url}: the controller does not answer; is it running, and is this its metrics address?")
+        format!(
+            "{url}: the controller does not answer; is it running, and is this its metrics address?"
+        )
     })?;
     let value: Value = response
         .body_mut()
@@ -79,8 +84,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match arguments.output {
         Output::Json => Ok(writeln!(out, "{value}")?),
         Output::Table => {
-            let answer = Answer::deserialize(&value)
-                .with_context(|| format!("{url}: the controller is of another version than this command"))?;
+            let answer = Answer::deserialize(&value).with_context(|| {
+                format!("{url}: the controller is of another version than this command")
+            })?;
             Ok(print(&mut out, &answer)?)
         }
     }
@@ -88,9 +94,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn print(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
     if !answer.ready {
-        writeln!(out, "The controller has not read its source of intent yet; nodes go on with what they have.")?;
+        writeln!(
+            out,
+            "The controller has not read its source of intent yet; nodes go on with what they have."
+        )?;
     }
-    let header = ["NODE", "HEALTH", "DESIRED", "REALISED", "PROTECTED", "UNPROTECTED", "DENIED", "MESSAGE"];
+    let header = [
+        "NODE",
+        "HEALTH",
+        "DESIRED",
+        "REALISED",
+        "PROTECTED",
+        "UNPROTECTED",
+        "DENIED",
+        "MESSAGE",
+    ];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     rows.extend(answer.nodes.iter().map(|node| {
         vec![
@@ -107,7 +125,11 @@ fn print(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
     table::write(out, &rows)?;
     if !answer.objects.is_empty() {
         writeln!(out)?;
-        let mut rows = vec![["OBJECT", "ENFORCED", "NODES", "MESSAGE"].map(str::to_owned).to_vec()];
+        let mut rows = vec![
+            ["OBJECT", "ENFORCED", "NODES", "MESSAGE"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
         rows.extend(answer.objects.iter().map(object));
         table::write(out, &rows)?;
     }
@@ -131,7 +153,15 @@ fn text(value: &Value, key: &str) -> Option<String> {
 }
 
 fn object(object: &Object) -> Vec<String> {
-    let Object { kind, namespace, name, enforced, desired_nodes, realised_nodes, messages } = object;
+    let Object {
+        kind,
+        namespace,
+        name,
+        enforced,
+        desired_nodes,
+        realised_nodes,
+        messages,
+    } = object;
     let slash = if namespace.is_empty() { "" } else { "/" };
     vec![
         format!("{kind} {namespace}{slash}{name}"),
@@ -142,6 +172,8 @@ fn object(object: &Object) -> Vec<String> {
 }
 
 fn problem_text(value: &Value) -> String {
-    let parts = ["object", "place", "message"].iter().filter_map(|key| text(value, key));
+    let parts = ["object", "place", "message"]
+        .iter()
+        .filter_map(|key| text(value, key));
     parts.collect::<Vec<_>>().join(": ")
 }

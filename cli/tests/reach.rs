@@ -1,5 +1,8 @@
 //! The command as a person runs it: manifests in, answers and exit code out.
-#![allow(clippy::unwrap_used, reason = "a test that cannot set up its input has failed")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set up its input has failed"
+)]
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -38,51 +41,94 @@ fn bulkhead(arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     child.wait_with_output().unwrap()
 }
 
 fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn verdict<'a>(answer: &'a Value, source: &str, destination: &str, port: u64) -> &'a Value {
     let verdicts = answer["verdicts"].as_array().unwrap();
-    let is_it = |v: &&Value| v["source"] == source && v["destination"] == destination && v["port"] == port;
-    verdicts.iter().find(is_it).unwrap_or_else(|| panic!("no verdict {source} → {destination}:{port}"))
+    let is_it =
+        |v: &&Value| v["source"] == source && v["destination"] == destination && v["port"] == port;
+    verdicts
+        .iter()
+        .find(is_it)
+        .unwrap_or_else(|| panic!("no verdict {source} → {destination}:{port}"))
 }
 
 #[test]
 fn the_matrix_has_every_ordered_pair_and_both_sides() {
     for engine in ["oracle", "compiled"] {
-        let arguments =
-            ["reach", "-f", "-", "--port", "tcp/5432", "--port", "tcp/22", "--external", "192.0.2.1", "-o", "json"];
-        let answer = json(&bulkhead(&[&arguments[..], &["--engine", engine]].concat(), TWO_PODS));
+        let arguments = [
+            "reach",
+            "-f",
+            "-",
+            "--port",
+            "tcp/5432",
+            "--port",
+            "tcp/22",
+            "--external",
+            "192.0.2.1",
+            "-o",
+            "json",
+        ];
+        let answer = json(&bulkhead(
+            &[&arguments[..], &["--engine", engine]].concat(),
+            TWO_PODS,
+        ));
         // Two workloads among themselves, and each with the outside both ways; for two ports.
         assert_eq!(answer["verdicts"].as_array().unwrap().len(), 2 * (4 + 4));
         let open = verdict(&answer, "web/frontend", "db/postgres", 5432);
         assert_eq!(open["allowed"], true);
         assert_eq!(open["intended"], true);
         assert_eq!(open["protocol"], "TCP");
-        assert_eq!(open["ingress"]["rule"], "NetworkPolicy db/only-frontend ingress[0]");
+        assert_eq!(
+            open["ingress"]["rule"],
+            "NetworkPolicy db/only-frontend ingress[0]"
+        );
         assert_eq!(open["egress"]["rule"], "no policy isolates it");
         let shut = verdict(&answer, "web/frontend", "db/postgres", 22);
         assert_eq!(shut["allowed"], false);
         assert_eq!(shut["egress"]["allowed"], true);
-        assert_eq!(shut["ingress"]["rule"], "isolated by NetworkPolicy db/only-frontend");
-        assert_eq!(verdict(&answer, "192.0.2.1", "db/postgres", 5432)["allowed"], false);
-        assert_eq!(verdict(&answer, "db/postgres", "192.0.2.1", 5432)["allowed"], true);
+        assert_eq!(
+            shut["ingress"]["rule"],
+            "isolated by NetworkPolicy db/only-frontend"
+        );
+        assert_eq!(
+            verdict(&answer, "192.0.2.1", "db/postgres", 5432)["allowed"],
+            false
+        );
+        assert_eq!(
+            verdict(&answer, "db/postgres", "192.0.2.1", 5432)["allowed"],
+            true
+        );
     }
 }
 
 #[test]
 fn a_pod_without_address_is_named() {
-    let input = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x}, spec: {containers: []}}";
+    let input =
+        "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x}, spec: {containers: []}}";
     let output = bulkhead(&["reach", "-f", "-", "--port", "tcp/80"], input);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("Pod x/a: status.podIP: it has no address"), "{said}");
+    assert!(
+        said.contains("Pod x/a: status.podIP: it has no address"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -92,13 +138,22 @@ fn an_unreadable_object_gives_no_answer() {
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("standard input:18: NetworkPolicy db/only-frontend: spec.podSelektor: "), "{said}");
+    assert!(
+        said.contains("standard input:18: NetworkPolicy db/only-frontend: spec.podSelektor: "),
+        "{said}"
+    );
 }
 
 #[test]
 fn wrong_usage_has_its_own_exit_code() {
     for port in ["tcp/0", "tcp/http", "80", "quic/443"] {
-        assert_eq!(bulkhead(&["reach", "-f", "-", "--port", port], "").status.code(), Some(2), "{port}");
+        assert_eq!(
+            bulkhead(&["reach", "-f", "-", "--port", port], "")
+                .status
+                .code(),
+            Some(2),
+            "{port}"
+        );
     }
 }
 
@@ -117,10 +172,19 @@ web/frontend      no           yes
 
 #[test]
 fn explain_names_the_rule_of_each_side() {
-    let output = bulkhead(&["explain", "-f", "-", "frontend", "db/postgres:5432"], TWO_PODS);
+    let output = bulkhead(
+        &["explain", "-f", "-", "frontend", "db/postgres:5432"],
+        TWO_PODS,
+    );
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.starts_with("web/frontend → db/postgres:5432 TCP (10.0.0.1 → 10.0.0.2): ALLOWED\n"), "{said}");
-    assert!(said.contains("namespace tier     allowed by NetworkPolicy db/only-frontend ingress[0]"), "{said}");
+    assert!(
+        said.starts_with("web/frontend → db/postgres:5432 TCP (10.0.0.1 → 10.0.0.2): ALLOWED\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("namespace tier     allowed: NetworkPolicy db/only-frontend ingress[0]"),
+        "{said}"
+    );
     let output = bulkhead(&["explain", "-f", "-", "frontend", "cache:80"], TWO_PODS);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("there is no workload cache"), "{said}");
@@ -137,7 +201,9 @@ fn ten_thousand_verdicts_compiled_take_well_under_a_second() {
             index % 3,
         ));
     }
-    let arguments = ["reach", "-f", "-", "--port", "tcp/80", "--engine", "compiled", "-o", "json"];
+    let arguments = [
+        "reach", "-f", "-", "--port", "tcp/80", "--engine", "compiled", "-o", "json",
+    ];
     // The fastest of a few runs: others use the machine too.
     let fastest = (0..3)
         .map(|_| {

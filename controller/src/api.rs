@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bulkhead_crds::kinds::{
-    ClusterSegmentationPolicy, NodeEnforcement, NodeEnforcementSpec, Quarantine, Segment, SegmentationPolicy,
+    ClusterSegmentationPolicy, NodeEnforcement, NodeEnforcementSpec, Quarantine, Segment,
+    SegmentationPolicy,
 };
-use kube::api::{Api, ApiResource, DynamicObject, Patch as Change, PatchParams, PostParams};
 use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, Patch as Change, PatchParams, PostParams};
 use serde_json::json;
 use tracing::{debug, warn};
 
@@ -31,7 +32,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// # Errors
 /// If neither is there, or what is there cannot be used.
 pub async fn client() -> anyhow::Result<Client> {
-    Client::try_default().await.context("--kubernetes: set KUBECONFIG, or run in a pod with a service account")
+    Client::try_default()
+        .await
+        .context("--kubernetes: set KUBECONFIG, or run in a pod with a service account")
 }
 
 /// Writes what changes, until the controller ends.
@@ -48,7 +51,9 @@ pub async fn write_statuses(client: Client, shared: Arc<Shared>, questions: Ques
         }
         looked = tokio::time::Instant::now();
         seen = Some(changes);
-        let Some(objects) = questions.objects().await else { return };
+        let Some(objects) = questions.objects().await else {
+            return;
+        };
         let view = shared.status().view(shared.board.frontier(), &objects);
         for patch in ledger.patches(&view, clock::now()) {
             if let Err(error) = write(&client, &patch).await {
@@ -63,9 +68,18 @@ pub async fn write_statuses(client: Client, shared: Arc<Shared>, questions: Ques
 
 async fn write(client: &Client, patch: &Patch) -> Result<(), kube::Error> {
     let (api, name) = match &patch.target {
-        Target::Node(node) => (Api::all_with(client.clone(), &ApiResource::erase::<NodeEnforcement>(&())), node),
-        Target::Object { kind, namespace, name } => {
-            let Some(resource) = resource(kind) else { return Ok(()) };
+        Target::Node(node) => (
+            Api::all_with(client.clone(), &ApiResource::erase::<NodeEnforcement>(&())),
+            node,
+        ),
+        Target::Object {
+            kind,
+            namespace,
+            name,
+        } => {
+            let Some(resource) = resource(kind) else {
+                return Ok(());
+            };
             let api: Api<DynamicObject> = if namespace.is_empty() {
                 Api::all_with(client.clone(), &resource)
             } else {
@@ -79,14 +93,18 @@ async fn write(client: &Client, patch: &Patch) -> Result<(), kube::Error> {
         PatchStatus::Node(status) => json!({ "status": status }),
     };
     let change = Change::Merge(&status);
-    let outcome = api.patch_status(name, &PatchParams::default(), &change).await;
+    let outcome = api
+        .patch_status(name, &PatchParams::default(), &change)
+        .await;
     match (outcome, &patch.target) {
         (Ok(_), _) => Ok(()),
         (Err(kube::Error::Api(error)), Target::Node(node)) if error.code == 404 => {
             let nodes: Api<NodeEnforcement> = Api::all(client.clone());
             let object = NodeEnforcement::new(node, NodeEnforcementSpec::default());
             nodes.create(&PostParams::default(), &object).await?;
-            api.patch_status(name, &PatchParams::default(), &change).await.map(drop)
+            api.patch_status(name, &PatchParams::default(), &change)
+                .await
+                .map(drop)
         }
         (Err(kube::Error::Api(error)), Target::Object { .. }) if error.code == 404 => {
             debug!(target = ?patch.target, "gone meanwhile");

@@ -21,7 +21,10 @@ pub struct Board {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { nodes: Mutex::default(), frontier: watch::Sender::new(None) }
+        Self {
+            nodes: Mutex::default(),
+            frontier: watch::Sender::new(None),
+        }
     }
 }
 
@@ -40,7 +43,9 @@ impl Board {
     /// Replaces a node's graph; that of a node which nothing speaks of is empty.
     pub fn put(&self, node: &str, graph: Arc<NodeGraph>) {
         let mut nodes = self.nodes();
-        let sender = nodes.entry(node.to_owned()).or_insert_with(|| watch::Sender::new(Arc::default()));
+        let sender = nodes
+            .entry(node.to_owned())
+            .or_insert_with(|| watch::Sender::new(Arc::default()));
         sender.send_replace(graph);
     }
 
@@ -56,14 +61,22 @@ impl Board {
 
     /// What each node ought to enforce.
     pub fn desired(&self) -> BTreeMap<String, Digest> {
-        self.nodes().iter().map(|(node, sender)| (node.clone(), sender.borrow().digest())).collect()
+        self.nodes()
+            .iter()
+            .map(|(node, sender)| (node.clone(), sender.borrow().digest()))
+            .collect()
     }
 
     /// Follows one node.
     pub fn subscribe(&self, node: &str) -> Subscription {
         let mut nodes = self.nodes();
-        let sender = nodes.entry(node.to_owned()).or_insert_with(|| watch::Sender::new(Arc::default()));
-        Subscription { graph: sender.subscribe(), frontier: self.frontier.subscribe() }
+        let sender = nodes
+            .entry(node.to_owned())
+            .or_insert_with(|| watch::Sender::new(Arc::default()));
+        Subscription {
+            graph: sender.subscribe(),
+            frontier: self.frontier.subscribe(),
+        }
     }
 }
 

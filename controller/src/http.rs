@@ -37,7 +37,12 @@ async fn metrics(State(http): State<Http>) -> Response {
     let now = {
         let status = http.shared.status();
         let (connected, nodes) = status.connected();
-        Now { connected, nodes, behind: status.behind(), problems: status.problem_count() }
+        Now {
+            connected,
+            nodes,
+            behind: status.behind(),
+            problems: status.problem_count(),
+        }
     };
     match http.shared.metrics.render(now) {
         Ok(text) => {
@@ -52,13 +57,21 @@ async fn ready(State(http): State<Http>) -> Response {
     if http.shared.board.frontier().is_some() {
         "ready\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the source of intent has not been read yet\n").into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the source of intent has not been read yet\n",
+        )
+            .into_response()
     }
 }
 
 async fn status(State(http): State<Http>) -> Response {
     let Some(objects) = http.questions.objects().await else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the controller is shutting down\n").into_response();
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the controller is shutting down\n",
+        )
+            .into_response();
     };
     let frontier = http.shared.board.frontier();
     let view: View = http.shared.status().view(frontier, &objects);

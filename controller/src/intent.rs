@@ -48,8 +48,17 @@ impl Intent {
         let mut engine = Engine::new(config);
         engine.advance(now);
         // Whatever boundary lies before the start is in the first compile.
-        let frontier = Frontier { instant: now, ..Frontier::default() };
-        Self { engine, objects: BTreeMap::new(), frontier, sequence: 0, ready: false }
+        let frontier = Frontier {
+            instant: now,
+            ..Frontier::default()
+        };
+        Self {
+            engine,
+            objects: BTreeMap::new(),
+            frontier,
+            sequence: 0,
+            ready: false,
+        }
     }
 
     /// Takes an update in. The first one has to hold everything there is.
@@ -83,7 +92,11 @@ impl Intent {
     /// Goes through the boundaries one by one, so that the frontier names the last of them.
     fn pass(&mut self, now: Timestamp) -> bool {
         let mut passed = false;
-        while let Some(boundary) = self.engine.next_boundary().filter(|boundary| *boundary <= now) {
+        while let Some(boundary) = self
+            .engine
+            .next_boundary()
+            .filter(|boundary| *boundary <= now)
+        {
             self.engine.advance(boundary);
             self.frontier.instant = self.frontier.instant.max(boundary);
             passed = true;
@@ -100,7 +113,11 @@ impl Intent {
             graph.digest();
             graphs.push((node, graph));
         }
-        Compiled { graphs, frontier: self.frontier.clone(), sequence: self.sequence }
+        Compiled {
+            graphs,
+            frontier: self.frontier.clone(),
+            sequence: self.sequence,
+        }
     }
 
     fn remember(&mut self, event: &Event) {
@@ -109,7 +126,9 @@ impl Intent {
             Event::Delete(object) => drop(self.objects.remove(object)),
             Event::Reset(kind, objects) => {
                 self.objects.retain(|object, _| object.kind != *kind);
-                objects.iter().for_each(|object| self.remember_object(object));
+                objects
+                    .iter()
+                    .for_each(|object| self.remember_object(object));
             }
         }
     }
@@ -151,8 +170,9 @@ impl Intent {
     /// How many objects there are of kinds that have a status.
     pub fn objects_by_kind(&self) -> BTreeMap<Kind, usize> {
         let mut counts = BTreeMap::new();
-        self.objects.keys().for_each(|object| *counts.entry(object.kind).or_default() += 1);
+        self.objects
+            .keys()
+            .for_each(|object| *counts.entry(object.kind).or_default() += 1);
         counts
     }
 }
-

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use bulkhead_wire::certificate;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
@@ -38,7 +38,10 @@ impl KeyFolder {
     /// A node's certificate and key.
     pub fn node(&self, node: &str) -> (PathBuf, PathBuf) {
         let folder = self.0.join("nodes");
-        (folder.join(format!("{node}.crt")), folder.join(format!("{node}.key")))
+        (
+            folder.join(format!("{node}.crt")),
+            folder.join(format!("{node}.key")),
+        )
     }
 }
 
@@ -101,14 +104,19 @@ pub fn make(folder: &KeyFolder, wanted: &Wanted) -> Result<Vec<PathBuf>, KeyErro
         check_node_name(name)?;
     }
     let nodes = folder.0.join("nodes");
-    fs::create_dir_all(&nodes).map_err(|source| KeyError::File { path: nodes, source })?;
+    fs::create_dir_all(&nodes).map_err(|source| KeyError::File {
+        path: nodes,
+        source,
+    })?;
     let mut made = Vec::new();
     let issuer = authority(folder, wanted, &mut made)?;
     let (certificate, key) = folder.controller();
     if !certificate.exists() {
         let mut params = leaf(&[certificate::CONTROLLER.to_owned()], wanted)?;
         params.subject_alt_names.extend(names(&wanted.names)?);
-        params.subject_alt_names.extend(wanted.addresses.iter().copied().map(SanType::IpAddress));
+        params
+            .subject_alt_names
+            .extend(wanted.addresses.iter().copied().map(SanType::IpAddress));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         issue(&params, &issuer, &certificate, &key)?;
         made.push(certificate);
@@ -131,20 +139,29 @@ fn check_node_name(name: &str) -> Result<(), KeyError> {
         "its length is not 1 to 230 characters"
     } else if !name.chars().all(allowed) {
         "a node's name has lower-case letters, digits, `-` and `.` only"
-    } else if name.split('.').any(|label| label.is_empty() || label.starts_with('-') || label.ends_with('-')) {
+    } else if name
+        .split('.')
+        .any(|label| label.is_empty() || label.starts_with('-') || label.ends_with('-'))
+    {
         "each part between dots begins and ends with a letter or digit"
     } else {
         return Ok(());
     };
-    Err(KeyError::Name { name: name.to_owned(), problem: problem.to_owned() })
+    Err(KeyError::Name {
+        name: name.to_owned(),
+        problem: problem.to_owned(),
+    })
 }
 
 fn names(names: &[String]) -> Result<Vec<SanType>, KeyError> {
     let read = |name: &String| {
-        let text = name.as_str().try_into().map_err(|error: rcgen::Error| KeyError::Name {
-            name: name.clone(),
-            problem: error.to_string(),
-        })?;
+        let text = name
+            .as_str()
+            .try_into()
+            .map_err(|error: rcgen::Error| KeyError::Name {
+                name: name.clone(),
+                problem: error.to_string(),
+            })?;
         Ok(SanType::DnsName(text))
     };
     names.iter().map(read).collect()
@@ -191,7 +208,8 @@ fn authority(
         problem: error.to_string(),
     };
     let pair = KeyPair::from_pem(&read(&key)?).map_err(|error| unusable(&key, error))?;
-    Issuer::from_ca_cert_pem(&read(&certificate)?, pair).map_err(|error| unusable(&certificate, error))
+    Issuer::from_ca_cert_pem(&read(&certificate)?, pair)
+        .map_err(|error| unusable(&certificate, error))
 }
 
 fn issue(
@@ -207,12 +225,18 @@ fn issue(
 }
 
 fn read(path: &Path) -> Result<String, KeyError> {
-    fs::read_to_string(path).map_err(|source| KeyError::File { path: path.to_owned(), source })
+    fs::read_to_string(path).map_err(|source| KeyError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Written beside and renamed, so that a key is never there in part.
 fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), KeyError> {
-    let failed = |source| KeyError::File { path: path.to_owned(), source };
+    let failed = |source| KeyError::File {
+        path: path.to_owned(),
+        source,
+    };
     let beside = path.with_extension("new");
     let _ = fs::remove_file(&beside);
     let mut file = fs::OpenOptions::new()
@@ -221,7 +245,9 @@ fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), KeyError> {
         .mode(mode)
         .open(&beside)
         .map_err(failed)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)?;
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .map_err(failed)?;
     fs::rename(&beside, path).map_err(failed)
 }
 
@@ -243,19 +269,39 @@ mod tests {
 
     #[test]
     fn making_again_adds_and_never_replaces() {
-        let folder = KeyFolder(std::env::temp_dir().join(format!("bulkhead-keys-{}", std::process::id())));
+        let folder =
+            KeyFolder(std::env::temp_dir().join(format!("bulkhead-keys-{}", std::process::id())));
         let _ = fs::remove_dir_all(&folder.0);
         let made = make(&folder, &wanted(&["n1"])).unwrap();
-        assert_eq!(made, [folder.authority(), folder.controller().0, folder.node("n1").0]);
+        assert_eq!(
+            made,
+            [
+                folder.authority(),
+                folder.controller().0,
+                folder.node("n1").0
+            ]
+        );
         let before = fs::read(folder.node("n1").1).unwrap();
         let made = make(&folder, &wanted(&["n1", "n2"])).unwrap();
         assert_eq!(made, [folder.node("n2").0]);
         assert_eq!(fs::read(folder.node("n1").1).unwrap(), before);
-        for key in [folder.authority_key(), folder.controller().1, folder.node("n2").1] {
-            assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600, "{}", key.display());
+        for key in [
+            folder.authority_key(),
+            folder.controller().1,
+            folder.node("n2").1,
+        ] {
+            assert_eq!(
+                fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{}",
+                key.display()
+            );
         }
         let (_, until) = certificate::validity(&fs::read(folder.node("n2").0).unwrap()).unwrap();
-        assert_eq!(until, bulkhead_graph::Timestamp::from_seconds(7 * 24 * 3600));
+        assert_eq!(
+            until,
+            bulkhead_graph::Timestamp::from_seconds(7 * 24 * 3600)
+        );
         fs::remove_dir_all(&folder.0).unwrap();
     }
 

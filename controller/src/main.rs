@@ -67,19 +67,32 @@ async fn start(run: Run) -> anyhow::Result<()> {
     run.logging.start().map_err(anyhow::Error::msg)?;
     let tls = tls(&run.keys, clock::now())?;
     let listeners = Listeners::bind(run.listen, run.http).await?;
-    let pace = Pace { gather: Duration::from_millis(run.gather_ms), ..Pace::default() };
+    let pace = Pace {
+        gather: Duration::from_millis(run.gather_ms),
+        ..Pace::default()
+    };
     let shared = Arc::new(Shared::new(pace));
-    let config = EngineConfig { cluster_ranges: run.cluster_ranges.clone() };
+    let config = EngineConfig {
+        cluster_ranges: run.cluster_ranges.clone(),
+    };
     let updates = match (&run.folder, run.kubernetes) {
         (Some(folder), false) => {
             folder::watch(FolderConfig::new(folder, Some(run.state.clone()))).context("--folder")?
         }
-        (None, true) => kubernetes::watch(api::client().await?).await.context("--kubernetes")?,
-        (None, false) | (Some(_), true) => bail!("--folder and --kubernetes exclude each other, and one is needed"),
+        (None, true) => kubernetes::watch(api::client().await?)
+            .await
+            .context("--kubernetes")?,
+        (None, false) | (Some(_), true) => {
+            bail!("--folder and --kubernetes exclude each other, and one is needed")
+        }
     };
     let questions = start_compiler(shared.clone(), config, updates)?;
     if run.kubernetes {
-        tokio::spawn(api::write_statuses(api::client().await?, shared.clone(), questions.clone()));
+        tokio::spawn(api::write_statuses(
+            api::client().await?,
+            shared.clone(),
+            questions.clone(),
+        ));
     }
     let (end, ended) = watch::channel(false);
     info!(agents = %run.listen, http = %run.http, "the controller is up");
@@ -92,7 +105,10 @@ async fn start(run: Run) -> anyhow::Result<()> {
 }
 
 async fn stop_signal() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         return;
     };
     tokio::select! {

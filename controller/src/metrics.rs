@@ -11,8 +11,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// Seconds, from "at once" to "something is wrong".
-const CONVERGENCE_SECONDS: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+const CONVERGENCE_SECONDS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
+];
 
 /// See the module.
 pub struct Metrics {
@@ -53,14 +54,48 @@ impl Default for Metrics {
             "From a change of a node's graph to its acknowledgement, read back from the kernel",
             convergence.clone(),
         );
-        registry.register("revisions_sent", "Revisions sent to agents", revisions.clone());
-        registry.register("revision_bytes_sent", "Bytes of revisions sent to agents", revision_bytes.clone());
-        registry.register("refusals", "Revisions that agents did not take, by reason", refusals.clone());
+        registry.register(
+            "revisions_sent",
+            "Revisions sent to agents",
+            revisions.clone(),
+        );
+        registry.register(
+            "revision_bytes_sent",
+            "Bytes of revisions sent to agents",
+            revision_bytes.clone(),
+        );
+        registry.register(
+            "refusals",
+            "Revisions that agents did not take, by reason",
+            refusals.clone(),
+        );
         registry.register("nodes", "Nodes that were heard of", nodes.clone());
-        registry.register("nodes_connected", "Nodes whose agent is connected", connected.clone());
-        registry.register("nodes_behind", "Nodes that do not enforce the newest revision", behind.clone());
-        registry.register("input_problems", "Things that are wrong with the inputs", problems.clone());
-        Self { registry, convergence, revisions, revision_bytes, refusals, nodes, connected, behind, problems }
+        registry.register(
+            "nodes_connected",
+            "Nodes whose agent is connected",
+            connected.clone(),
+        );
+        registry.register(
+            "nodes_behind",
+            "Nodes that do not enforce the newest revision",
+            behind.clone(),
+        );
+        registry.register(
+            "input_problems",
+            "Things that are wrong with the inputs",
+            problems.clone(),
+        );
+        Self {
+            registry,
+            convergence,
+            revisions,
+            revision_bytes,
+            refusals,
+            nodes,
+            connected,
+            behind,
+            problems,
+        }
     }
 }
 
@@ -78,7 +113,9 @@ impl Metrics {
 
     /// A revision was not taken.
     pub fn refused(&self, refusal: Refusal) {
-        self.refusals.get_or_create(&[("reason", refusal.name())]).inc();
+        self.refusals
+            .get_or_create(&[("reason", refusal.name())])
+            .inc();
     }
 
     /// Everything as text for Prometheus.

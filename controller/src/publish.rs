@@ -123,32 +123,53 @@ impl Publisher {
 
     /// The node's newest state.
     pub fn offer(&mut self, graph: Arc<NodeGraph>, frontier: Frontier, now: Duration) {
-        let waiting = self.newest.as_ref().filter(|newest| Some(newest.graph.digest()) != self.heading());
+        let waiting = self
+            .newest
+            .as_ref()
+            .filter(|newest| Some(newest.graph.digest()) != self.heading());
         let changed_at = waiting.map_or(now, |newest| newest.changed_at);
         if Some(graph.digest()) == self.acked && self.base.is_none() {
             self.base = Some(graph.clone());
         }
-        self.newest = Some(Newest { graph, frontier, changed_at });
+        self.newest = Some(Newest {
+            graph,
+            frontier,
+            changed_at,
+        });
     }
 
     /// What the agent has, or will have once it answers.
     fn heading(&self) -> Option<Digest> {
-        self.under_way.as_ref().map(|sent| sent.graph.digest()).or(self.acked)
+        self.under_way
+            .as_ref()
+            .map(|sent| sent.graph.digest())
+            .or(self.acked)
     }
 
     /// What to do at this moment. Answers with `Send` and `Confirm` count as done.
     pub fn step(&mut self, now: Duration) -> Step {
         if let Some(sent) = &self.under_way {
             let deadline = sent.sent_at + self.pace.ack;
-            return if now >= deadline { Step::Overdue } else { Step::Wait(Some(deadline)) };
+            return if now >= deadline {
+                Step::Overdue
+            } else {
+                Step::Wait(Some(deadline))
+            };
         }
-        let Some(newest) = &self.newest else { return Step::Wait(None) };
+        let Some(newest) = &self.newest else {
+            return Step::Wait(None);
+        };
         let digest = newest.graph.digest();
         if self.acked == Some(digest) {
             return self.confirm(now);
         }
-        let gathered = self.sent_at.map_or(Duration::ZERO, |sent_at| sent_at + self.pace.gather);
-        let refused = self.refusals.as_ref().filter(|refusals| refusals.digest == digest);
+        let gathered = self
+            .sent_at
+            .map_or(Duration::ZERO, |sent_at| sent_at + self.pace.gather);
+        let refused = self
+            .refusals
+            .as_ref()
+            .filter(|refusals| refusals.digest == digest);
         let earliest = refused.map_or(gathered, |refusals| refusals.until.max(gathered));
         if now < earliest {
             return Step::Wait(Some(earliest));
@@ -169,17 +190,24 @@ impl Publisher {
     }
 
     fn confirm(&mut self, now: Duration) -> Step {
-        let Some(newest) = &self.newest else { return Step::Wait(None) };
+        let Some(newest) = &self.newest else {
+            return Step::Wait(None);
+        };
         if self.confirmed.as_ref() == Some(&newest.frontier) {
             return Step::Wait(None);
         }
-        let earliest = self.confirmed_at.map_or(Duration::ZERO, |at| at + self.pace.confirm);
+        let earliest = self
+            .confirmed_at
+            .map_or(Duration::ZERO, |at| at + self.pace.confirm);
         if now < earliest {
             return Step::Wait(Some(earliest));
         }
         self.confirmed_at = Some(now);
         self.confirmed = Some(newest.frontier.clone());
-        Step::Confirm { digest: newest.graph.digest(), frontier: newest.frontier.clone() }
+        Step::Confirm {
+            digest: newest.graph.digest(),
+            frontier: newest.frontier.clone(),
+        }
     }
 
     /// The agent enforces `digest`. Says what became real by it, unless it only repeats itself.
@@ -190,7 +218,11 @@ impl Publisher {
             self.confirmed = Some(sent.frontier);
             self.refusals = None;
             let since_change = now.saturating_sub(sent.changed_at);
-            return Some(Realised { digest, since_change, since_sent: now.saturating_sub(sent.sent_at) });
+            return Some(Realised {
+                digest,
+                since_change,
+                since_sent: now.saturating_sub(sent.sent_at),
+            });
         }
         if self.acked != Some(digest) {
             // Something that this controller never sent: only a snapshot is safe now.
@@ -203,12 +235,25 @@ impl Publisher {
 
     /// The agent did not take `digest` and still enforces what it did.
     pub fn refused(&mut self, digest: Digest, refusal: Refusal, now: Duration) {
-        if self.under_way.take_if(|sent| sent.graph.digest() == digest).is_none() {
+        if self
+            .under_way
+            .take_if(|sent| sent.graph.digest() == digest)
+            .is_none()
+        {
             return;
         }
-        let times = self.refusals.as_ref().filter(|r| r.digest == digest).map_or(0, |r| r.times) + 1;
+        let times = self
+            .refusals
+            .as_ref()
+            .filter(|r| r.digest == digest)
+            .map_or(0, |r| r.times)
+            + 1;
         let wait = self.pace.retry * 2_u32.saturating_pow(times - 1);
-        self.refusals = Some(Refusals { digest, times, until: now + wait.min(self.pace.retry_most) });
+        self.refusals = Some(Refusals {
+            digest,
+            times,
+            until: now + wait.min(self.pace.retry_most),
+        });
         match refusal {
             Refusal::Base | Refusal::Damaged => self.base = None,
             Refusal::Older | Refusal::Kernel => {}

@@ -56,7 +56,9 @@ pub fn start_compiler(
     updates: mpsc::Receiver<Update>,
 ) -> anyhow::Result<Questions> {
     let (sender, questions) = mpsc::channel(16);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     std::thread::Builder::new()
         .name("compiler".to_owned())
         .spawn(move || runtime.block_on(compile(&shared, config, updates, questions)))
@@ -117,7 +119,9 @@ fn publish(shared: &Shared, compiled: Compiled) {
 }
 
 fn until(boundary: Option<Timestamp>, now: Timestamp) -> Duration {
-    let Some(boundary) = boundary else { return LOOK_AT_CLOCK };
+    let Some(boundary) = boundary else {
+        return LOOK_AT_CLOCK;
+    };
     let ms = u64::try_from(boundary.0.saturating_sub(now.0)).unwrap_or(0);
     Duration::from_millis(ms).min(LOOK_AT_CLOCK)
 }
@@ -131,11 +135,17 @@ pub fn tls(folder: &Path, now: Timestamp) -> anyhow::Result<ServerTlsConfig> {
     let (certificate_file, key_file) = folder.controller();
     let read = |path: &Path| {
         std::fs::read(path).with_context(|| {
-            format!("{}: cannot be read; `bulkhead-controller init --keys FOLDER` makes it", path.display())
+            format!(
+                "{}: cannot be read; `bulkhead-controller init --keys FOLDER` makes it",
+                path.display()
+            )
         })
     };
-    let (authority, certificate, key) =
-        (read(&folder.authority())?, read(&certificate_file)?, read(&key_file)?);
+    let (authority, certificate, key) = (
+        read(&folder.authority())?,
+        read(&certificate_file)?,
+        read(&key_file)?,
+    );
     let (from, to) = certificate::validity(&certificate)
         .with_context(|| certificate_file.display().to_string())?;
     if now < from || now >= to {
@@ -172,7 +182,10 @@ impl Listeners {
                 format!("--{flag} {address}: cannot listen there; choose another address or end who has it")
             })
         };
-        Ok(Self { agents: bind(agents, "listen").await?, http: bind(http, "http").await? })
+        Ok(Self {
+            agents: bind(agents, "listen").await?,
+            http: bind(http, "http").await?,
+        })
     }
 }
 

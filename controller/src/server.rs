@@ -12,7 +12,9 @@ use std::time::Duration;
 use bulkhead_graph::Timestamp;
 use bulkhead_wire::proto::distribution_server::Distribution;
 use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
-use bulkhead_wire::{Ack, FromAgent, FromController, Hello, Refused, Revision, certificate, limits};
+use bulkhead_wire::{
+    Ack, FromAgent, FromController, Hello, Refused, Revision, certificate, limits,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::Stream;
@@ -119,9 +121,12 @@ impl Distribution for Server {
 }
 
 fn certified_node(request: &Request<Streaming<AgentMessage>>) -> Result<String, tonic::Status> {
-    let refuse = |problem: String| tonic::Status::unauthenticated(format!("client certificate: {problem}"));
+    let refuse =
+        |problem: String| tonic::Status::unauthenticated(format!("client certificate: {problem}"));
     let certificates = request.peer_certs().unwrap_or_default();
-    let certificate = certificates.first().ok_or_else(|| refuse("there is none".to_owned()))?;
+    let certificate = certificates
+        .first()
+        .ok_or_else(|| refuse("there is none".to_owned()))?;
     certificate::node_of(certificate).map_err(|error| refuse(error.to_string()))
 }
 
@@ -142,7 +147,9 @@ async fn serve(
             return Err(tonic::Status::permission_denied(problem));
         }
         Some(FromAgent::Ack(_) | FromAgent::Refused(_)) => {
-            return Err(tonic::Status::invalid_argument("the first message has to be Hello"));
+            return Err(tonic::Status::invalid_argument(
+                "the first message has to be Hello",
+            ));
         }
         None => return Ok(()),
     };
@@ -155,12 +162,16 @@ async fn serve(
     outcome
 }
 
-async fn receive(incoming: &mut Streaming<AgentMessage>) -> Result<Option<FromAgent>, tonic::Status> {
+async fn receive(
+    incoming: &mut Streaming<AgentMessage>,
+) -> Result<Option<FromAgent>, tonic::Status> {
     match incoming.message().await? {
         None => Ok(None),
         Some(message) => {
             let message = FromAgent::try_from(message);
-            message.map(Some).map_err(|error| tonic::Status::invalid_argument(error.to_string()))
+            message
+                .map(Some)
+                .map_err(|error| tonic::Status::invalid_argument(error.to_string()))
         }
     }
 }
@@ -183,7 +194,14 @@ impl Session {
     ) -> Self {
         let publisher = Publisher::new(shared.pace, hello.realised);
         let newest = shared.board.subscribe(&hello.node);
-        Self { shared, node: hello.node, connection, publisher, newest, sender }
+        Self {
+            shared,
+            node: hello.node,
+            connection,
+            publisher,
+            newest,
+            sender,
+        }
     }
 
     async fn run(&mut self, incoming: &mut Streaming<AgentMessage>) -> Result<(), tonic::Status> {
@@ -201,11 +219,14 @@ impl Session {
                     continue;
                 }
                 Step::Confirm { digest, frontier } => {
-                    self.put(FromController::Confirm { digest, frontier }).await?;
+                    self.put(FromController::Confirm { digest, frontier })
+                        .await?;
                     continue;
                 }
                 Step::Overdue => {
-                    return Err(tonic::Status::deadline_exceeded("the agent did not answer a revision in time"));
+                    return Err(tonic::Status::deadline_exceeded(
+                        "the agent did not answer a revision in time",
+                    ));
                 }
                 Step::Wait(until) => until.map(|until| self.shared.start + until),
             };
@@ -236,7 +257,9 @@ impl Session {
 
     async fn send(&self, revision: &Revision) -> Result<(), tonic::Status> {
         let (base, target) = (revision.delta.base, revision.delta.target);
-        let messages = revision.messages().map_err(|error| tonic::Status::out_of_range(error.to_string()))?;
+        let messages = revision
+            .messages()
+            .map_err(|error| tonic::Status::out_of_range(error.to_string()))?;
         let mut admitted = None;
         let mut bytes = 0;
         for message in messages {
@@ -247,7 +270,9 @@ impl Session {
                     let permit = timeout_at(deadline, self.shared.large.acquire()).await;
                     admitted = permit.ok().and_then(Result::ok);
                     if admitted.is_none() {
-                        return Err(tonic::Status::resource_exhausted("too many large revisions under way"));
+                        return Err(tonic::Status::resource_exhausted(
+                            "too many large revisions under way",
+                        ));
                     }
                 }
             }
@@ -287,7 +312,11 @@ impl Session {
             );
         }
         for denied in &ack.denied {
-            debug!(object = denied.name, reason = denied.reason, "does not fit and is cut off");
+            debug!(
+                object = denied.name,
+                reason = denied.reason,
+                "does not fit and is cut off"
+            );
         }
         self.shared.status().acked(&self.node, ack, now);
     }
@@ -300,7 +329,8 @@ impl Session {
             "the agent refuses a revision; what it had stays in force"
         );
         self.shared.metrics.refused(refused.refusal);
-        self.publisher.refused(refused.digest, refused.refusal, self.shared.elapsed());
+        self.publisher
+            .refused(refused.digest, refused.refusal, self.shared.elapsed());
         self.shared.status().refused(&self.node, refused);
     }
 }

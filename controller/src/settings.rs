@@ -52,22 +52,47 @@ pub struct Run {
     #[command(flatten)]
     pub source: Source,
     /// Read manifests from this folder and follow its changes
-    #[arg(long, value_name = "FOLDER", env = "BULKHEAD_FOLDER", conflicts_with = "kubernetes")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "BULKHEAD_FOLDER",
+        conflicts_with = "kubernetes"
+    )]
     pub folder: Option<PathBuf>,
     /// Read the objects of the Kubernetes cluster that KUBECONFIG or the pod's service account names
     #[arg(long, env = "BULKHEAD_KUBERNETES")]
     pub kubernetes: bool,
     /// Folder for what has to outlive the process: the count of the folder's changes
-    #[arg(long, value_name = "FOLDER", env = "BULKHEAD_STATE", default_value = "/var/lib/bulkhead-controller")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "BULKHEAD_STATE",
+        default_value = "/var/lib/bulkhead-controller"
+    )]
     pub state: PathBuf,
     /// Folder with ca.crt, controller.crt and controller.key, as `init` makes it
-    #[arg(long, value_name = "FOLDER", env = "BULKHEAD_KEYS", default_value = "/etc/bulkhead/keys")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "BULKHEAD_KEYS",
+        default_value = "/etc/bulkhead/keys"
+    )]
     pub keys: PathBuf,
     /// Where agents connect
-    #[arg(long, value_name = "ADDRESS", env = "BULKHEAD_LISTEN", default_value = "[::]:9443")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "BULKHEAD_LISTEN",
+        default_value = "[::]:9443"
+    )]
     pub listen: SocketAddr,
     /// Where metrics, health and status are served
-    #[arg(long, value_name = "ADDRESS", env = "BULKHEAD_HTTP", default_value = "127.0.0.1:9480")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "BULKHEAD_HTTP",
+        default_value = "127.0.0.1:9480"
+    )]
     pub http: SocketAddr,
     /// Addresses from which pods get theirs, beside the ranges that the nodes declare; may be repeated
     #[arg(long = "cluster-range", value_name = "NETWORK")]

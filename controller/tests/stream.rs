@@ -19,7 +19,9 @@ use bulkhead_policy::model::{Event, Kind, Object, Phase, Workload};
 use bulkhead_source::Update;
 use bulkhead_wire::proto::distribution_client::DistributionClient;
 use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
-use bulkhead_wire::{Ack, Assembly, FromAgent, FromController, Hello, Limits, Revision, certificate};
+use bulkhead_wire::{
+    Ack, Assembly, FromAgent, FromController, Hello, Limits, Revision, certificate,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -40,7 +42,8 @@ struct Folder(KeyFolder);
 
 impl Folder {
     fn new(name: &str, nodes: &[&str]) -> Self {
-        let path = std::env::temp_dir().join(format!("bulkhead-stream-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("bulkhead-stream-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         let folder = Self(KeyFolder(path));
         folder.add(nodes);
@@ -81,7 +84,14 @@ impl Controller {
         let tls = tls(keys.path(), clock::now()).unwrap();
         let (end, ended) = watch::channel(false);
         tokio::spawn(serve(shared.clone(), questions, listeners, tls, ended));
-        Self { shared, updates, address, keys, end, version: 0 }
+        Self {
+            shared,
+            updates,
+            address,
+            keys,
+            end,
+            version: 0,
+        }
     }
 
     async fn apply(&mut self, objects: impl IntoIterator<Item = Object>) {
@@ -99,7 +109,14 @@ impl Controller {
     }
 
     async fn connect(&self, certified: &str, claimed: &str) -> Result<Agent, String> {
-        Agent::connect(self.address, self.keys.path(), self.keys.path(), certified, claimed).await
+        Agent::connect(
+            self.address,
+            self.keys.path(),
+            self.keys.path(),
+            certified,
+            claimed,
+        )
+        .await
     }
 }
 
@@ -130,7 +147,10 @@ impl Agent {
             .ca_certificate(Certificate::from_pem(read(trusted.join("ca.crt"))))
             .identity(Identity::from_pem(read(certificate_file), read(key)))
             .domain_name(certificate::CONTROLLER);
-        let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap();
+        let endpoint = Endpoint::from_shared(format!("https://{address}"))
+            .unwrap()
+            .tls_config(tls)
+            .unwrap();
         let text = |error: &dyn std::error::Error| format!("{error:?}");
         let channel = endpoint.connect().await.map_err(|error| text(&error))?;
         let (sender, messages) = mpsc::channel(4);
@@ -141,17 +161,30 @@ impl Agent {
             limits: Limits::default(),
             realised: None,
         };
-        sender.send((&FromAgent::Hello(hello)).into()).await.unwrap();
+        sender
+            .send((&FromAgent::Hello(hello)).into())
+            .await
+            .unwrap();
         let mut client = DistributionClient::new(channel);
-        let incoming = client.sync(ReceiverStream::new(messages)).await.map_err(|error| text(&error))?;
-        Ok(Self { sender, incoming: incoming.into_inner(), held: Arc::default() })
+        let incoming = client
+            .sync(ReceiverStream::new(messages))
+            .await
+            .map_err(|error| text(&error))?;
+        Ok(Self {
+            sender,
+            incoming: incoming.into_inner(),
+            held: Arc::default(),
+        })
     }
 
     async fn revision(&mut self) -> Result<Revision, String> {
         let mut assembly: Option<Assembly> = None;
         loop {
-            let message = timeout(SOON, self.incoming.message()).await.map_err(|_| "nothing came".to_owned())?;
-            let message = message.map_err(|status| format!("{}: {}", status.code(), status.message()))?;
+            let message = timeout(SOON, self.incoming.message())
+                .await
+                .map_err(|_| "nothing came".to_owned())?;
+            let message =
+                message.map_err(|status| format!("{}: {}", status.code(), status.message()))?;
             let message = message.ok_or("the stream ended")?;
             match FromController::try_from(message).unwrap() {
                 FromController::Header(header) => assembly = Some(Assembly::new(header)),
@@ -169,7 +202,11 @@ impl Agent {
     async fn realise(&mut self) -> Revision {
         let revision = self.revision().await.unwrap();
         let empty = NodeGraph::default();
-        let base = if revision.delta.base == empty.digest() { &empty } else { &*self.held };
+        let base = if revision.delta.base == empty.digest() {
+            &empty
+        } else {
+            &*self.held
+        };
         self.held = Arc::new(revision.delta.apply(base).unwrap());
         let ack = Ack {
             digest: revision.delta.target,
@@ -182,7 +219,10 @@ impl Agent {
             unprotected: Vec::new(),
             protected: 0,
         };
-        self.sender.send((&FromAgent::Ack(ack)).into()).await.unwrap();
+        self.sender
+            .send((&FromAgent::Ack(ack)).into())
+            .await
+            .unwrap();
         revision
     }
 }
@@ -208,11 +248,17 @@ fn workload(name: &str, node: &str, address: [u8; 4]) -> Object {
 fn keys_that_are_missing_or_expired_are_named_with_what_to_do() {
     let missing = tls(std::path::Path::new("/nowhere"), clock::now()).unwrap_err();
     let text = format!("{missing:#}");
-    assert!(text.contains("/nowhere/ca.crt") && text.contains("bulkhead-controller init"), "{text}");
+    assert!(
+        text.contains("/nowhere/ca.crt") && text.contains("bulkhead-controller init"),
+        "{text}"
+    );
     let keys = Folder::new("expired", &[]);
     let later = bulkhead_graph::Timestamp(clock::now().0 + 2 * 24 * 3_600_000);
     let text = format!("{:#}", tls(keys.path(), later).unwrap_err());
-    assert!(text.contains("controller.crt: the certificate is not valid now"), "{text}");
+    assert!(
+        text.contains("controller.crt: the certificate is not valid now"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -221,7 +267,10 @@ async fn an_address_in_use_is_named_with_its_flag() {
     let first = Listeners::bind(any, any).await.unwrap();
     let taken = first.http.local_addr().unwrap();
     let error = Listeners::bind(any, taken).await.map(drop).unwrap_err();
-    assert!(format!("{error:#}").contains(&format!("--http {taken}: cannot listen there")), "{error:#}");
+    assert!(
+        format!("{error:#}").contains(&format!("--http {taken}: cannot listen there")),
+        "{error:#}"
+    );
 }
 
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -231,26 +280,47 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
             looks.tick().await;
         }
     };
-    assert!(timeout(SOON, looking).await.is_ok(), "{what} did not come true");
+    assert!(
+        timeout(SOON, looking).await.is_ok(),
+        "{what} did not come true"
+    );
 }
 
 #[tokio::test]
 async fn an_agent_gets_a_snapshot_then_deltas_and_its_acks_become_status() {
     let mut controller = Controller::start("deltas", &["n1", "n2"]).await;
-    controller.apply([workload("web", "n1", [10, 0, 0, 1]), workload("db", "n2", [10, 0, 0, 2])]).await;
+    controller
+        .apply([
+            workload("web", "n1", [10, 0, 0, 1]),
+            workload("db", "n2", [10, 0, 0, 2]),
+        ])
+        .await;
     let mut agent = controller.connect("n1", "n1").await.unwrap();
     let first = agent.realise().await;
     assert_eq!(first.delta.base, NodeGraph::default().digest());
-    let names: Vec<&str> = agent.held.workloads.values().map(|workload| &*workload.name).collect();
+    let names: Vec<&str> = agent
+        .held
+        .workloads
+        .values()
+        .map(|workload| &*workload.name)
+        .collect();
     assert_eq!(names, ["web"], "its own workloads and no others");
 
-    controller.apply([workload("api", "n1", [10, 0, 0, 3])]).await;
+    controller
+        .apply([workload("api", "n1", [10, 0, 0, 3])])
+        .await;
     let second = agent.realise().await;
-    assert_eq!(second.delta.base, first.delta.target, "a delta from what was acknowledged");
+    assert_eq!(
+        second.delta.base, first.delta.target,
+        "a delta from what was acknowledged"
+    );
     assert!(second.frontier.reaches(&first.frontier));
     assert_eq!(agent.held.workloads.len(), 2);
     until("n1 realises", || {
-        let view = controller.shared.status().view(controller.board().frontier(), &[]);
+        let view = controller
+            .shared
+            .status()
+            .view(controller.board().frontier(), &[]);
         let node = view.nodes.iter().find(|node| node.name == "n1");
         node.is_some_and(|node| node.health == "healthy" && node.realised == node.desired)
     })
@@ -262,18 +332,29 @@ async fn nothing_is_sent_before_the_source_was_read() {
     let mut controller = Controller::start("unread", &["n1"]).await;
     let mut agent = controller.connect("n1", "n1").await.unwrap();
     let silence = timeout(Duration::from_millis(200), agent.incoming.message()).await;
-    assert!(silence.is_err(), "an empty graph would cut every workload off: {silence:?}");
+    assert!(
+        silence.is_err(),
+        "an empty graph would cut every workload off: {silence:?}"
+    );
     controller.apply([]).await;
-    assert_eq!(agent.realise().await.delta.target, NodeGraph::default().digest());
+    assert_eq!(
+        agent.realise().await.delta.target,
+        NodeGraph::default().digest()
+    );
 }
 
 #[tokio::test]
 async fn an_agent_cannot_be_another_node() {
     let mut controller = Controller::start("another", &["n1", "n2"]).await;
-    controller.apply([workload("db", "n2", [10, 0, 0, 2])]).await;
+    controller
+        .apply([workload("db", "n2", [10, 0, 0, 2])])
+        .await;
     let mut liar = controller.connect("n1", "n2").await.unwrap();
     let error = liar.revision().await.unwrap_err();
-    assert!(error.contains("the certificate is for node n1, not for n2"), "{error}");
+    assert!(
+        error.contains("the certificate is for node n1, not for n2"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -281,39 +362,73 @@ async fn a_certificate_of_another_authority_opens_nothing() {
     let mut controller = Controller::start("authority", &["n1"]).await;
     controller.apply([]).await;
     let foreign = Folder::new("foreign", &["n1"]);
-    let attempt =
-        Agent::connect(controller.address, controller.keys.path(), foreign.path(), "n1", "n1").await;
+    let attempt = Agent::connect(
+        controller.address,
+        controller.keys.path(),
+        foreign.path(),
+        "n1",
+        "n1",
+    )
+    .await;
     let error = match attempt {
         Err(error) => error,
         Ok(mut agent) => agent.revision().await.unwrap_err(),
     };
     assert!(!error.contains("nothing came"), "{error}");
-    let attempt = Agent::connect(controller.address, foreign.path(), controller.keys.path(), "n1", "n1").await;
-    assert!(attempt.is_err(), "and the agent trusts no other controller either");
+    let attempt = Agent::connect(
+        controller.address,
+        foreign.path(),
+        controller.keys.path(),
+        "n1",
+        "n1",
+    )
+    .await;
+    assert!(
+        attempt.is_err(),
+        "and the agent trusts no other controller either"
+    );
 }
 
 #[tokio::test]
 async fn stuck_connections_delay_nobody() {
     let mut controller = Controller::start("stuck", &["n1"]).await;
-    controller.apply([workload("web", "n1", [10, 0, 0, 1])]).await;
+    controller
+        .apply([workload("web", "n1", [10, 0, 0, 1])])
+        .await;
     let mut stuck = Vec::new();
     for _ in 0..20 {
-        stuck.push(tokio::net::TcpStream::connect(controller.address).await.unwrap());
+        stuck.push(
+            tokio::net::TcpStream::connect(controller.address)
+                .await
+                .unwrap(),
+        );
     }
     let began = std::time::Instant::now();
-    controller.connect("n1", "n1").await.unwrap().realise().await;
-    assert!(began.elapsed() < Duration::from_secs(4), "less than one handshake's deadline");
+    controller
+        .connect("n1", "n1")
+        .await
+        .unwrap()
+        .realise()
+        .await;
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "less than one handshake's deadline"
+    );
 }
 
 #[tokio::test]
 async fn a_newer_connection_of_a_node_ends_the_older_one() {
     let mut controller = Controller::start("newer", &["n1"]).await;
-    controller.apply([workload("web", "n1", [10, 0, 0, 1])]).await;
+    controller
+        .apply([workload("web", "n1", [10, 0, 0, 1])])
+        .await;
     let mut old = controller.connect("n1", "n1").await.unwrap();
     old.realise().await;
     let mut new = controller.connect("n1", "n1").await.unwrap();
     new.realise().await;
-    controller.apply([workload("api", "n1", [10, 0, 0, 3])]).await;
+    controller
+        .apply([workload("api", "n1", [10, 0, 0, 3])])
+        .await;
     new.realise().await;
     let error = old.revision().await.unwrap_err();
     assert!(error.contains("the node has a newer connection"), "{error}");

@@ -6,11 +6,20 @@ use bulkhead_crds::manifest::{Manifest, read};
 /// Reads one file and expects exactly one problem.
 #[track_caller]
 fn check(manifest: &str, expected: &str) {
-    let Manifest { problems, objects, .. } = read("policies.yaml", manifest.as_bytes());
+    let Manifest {
+        problems, objects, ..
+    } = read("policies.yaml", manifest.as_bytes());
     let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(said.len(), 1, "{said:#?}");
-    assert!(said[0].starts_with(expected), "\n expected {expected}\n but said {}", said[0]);
-    assert!(objects.is_empty(), "nothing of it may be in force: {objects:?}");
+    assert!(
+        said[0].starts_with(expected),
+        "\n expected {expected}\n but said {}",
+        said[0]
+    );
+    assert!(
+        objects.is_empty(),
+        "nothing of it may be in force: {objects:?}"
+    );
 }
 
 /// A policy of ours around one fragment; the fragment begins at line 5.
@@ -24,7 +33,10 @@ const ALLOW: &str = "  subjects: [{pods: {}}]\n  ingress:\n  - action: Allow\n";
 
 #[test]
 fn broken_yaml_names_the_line() {
-    check("apiVersion: v1\nkind: Pod\nmetadata: {name: a\nspec: {}\n", "policies.yaml:4: this is no valid YAML: ");
+    check(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a\nspec: {}\n",
+        "policies.yaml:4: this is no valid YAML: ",
+    );
     check("a: 1\n\tb: 2\n", "policies.yaml:1: this is no valid YAML: ");
     check("kind: [", "policies.yaml:1: this is no valid YAML: ");
 }
@@ -32,19 +44,31 @@ fn broken_yaml_names_the_line() {
 #[test]
 fn a_file_that_is_no_text() {
     let manifest = read("policies.yaml", b"kind: Pod\nname: \xff\xfe\n");
-    assert_eq!(manifest.problems[0].to_string(), "policies.yaml:2: the file is not UTF-8 text; save it as UTF-8");
+    assert_eq!(
+        manifest.problems[0].to_string(),
+        "policies.yaml:2: the file is not UTF-8 text; save it as UTF-8"
+    );
     assert!(manifest.unnamed);
 }
 
 #[test]
 fn a_key_twice() {
-    check("apiVersion: v1\nkind: Pod\nkind: Node\n", "policies.yaml:3: this is no valid YAML: ");
+    check(
+        "apiVersion: v1\nkind: Pod\nkind: Node\n",
+        "policies.yaml:3: this is no valid YAML: ",
+    );
 }
 
 #[test]
 fn no_kind_or_no_version() {
-    check("metadata: {name: a}\n", "policies.yaml:1: this document has no kind; a manifest needs");
-    check("\n\nkind: Pod\n", "policies.yaml:3: this document has no apiVersion; a manifest needs");
+    check(
+        "metadata: {name: a}\n",
+        "policies.yaml:1: this document has no kind; a manifest needs",
+    );
+    check(
+        "\n\nkind: Pod\n",
+        "policies.yaml:3: this document has no apiVersion; a manifest needs",
+    );
     check("- 1\n- 2\n", "policies.yaml:1: this document has no kind");
 }
 
@@ -75,13 +99,18 @@ fn a_policy_of_another_product_is_a_warning_and_other_objects_are_nobodys_busine
         "policies.yaml:2: CiliumNetworkPolicy a: Bulkhead does not read CiliumNetworkPolicy of cilium.io/v2; if it is",
     );
     let silent = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}}\n---\n{apiVersion: v1, kind: Secret}\n";
-    assert_eq!(read("policies.yaml", silent.as_bytes()), Manifest::default());
+    assert_eq!(
+        read("policies.yaml", silent.as_bytes()),
+        Manifest::default()
+    );
 }
 
 #[test]
 fn an_unknown_field_is_refused_where_it_stands() {
     check(
-        &policy(&format!("{ALLOW}    from: [{{everyone: {{}}}}]\n    ports: [{{every: {{}}}}]\n  isolate: [Ingress]")),
+        &policy(&format!(
+            "{ALLOW}    from: [{{everyone: {{}}}}]\n    ports: [{{every: {{}}}}]\n  isolate: [Ingress]"
+        )),
         "policies.yaml:10: SegmentationPolicy web/p: spec.isolate: SegmentationPolicy has no such field; correct its name",
     );
     check(
@@ -97,56 +126,100 @@ fn an_unknown_field_is_refused_where_it_stands() {
 #[test]
 fn a_missing_list_never_means_everybody() {
     let missing = &policy(&format!("{ALLOW}    ports: [{{every: {{}}}}]"));
-    check(missing, "policies.yaml:7: SegmentationPolicy web/p: spec.ingress[0]: missing field `from`");
-    let empty = &policy(&format!("{ALLOW}    from: []\n    ports: [{{every: {{}}}}]"));
-    check(empty, "policies.yaml:8: SegmentationPolicy web/p: spec.ingress[0].from: the list is empty");
-    let empty = &policy(&format!("{ALLOW}    from: [{{everyone: {{}}}}]\n    ports: []"));
-    check(empty, "policies.yaml:9: SegmentationPolicy web/p: spec.ingress[0].ports: the list is empty");
-    check(&policy("  subjects: []\n  isolates: [Ingress]"), "policies.yaml:5: SegmentationPolicy web/p: spec.subjects: the list is");
-    check(&policy("  subjects: [{}]\n  isolates: [Ingress]"), "policies.yaml:5: SegmentationPolicy web/p: spec.subjects[0]: it names");
-    check(&policy("  subjects: [{pods: {}}]"), "policies.yaml:4: SegmentationPolicy web/p: spec: a policy needs isolates");
+    check(
+        missing,
+        "policies.yaml:7: SegmentationPolicy web/p: spec.ingress[0]: missing field `from`",
+    );
+    let empty = &policy(&format!(
+        "{ALLOW}    from: []\n    ports: [{{every: {{}}}}]"
+    ));
+    check(
+        empty,
+        "policies.yaml:8: SegmentationPolicy web/p: spec.ingress[0].from: the list is empty",
+    );
+    let empty = &policy(&format!(
+        "{ALLOW}    from: [{{everyone: {{}}}}]\n    ports: []"
+    ));
+    check(
+        empty,
+        "policies.yaml:9: SegmentationPolicy web/p: spec.ingress[0].ports: the list is empty",
+    );
+    check(
+        &policy("  subjects: []\n  isolates: [Ingress]"),
+        "policies.yaml:5: SegmentationPolicy web/p: spec.subjects: the list is",
+    );
+    check(
+        &policy("  subjects: [{}]\n  isolates: [Ingress]"),
+        "policies.yaml:5: SegmentationPolicy web/p: spec.subjects[0]: it names",
+    );
+    check(
+        &policy("  subjects: [{pods: {}}]"),
+        "policies.yaml:4: SegmentationPolicy web/p: spec: a policy needs isolates",
+    );
 }
 
 #[test]
 fn a_union_is_exactly_one() {
-    let rule = |peer: &str, port: &str| policy(&format!("{ALLOW}    from: [{peer}]\n    ports: [{port}]"));
+    let rule =
+        |peer: &str, port: &str| policy(&format!("{ALLOW}    from: [{peer}]\n    ports: [{port}]"));
     let (peer, port) = ("{everyone: {}}", "{every: {}}");
     let place = "SegmentationPolicy web/p: spec.ingress[0]";
-    check(&rule("{}", port), &format!("policies.yaml:8: {place}.from[0]: nothing known is set; set exactly one of"));
+    check(
+        &rule("{}", port),
+        &format!("policies.yaml:8: {place}.from[0]: nothing known is set; set exactly one of"),
+    );
     check(
         &rule("{everyone: {}, segment: a}", port),
         &format!("policies.yaml:8: {place}.from[0]: several are set; set exactly one of"),
     );
-    check(&rule(peer, "{}"), &format!("policies.yaml:9: {place}.ports[0]: nothing known is set; set exactly one of"));
+    check(
+        &rule(peer, "{}"),
+        &format!("policies.yaml:9: {place}.ports[0]: nothing known is set; set exactly one of"),
+    );
     check(
         &rule(peer, "{every: {}, protocol: TCP}"),
         &format!("policies.yaml:9: {place}.ports[0]: several are set; set exactly one of"),
     );
-    check(&rule("{workloads: {}}", port), &format!("policies.yaml:8: {place}.from[0].workloads: it names nobody; say"));
-    check(&rule("{segment: ''}", port), &format!("policies.yaml:8: {place}.from[0].segment: the name is empty"));
+    check(
+        &rule("{workloads: {}}", port),
+        &format!("policies.yaml:8: {place}.from[0].workloads: it names nobody; say"),
+    );
+    check(
+        &rule("{segment: ''}", port),
+        &format!("policies.yaml:8: {place}.from[0].segment: the name is empty"),
+    );
 }
 
 #[test]
 fn values_that_make_no_sense() {
-    let rule = |peer: &str, port: &str| policy(&format!("{ALLOW}    from: [{peer}]\n    ports: [{port}]"));
+    let rule =
+        |peer: &str, port: &str| policy(&format!("{ALLOW}    from: [{peer}]\n    ports: [{port}]"));
     let (peer, port) = ("{everyone: {}}", "{every: {}}");
     let place = "SegmentationPolicy web/p: spec.ingress[0]";
     let network = |network: &str| rule(&format!("{{network: {network}}}"), port);
     check(
         &network("{cidr: 10.0.0.1}"),
-        &format!("policies.yaml:8: {place}.from[0].network.cidr: \"10.0.0.1\" is no range of addresses; write 10.0.0.1/32"),
+        &format!(
+            "policies.yaml:8: {place}.from[0].network.cidr: \"10.0.0.1\" is no range of addresses; write 10.0.0.1/32"
+        ),
     );
     check(
         &network("{cidr: 10.0.0.0/33}"),
-        &format!("policies.yaml:8: {place}.from[0].network.cidr: \"10.0.0.0/33\" is no range of addresses; write one like"),
+        &format!(
+            "policies.yaml:8: {place}.from[0].network.cidr: \"10.0.0.0/33\" is no range of addresses; write one like"
+        ),
     );
     check(
         &network("{cidr: 10.0.0.0/8, except: [11.0.0.0/16]}"),
-        &format!("policies.yaml:8: {place}.from[0].network.except[0]: 11.0.0.0/16 does not lie inside 10.0.0.0/8"),
+        &format!(
+            "policies.yaml:8: {place}.from[0].network.except[0]: 11.0.0.0/16 does not lie inside 10.0.0.0/8"
+        ),
     );
     check(
         &rule(peer, "{port: {protocol: TCP, number: 0}}"),
-        &format!("policies.yaml:9: {place}.ports[0].port.number: 0 is no port; a port is between 1 and 65535"),
+        &format!(
+            "policies.yaml:9: {place}.ports[0].port.number: 0 is no port; a port is between 1 and 65535"
+        ),
     );
     check(
         &rule(peer, "{range: {protocol: TCP, from: 9, to: 8}}"),
@@ -154,7 +227,9 @@ fn values_that_make_no_sense() {
     );
     check(
         &rule(peer, "{port: {protocol: QUIC, number: 1}}"),
-        &format!("policies.yaml:9: {place}.ports[0].port.protocol: unknown variant `QUIC`, expected one of"),
+        &format!(
+            "policies.yaml:9: {place}.ports[0].port.protocol: unknown variant `QUIC`, expected one of"
+        ),
     );
     check(
         &rule(peer, "{port: {protocol: TCP, number: many}}"),
@@ -165,7 +240,9 @@ fn values_that_make_no_sense() {
 #[test]
 fn rules_between_fields() {
     check(
-        &policy("  subjects: [{pods: {}}]\n  isolates: [Ingress]\n  expiresAt: \"2026-01-01T00:00:00Z\""),
+        &policy(
+            "  subjects: [{pods: {}}]\n  isolates: [Ingress]\n  expiresAt: \"2026-01-01T00:00:00Z\"",
+        ),
         "policies.yaml:6: SegmentationPolicy web/p: spec.isolates: isolates and expiresAt exclude each other",
     );
     check(
@@ -173,23 +250,32 @@ fn rules_between_fields() {
         "policies.yaml:7: SegmentationPolicy web/p: spec.activeFrom: ",
     );
     let cluster = |spec: &str| {
-        format!("apiVersion: bulkhead.dev/v1alpha1\nkind: ClusterSegmentationPolicy\nmetadata: {{name: p}}\nspec:\n{spec}\n")
+        format!(
+            "apiVersion: bulkhead.dev/v1alpha1\nkind: ClusterSegmentationPolicy\nmetadata: {{name: p}}\nspec:\n{spec}\n"
+        )
     };
     check(
-        &cluster("  tier: Admin\n  priority: 1001\n  subjects: [{segment: a}]\n  ingress: [{action: Pass, from: [{everyone: {}}], ports: [{every: {}}]}]"),
+        &cluster(
+            "  tier: Admin\n  priority: 1001\n  subjects: [{segment: a}]\n  ingress: [{action: Pass, from: [{everyone: {}}], ports: [{every: {}}]}]",
+        ),
         "policies.yaml:6: ClusterSegmentationPolicy p: spec.priority: 1001 is not between 0 (strongest) and 1000",
     );
     check(
-        &cluster("  tier: Admin\n  priority: 1\n  subjects: [{workloads: {pods: {}}}]\n  ingress: [{action: Pass, from: [{everyone: {}}], ports: [{every: {}}]}]"),
+        &cluster(
+            "  tier: Admin\n  priority: 1\n  subjects: [{workloads: {pods: {}}}]\n  ingress: [{action: Pass, from: [{everyone: {}}], ports: [{every: {}}]}]",
+        ),
         "policies.yaml:7: ClusterSegmentationPolicy p: spec.subjects[0].workloads: missing field `namespaces`",
     );
     check(
         &cluster("  tier: Admin\n  priority: 1\n  subjects: [{segment: a}]"),
         "policies.yaml:4: ClusterSegmentationPolicy p: spec: a policy needs ingress or egress rules",
     );
-    let lifetime = "  activeFrom: \"2026-01-02T00:00:00Z\"\n  expiresAt: \"2026-01-01T00:00:00Z\"\n";
+    let lifetime =
+        "  activeFrom: \"2026-01-02T00:00:00Z\"\n  expiresAt: \"2026-01-01T00:00:00Z\"\n";
     check(
-        &cluster(&format!("  tier: Admin\n  priority: 1\n{lifetime}  subjects: [{{segment: a}}]\n  ingress: [{{action: Pass, from: [{{everyone: {{}}}}], ports: [{{every: {{}}}}]}}]")),
+        &cluster(&format!(
+            "  tier: Admin\n  priority: 1\n{lifetime}  subjects: [{{segment: a}}]\n  ingress: [{{action: Pass, from: [{{everyone: {{}}}}], ports: [{{every: {{}}}}]}}]"
+        )),
         "policies.yaml:8: ClusterSegmentationPolicy p: spec.expiresAt: the policy would expire before it begins",
     );
 }
@@ -197,24 +283,45 @@ fn rules_between_fields() {
 #[test]
 fn a_quarantine_of_everybody_is_refused() {
     let quarantine = |subject: &str| {
-        format!("apiVersion: bulkhead.dev/v1alpha1\nkind: Quarantine\nmetadata: {{name: q}}\nspec:\n  reason: r\n  subjects: {subject}\n")
+        format!(
+            "apiVersion: bulkhead.dev/v1alpha1\nkind: Quarantine\nmetadata: {{name: q}}\nspec:\n  reason: r\n  subjects: {subject}\n"
+        )
     };
     let place = "policies.yaml:6: Quarantine q: spec.subjects";
-    check(&quarantine("[{workloads: {namespaces: {}}}]"), &format!("{place}[0].workloads: this selector is empty and would cut off"));
-    check(&quarantine("[{workloads: {namespaces: {}, pods: {}}}]"), &format!("{place}[0].workloads: this selector is empty"));
+    check(
+        &quarantine("[{workloads: {namespaces: {}}}]"),
+        &format!("{place}[0].workloads: this selector is empty and would cut off"),
+    );
+    check(
+        &quarantine("[{workloads: {namespaces: {}, pods: {}}}]"),
+        &format!("{place}[0].workloads: this selector is empty"),
+    );
     check(&quarantine("[]"), &format!("{place}: the list is empty"));
-    check(&quarantine("[{}]"), &format!("{place}[0]: nothing known is set; set exactly one of workloads, segment, uid"));
-    check(&quarantine("[{uid: a, segment: b}]"), &format!("{place}[0]: several are set"));
+    check(
+        &quarantine("[{}]"),
+        &format!("{place}[0]: nothing known is set; set exactly one of workloads, segment, uid"),
+    );
+    check(
+        &quarantine("[{uid: a, segment: b}]"),
+        &format!("{place}[0]: several are set"),
+    );
 }
 
 #[test]
 fn a_segment_needs_somebody() {
     let segment = |spec: &str| {
-        format!("apiVersion: bulkhead.dev/v1alpha1\nkind: Segment\nmetadata: {{name: s}}\nspec: {spec}\n")
+        format!(
+            "apiVersion: bulkhead.dev/v1alpha1\nkind: Segment\nmetadata: {{name: s}}\nspec: {spec}\n"
+        )
     };
-    check(&segment("{}"), "policies.yaml:4: Segment s: spec: a segment needs members or networks");
     check(
-        &segment("{networks: [{cidr: 10.0.0.0/8}], isolation: {ingress: Deny, egress: Allow, within: Allow}}"),
+        &segment("{}"),
+        "policies.yaml:4: Segment s: spec: a segment needs members or networks",
+    );
+    check(
+        &segment(
+            "{networks: [{cidr: 10.0.0.0/8}], isolation: {ingress: Deny, egress: Allow, within: Allow}}",
+        ),
         "policies.yaml:4: Segment s: spec.isolation: isolation protects members",
     );
     check(
@@ -229,7 +336,10 @@ fn a_segment_needs_somebody() {
 
 #[test]
 fn names() {
-    check("{apiVersion: v1, kind: Pod, metadata: {}, spec: {containers: []}}", "policies.yaml:1: Pod: metadata.name: the object");
+    check(
+        "{apiVersion: v1, kind: Pod, metadata: {}, spec: {containers: []}}",
+        "policies.yaml:1: Pod: metadata.name: the object",
+    );
     check(
         "{apiVersion: v1, kind: Namespace, metadata: {name: a, namespace: b}}",
         "policies.yaml:1: Namespace a: metadata.namespace: a Namespace has no namespace; remove `namespace: b`",
@@ -250,21 +360,46 @@ fn an_object_twice_in_a_file_names_the_first() {
 #[test]
 fn what_an_api_server_would_refuse_of_a_network_policy() {
     let network_policy = |spec: &str| {
-        format!("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p, namespace: n}}\nspec:\n  podSelector: {{}}\n  {spec}\n")
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p, namespace: n}}\nspec:\n  podSelector: {{}}\n  {spec}\n"
+        )
     };
     let place = "policies.yaml:6: NetworkPolicy n/p: spec";
     let from = |peer: &str| network_policy(&format!("ingress: [{{from: [{peer}]}}]"));
     let port = |port: &str| network_policy(&format!("ingress: [{{ports: [{port}]}}]"));
-    check(&from("{}"), &format!("{place}.ingress[0].from[0]: the peer is empty; name podSelector"));
-    check(&from("{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}"), &format!("{place}.ingress[0].from[0]: ipBlock stands beside"));
-    check(&from("{ipBlock: {cidr: ten}}"), &format!("{place}.ingress[0].from[0].ipBlock.cidr: \"ten\" is no range"));
-    check(&port("{port: 90, endPort: 80}"), &format!("{place}.ingress[0].ports[0].endPort: the range 90–80 runs backwards"));
-    check(&port("{port: http, endPort: 80}"), &format!("{place}.ingress[0].ports[0].endPort: endPort needs a number"));
-    check(&port("{protocol: DCCP}"), &format!("{place}.ingress[0].ports[0].protocol: unknown protocol \"DCCP\""));
-    check(&network_policy("policyTypes: [Outgress]"), &format!("{place}.policyTypes[0]: unknown policy type \"Outgress\""));
+    check(
+        &from("{}"),
+        &format!("{place}.ingress[0].from[0]: the peer is empty; name podSelector"),
+    );
+    check(
+        &from("{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}"),
+        &format!("{place}.ingress[0].from[0]: ipBlock stands beside"),
+    );
+    check(
+        &from("{ipBlock: {cidr: ten}}"),
+        &format!("{place}.ingress[0].from[0].ipBlock.cidr: \"ten\" is no range"),
+    );
+    check(
+        &port("{port: 90, endPort: 80}"),
+        &format!("{place}.ingress[0].ports[0].endPort: the range 90–80 runs backwards"),
+    );
+    check(
+        &port("{port: http, endPort: 80}"),
+        &format!("{place}.ingress[0].ports[0].endPort: endPort needs a number"),
+    );
+    check(
+        &port("{protocol: DCCP}"),
+        &format!("{place}.ingress[0].ports[0].protocol: unknown protocol \"DCCP\""),
+    );
+    check(
+        &network_policy("policyTypes: [Outgress]"),
+        &format!("{place}.policyTypes[0]: unknown policy type \"Outgress\""),
+    );
     check(
         &from("{podSelector: {matchExpressions: [{key: a, operator: Is, values: [b]}]}}"),
-        &format!("{place}.ingress[0].from[0].podSelector.matchExpressions[0].operator: unknown operator \"Is\""),
+        &format!(
+            "{place}.ingress[0].from[0].podSelector.matchExpressions[0].operator: unknown operator \"Is\""
+        ),
     );
 }
 
@@ -272,7 +407,11 @@ fn what_an_api_server_would_refuse_of_a_network_policy() {
 fn good_objects_beside_bad_ones_are_read() {
     let text = "{apiVersion: v1, kind: Namespace, metadata: {name: a}}\n---\nkind: Oops\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: b}}\n";
     let manifest = read("policies.yaml", text.as_bytes());
-    let lines: Vec<u64> = manifest.objects.iter().map(|located| located.line).collect();
+    let lines: Vec<u64> = manifest
+        .objects
+        .iter()
+        .map(|located| located.line)
+        .collect();
     assert_eq!(lines, [1, 5]);
     assert_eq!(manifest.problems.len(), 1);
 }
@@ -283,7 +422,10 @@ fn lists_and_json_are_manifests_too() {
     let manifest = read("list.json", list.as_bytes());
     assert_eq!(manifest.objects.len(), 1, "{:?}", manifest.problems);
     assert_eq!(manifest.objects[0].line, 5);
-    assert_eq!(manifest.problems[0].to_string(), "list.json:6: Namespace: metadata.name: the object has no name; add one");
+    assert_eq!(
+        manifest.problems[0].to_string(),
+        "list.json:6: Namespace: metadata.name: the object has no name; add one"
+    );
     let typed = "{apiVersion: v1, kind: NamespaceList, items: [{metadata: {name: a}}]}";
     assert_eq!(read("list.yaml", typed.as_bytes()).problems, []);
     assert_eq!(read("list.yaml", typed.as_bytes()).objects.len(), 1);

@@ -8,17 +8,40 @@ use serde_json::Value;
 
 #[test]
 fn the_files_are_what_the_types_say() {
-    let output = Command::new(env!("CARGO_BIN_EXE_crdgen")).arg("--check").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(env!("CARGO_BIN_EXE_crdgen"))
+        .arg("--check")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
 fn every_kind_is_in_the_category_and_has_a_short_name_and_columns() {
     for definition in definitions() {
         let names = &definition.spec.names;
-        assert_eq!(names.categories.as_deref(), Some(&["bulkhead".to_owned()][..]), "{}", names.kind);
-        assert_eq!(names.short_names.as_ref().map(Vec::len), Some(1), "{}", names.kind);
-        assert!(definition.spec.versions[0].additional_printer_columns.is_some(), "{}", names.kind);
+        assert_eq!(
+            names.categories.as_deref(),
+            Some(&["bulkhead".to_owned()][..]),
+            "{}",
+            names.kind
+        );
+        assert_eq!(
+            names.short_names.as_ref().map(Vec::len),
+            Some(1),
+            "{}",
+            names.kind
+        );
+        assert!(
+            definition.spec.versions[0]
+                .additional_printer_columns
+                .is_some(),
+            "{}",
+            names.kind
+        );
         assert!(
             names.kind == "Workload" || definition.spec.versions[0].subresources.is_some(),
             "{} has a status",
@@ -52,7 +75,10 @@ fn nothing_is_nullable_and_everything_is_bounded_and_described() {
         walk(&schema, &kind, &mut |schema, path| {
             assert_ne!(schema["nullable"], true, "{path}");
             if path != kind {
-                assert!(schema["description"].is_string() || path.ends_with("[]"), "{path} has no description");
+                assert!(
+                    schema["description"].is_string() || path.ends_with("[]"),
+                    "{path} has no description"
+                );
             }
             if schema["type"] == "array" {
                 assert!(schema["maxItems"].is_number(), "{path} is unbounded");
@@ -67,7 +93,9 @@ fn every_union_has_its_rule() {
     let mut found = 0;
     for (kind, schema) in schemas() {
         walk(&schema, &kind, &mut |schema, path| {
-            let is_union = unions.iter().any(|alternative| schema["properties"][alternative]["type"] == "object");
+            let is_union = unions
+                .iter()
+                .any(|alternative| schema["properties"][alternative]["type"] == "object");
             if is_union {
                 found += 1;
                 let rules = schema["x-kubernetes-validations"].to_string();

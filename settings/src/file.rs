@@ -11,17 +11,22 @@ use crate::SettingsError;
 
 /// The file that flags or environment name.
 pub(crate) fn path(command: &Command, matches: &ArgMatches) -> Option<PathBuf> {
-    command.get_arguments().find(|argument| argument.get_id() == "config")?;
+    command
+        .get_arguments()
+        .find(|argument| argument.get_id() == "config")?;
     matches.get_one::<PathBuf>("config").cloned()
 }
 
 pub(crate) fn read(path: &Path) -> Result<Table, SettingsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
-    text.parse().map_err(|error: toml::de::Error| SettingsError::Syntax {
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
         path: path.to_owned(),
-        problem: error.to_string().trim().to_owned(),
-    })
+        source,
+    })?;
+    text.parse()
+        .map_err(|error: toml::de::Error| SettingsError::Syntax {
+            path: path.to_owned(),
+            problem: error.to_string().trim().to_owned(),
+        })
 }
 
 /// Keys of the file with the flags that say the same; those already given by flag or environment are left out.
@@ -31,11 +36,17 @@ pub(crate) fn arguments(
     command: &Command,
     matches: &ArgMatches,
 ) -> Result<Vec<(String, OsString)>, SettingsError> {
-    let settable = || command.get_arguments().filter(|argument| is_setting(argument));
+    let settable = || {
+        command
+            .get_arguments()
+            .filter(|argument| is_setting(argument))
+    };
     let mut flags = Vec::new();
     for (key, value) in table {
         let Some(argument) = settable().find(|argument| argument.get_long() == Some(key)) else {
-            let known: Vec<&str> = settable().filter_map(|argument| argument.get_long()).collect();
+            let known: Vec<&str> = settable()
+                .filter_map(|argument| argument.get_long())
+                .collect();
             return Err(SettingsError::Unknown {
                 path: path.to_owned(),
                 key: key.clone(),
@@ -43,13 +54,27 @@ pub(crate) fn arguments(
             });
         };
         let id = argument.get_id().as_str();
-        let given = matches.try_contains_id(id).unwrap_or(false).then(|| matches.value_source(id)).flatten();
-        if matches!(given, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+        let given = matches
+            .try_contains_id(id)
+            .unwrap_or(false)
+            .then(|| matches.value_source(id))
+            .flatten();
+        if matches!(
+            given,
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        ) {
             continue;
         }
-        let wrong = || SettingsError::Value { path: path.to_owned(), key: key.clone() };
+        let wrong = || SettingsError::Value {
+            path: path.to_owned(),
+            key: key.clone(),
+        };
         let values = if let Value::Array(values) = value {
-            values.iter().map(text).collect::<Option<Vec<_>>>().ok_or_else(wrong)?
+            values
+                .iter()
+                .map(text)
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(wrong)?
         } else {
             vec![text(value).ok_or_else(wrong)?]
         };

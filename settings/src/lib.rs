@@ -61,7 +61,9 @@ pub enum SettingsError {
         known: String,
     },
     /// A value of a kind that no flag takes.
-    #[error("settings file {path}: `{key}` has to be a text, a number, a truth value or a list of those")]
+    #[error(
+        "settings file {path}: `{key}` has to be a text, a number, a truth value or a list of those"
+    )]
     Value {
         /// The file.
         path: PathBuf,
@@ -87,7 +89,9 @@ pub fn resolve<C: Parser>(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Resolved<C>, SettingsError> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    let glance = C::command().ignore_errors(true).try_get_matches_from(&arguments)?;
+    let glance = C::command()
+        .ignore_errors(true)
+        .try_get_matches_from(&arguments)?;
     let path = leaf(&C::command(), &glance, file::path);
     let mut from_file = Vec::new();
     if let Some(path) = path {
@@ -109,8 +113,15 @@ pub fn resolve<C: Parser>(
 }
 
 /// The subcommand that was chosen, with its matches.
-fn leaf<T>(command: &Command, matches: &ArgMatches, then: impl FnOnce(&Command, &ArgMatches) -> T) -> T {
-    match matches.subcommand().and_then(|(name, sub)| Some((command.find_subcommand(name)?, sub))) {
+fn leaf<T>(
+    command: &Command,
+    matches: &ArgMatches,
+    then: impl FnOnce(&Command, &ArgMatches) -> T,
+) -> T {
+    match matches
+        .subcommand()
+        .and_then(|(name, sub)| Some((command.find_subcommand(name)?, sub)))
+    {
         Some((command, matches)) => leaf(command, matches, then),
         None => then(command, matches),
     }
@@ -151,20 +162,31 @@ mod tests {
     }
 
     fn file(name: &str, content: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("bulkhead-settings-{}-{name}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("bulkhead-settings-{}-{name}", std::process::id()));
         std::fs::write(&path, content).unwrap();
         path
     }
 
     fn run(arguments: &[&str]) -> Result<Resolved<Program>, SettingsError> {
-        resolve(["program", "run"].iter().chain(arguments).map(OsString::from))
+        resolve(
+            ["program", "run"]
+                .iter()
+                .chain(arguments)
+                .map(OsString::from),
+        )
     }
 
     #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
-        let path = file("order", "node = \"n1\"\ntimes = 3\npeer = [\"a\", \"b\"]\ndry = true\n");
+        let path = file(
+            "order",
+            "node = \"n1\"\ntimes = 3\npeer = [\"a\", \"b\"]\ndry = true\n",
+        );
         let config = format!("--config={}", path.display());
-        let Resolved::Run(program) = run(&[&config, "--times=5"]).unwrap() else { panic!("printed") };
+        let Resolved::Run(program) = run(&[&config, "--times=5"]).unwrap() else {
+            panic!("printed")
+        };
         let Verb::Run(run) = program.verb;
         assert_eq!((run.node.as_str(), run.times, run.dry), ("n1", 5, true));
         assert_eq!(run.peers, ["a", "b"]);
@@ -174,15 +196,22 @@ mod tests {
     #[test]
     fn a_misspelt_key_is_an_error_that_lists_the_settings() {
         let path = file("unknown", "nod = \"n1\"\n");
-        let error = run(&[&format!("--config={}", path.display())]).unwrap_err().to_string();
-        assert!(error.contains("no setting `nod`") && error.contains("node, peer"), "{error}");
+        let error = run(&[&format!("--config={}", path.display())])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("no setting `nod`") && error.contains("node, peer"),
+            "{error}"
+        );
         std::fs::remove_file(path).unwrap();
     }
 
     #[test]
     fn a_file_that_is_no_toml_is_an_error_with_its_line() {
         let path = file("syntax", "node = \"n1\"\ntimes = = 3\n");
-        let error = run(&[&format!("--config={}", path.display())]).unwrap_err().to_string();
+        let error = run(&[&format!("--config={}", path.display())])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("line 2"), "{error}");
         std::fs::remove_file(path).unwrap();
     }
@@ -196,11 +225,15 @@ mod tests {
         };
         assert!(text.contains("# Who this is"), "{text}");
         let path = file("printed", &text);
-        let Resolved::Run(program) = run(&[&format!("--config={}", path.display())]).unwrap() else {
+        let Resolved::Run(program) = run(&[&format!("--config={}", path.display())]).unwrap()
+        else {
             panic!("printed")
         };
         let Verb::Run(run) = program.verb;
-        assert_eq!((run.node.as_str(), run.times, run.dry, run.peers), ("n\"1", 7, true, vec!["a".to_owned()]));
+        assert_eq!(
+            (run.node.as_str(), run.times, run.dry, run.peers),
+            ("n\"1", 7, true, vec!["a".to_owned()])
+        );
         assert!(run.source.config.is_some() && !run.source.print_config);
         std::fs::remove_file(path).unwrap();
     }

@@ -16,7 +16,12 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args)]
 pub struct Logging {
     /// What to log: a level, or `target=level` items with commas between
-    #[arg(long, value_name = "FILTER", env = "BULKHEAD_LOG", default_value = "info")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "BULKHEAD_LOG",
+        default_value = "info"
+    )]
     pub log: String,
     /// The form of log lines
     #[arg(long, value_name = "FORM", env = "BULKHEAD_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -32,7 +37,9 @@ impl Logging {
         let filter = EnvFilter::builder()
             .parse(&self.log)
             .map_err(|error| format!("--log {}: {error}", self.log))?;
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => lines.try_init(),
             LogFormat::Json => lines.json().try_init(),

@@ -47,10 +47,19 @@ impl Index {
     pub fn with_last_good(last_good: LastGood) -> Self {
         let file = |objects: Vec<Object>| {
             let located = |object: Object| (object.reference(), Located { object, line: 1 });
-            File { objects: objects.into_iter().map(located).collect(), ..File::default() }
+            File {
+                objects: objects.into_iter().map(located).collect(),
+                ..File::default()
+            }
         };
-        let files = last_good.into_iter().map(|(name, objects)| (name, file(objects))).collect();
-        Self { files, ..Self::default() }
+        let files = last_good
+            .into_iter()
+            .map(|(name, objects)| (name, file(objects)))
+            .collect();
+        Self {
+            files,
+            ..Self::default()
+        }
     }
 
     /// Takes in all files as they are now and says what that changes.
@@ -63,7 +72,11 @@ impl Index {
             }
         }
         let (objects, clashes) = self.merge();
-        self.problems = self.files.values().flat_map(|file| file.problems.iter().cloned()).collect();
+        self.problems = self
+            .files
+            .values()
+            .flat_map(|file| file.problems.iter().cloned())
+            .collect();
         self.problems.extend(clashes);
         self.problems.extend(self.review(&objects));
         let events = difference(&self.in_force, &objects);
@@ -83,8 +96,16 @@ impl Index {
 
     /// What a restarted index has to remember.
     pub fn last_good(&self) -> LastGood {
-        let objects = |file: &File| file.objects.values().map(|located| located.object.clone()).collect();
-        self.files.iter().map(|(name, file)| (name.clone(), objects(file))).collect()
+        let objects = |file: &File| {
+            file.objects
+                .values()
+                .map(|located| located.object.clone())
+                .collect()
+        };
+        self.files
+            .iter()
+            .map(|(name, file)| (name.clone(), objects(file)))
+            .collect()
     }
 
     fn merge(&self) -> (BTreeMap<ObjectRef, Object>, Vec<Problem>) {
@@ -114,8 +135,13 @@ impl Index {
     fn review(&self, objects: &BTreeMap<ObjectRef, Object>) -> Vec<Problem> {
         let findings = review::objects(objects.values());
         let place = |reference: &ObjectRef| {
-            let holders = self.files.iter().filter_map(|(name, file)| Some((name, file.objects.get(reference)?)));
-            holders.map(|(name, located)| (name.clone(), Some(located.line))).next()
+            let holders = self
+                .files
+                .iter()
+                .filter_map(|(name, file)| Some((name, file.objects.get(reference)?)));
+            holders
+                .map(|(name, located)| (name.clone(), Some(located.line)))
+                .next()
         };
         let problem = |finding: review::Finding| {
             let (file, line) = place(&finding.object).unwrap_or_else(|| ("".into(), None));
@@ -156,7 +182,12 @@ impl File {
         let unreadable: BTreeSet<ObjectRef> = manifest.unreadable.into_iter().collect();
         old.retain(|reference, _| manifest.unnamed || unreadable.contains(reference));
         self.objects = old;
-        self.objects.extend(manifest.objects.into_iter().map(|it| (it.object.reference(), it)));
+        self.objects.extend(
+            manifest
+                .objects
+                .into_iter()
+                .map(|it| (it.object.reference(), it)),
+        );
         self.problems = manifest.problems;
     }
 }
@@ -164,6 +195,11 @@ impl File {
 /// What leads from one set of objects to another.
 fn difference(old: &BTreeMap<ObjectRef, Object>, new: &BTreeMap<ObjectRef, Object>) -> Vec<Event> {
     let gone = old.keys().filter(|reference| !new.contains_key(reference));
-    let changed = new.iter().filter(|(reference, object)| old.get(reference) != Some(object));
-    gone.cloned().map(Event::Delete).chain(changed.map(|(_, object)| Event::Apply(object.clone()))).collect()
+    let changed = new
+        .iter()
+        .filter(|(reference, object)| old.get(reference) != Some(object));
+    gone.cloned()
+        .map(Event::Delete)
+        .chain(changed.map(|(_, object)| Event::Apply(object.clone())))
+        .collect()
 }

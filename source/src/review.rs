@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use bulkhead_policy::model::{Direction, Object, ObjectRef, Peer, Peers, Phase, Policy, Subject, Workload};
+use bulkhead_policy::model::{
+    Direction, Object, ObjectRef, Peer, Peers, Phase, Policy, Subject, Workload,
+};
 
 /// One thing that somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +31,10 @@ pub fn objects<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<Finding
             Object::Policy(policy) => policies.push(policy),
             Object::Workload(_, workload) if workload.is_live() => {
                 for address in &workload.addresses {
-                    claims.entry(*address).or_default().push((object.reference(), workload));
+                    claims
+                        .entry(*address)
+                        .or_default()
+                        .push((object.reference(), workload));
                 }
             }
             Object::Workload(..)
@@ -40,8 +45,15 @@ pub fn objects<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<Finding
         }
     }
     let known = |name: &str| segments.contains(name);
-    let mut findings: Vec<Finding> = policies.iter().flat_map(|policy| references(policy, &known)).collect();
-    findings.extend(claims.iter().filter_map(|(address, claimants)| contested(*address, claimants)));
+    let mut findings: Vec<Finding> = policies
+        .iter()
+        .flat_map(|policy| references(policy, &known))
+        .collect();
+    findings.extend(
+        claims
+            .iter()
+            .filter_map(|(address, claimants)| contested(*address, claimants)),
+    );
     findings
 }
 
@@ -50,25 +62,40 @@ pub fn references(policy: &Policy, known: &dyn Fn(&str) -> bool) -> Vec<Finding>
     let finding = |field: String, name: &str, meaning: &str| Finding {
         object: policy.object.clone(),
         field: Some(field),
-        message: format!("there is no Segment {name}: {meaning}; create the segment or correct the name"),
+        message: format!(
+            "there is no Segment {name}: {meaning}; create the segment or correct the name"
+        ),
     };
     let mut findings = Vec::new();
     for (index, subject) in policy.subjects.iter().enumerate() {
         if let Subject::Segment(name) = subject
             && !known(name)
         {
-            findings.push(finding(format!("spec.subjects[{index}]"), name, "the policy protects nobody by it"));
+            findings.push(finding(
+                format!("spec.subjects[{index}]"),
+                name,
+                "the policy protects nobody by it",
+            ));
         }
     }
-    for (direction, word, end) in [(Direction::Ingress, "ingress", "from"), (Direction::Egress, "egress", "to")] {
+    for (direction, word, end) in [
+        (Direction::Ingress, "ingress", "from"),
+        (Direction::Egress, "egress", "to"),
+    ] {
         for (index, rule) in policy.rules(direction).iter().enumerate() {
-            let Peers::Of(peers) = &rule.peers else { continue };
+            let Peers::Of(peers) = &rule.peers else {
+                continue;
+            };
             for (at, peer) in peers.iter().enumerate() {
                 if let Peer::Segment(name) = peer
                     && !known(name)
                 {
                     let meaning = "it matches nobody in an Allow and everybody in a Deny";
-                    findings.push(finding(format!("spec.{word}[{index}].{end}[{at}].segment"), name, meaning));
+                    findings.push(finding(
+                        format!("spec.{word}[{index}].{end}[{at}].segment"),
+                        name,
+                        meaning,
+                    ));
                 }
             }
         }
@@ -83,8 +110,14 @@ fn contested(address: IpAddr, claimants: &[(ObjectRef, &Workload)]) -> Option<Fi
         .filter(|(_, workload)| workload.phase == Phase::Running)
         .map(|(reference, _)| reference)
         .collect();
-    let rivals = if running.is_empty() { claimants.iter().map(|(reference, _)| reference).collect() } else { running };
-    let [first, others @ ..] = &rivals[..] else { return None };
+    let rivals = if running.is_empty() {
+        claimants.iter().map(|(reference, _)| reference).collect()
+    } else {
+        running
+    };
+    let [first, others @ ..] = &rivals[..] else {
+        return None;
+    };
     if others.is_empty() {
         return None;
     }

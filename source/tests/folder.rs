@@ -14,7 +14,10 @@ use tokio::time::timeout;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 async fn next(updates: &mut Receiver<Update>) -> Update {
-    timeout(DEADLINE, updates.recv()).await.expect("an update in time").expect("a living source")
+    timeout(DEADLINE, updates.recv())
+        .await
+        .expect("an update in time")
+        .expect("a living source")
 }
 
 /// Waits until some update satisfies a condition; editors and the system may need several for one change.
@@ -28,7 +31,9 @@ async fn until(updates: &mut Receiver<Update>, is_it: impl Fn(&Update) -> bool) 
 }
 
 fn put(folder: &Path, name: &str, labels: &str) {
-    let text = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {labels}}}}}\n");
+    let text = format!(
+        "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {labels}}}}}\n"
+    );
     fs::write(folder.join(format!("{name}.yaml")), text).unwrap();
 }
 
@@ -40,7 +45,10 @@ fn version(update: &Update) -> u64 {
 async fn changes_arrive_with_growing_numbers_and_well_before_the_poll() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), "a", "{}");
-    let config = FolderConfig { poll: DEADLINE * 10, ..FolderConfig::new(folder.path(), None) };
+    let config = FolderConfig {
+        poll: DEADLINE * 10,
+        ..FolderConfig::new(folder.path(), None)
+    };
     let mut updates = watch(config).unwrap();
     let first = next(&mut updates).await;
     assert_eq!(first.events.len(), 1);
@@ -67,9 +75,16 @@ async fn an_empty_folder_is_an_intent_too() {
 async fn a_folder_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing");
-    let Err(error) = watch(FolderConfig::new(&missing, None)) else { panic!("watched nothing") };
+    let Err(error) = watch(FolderConfig::new(&missing, None)) else {
+        panic!("watched nothing")
+    };
     assert!(matches!(error, FolderError::Folder { .. }));
-    assert!(error.to_string().starts_with(&missing.display().to_string()), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with(&missing.display().to_string()),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -97,19 +112,30 @@ async fn numbers_and_last_good_versions_survive_a_restart() {
 async fn damaged_state_is_not_guessed_about() {
     let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(state.path().join("frontier.json"), "{").unwrap();
-    let Err(error) = watch(FolderConfig::new(folder.path(), Some(state.path().to_owned()))) else {
+    let Err(error) = watch(FolderConfig::new(
+        folder.path(),
+        Some(state.path().to_owned()),
+    )) else {
         panic!("went on with damaged state")
     };
     let said = error.to_string();
-    assert!(said.contains("frontier.json") && said.contains("remove it to begin a new incarnation"), "{said}");
+    assert!(
+        said.contains("frontier.json") && said.contains("remove it to begin a new incarnation"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
 async fn a_full_disk_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let config = FolderConfig::new(folder.path(), Some("/dev/full/state".into()));
-    let Err(error) = watch(config) else { panic!("wrote where nothing can be written") };
-    assert!(error.to_string().contains("writable place with free space"), "{error}");
+    let Err(error) = watch(config) else {
+        panic!("wrote where nothing can be written")
+    };
+    assert!(
+        error.to_string().contains("writable place with free space"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -118,7 +144,10 @@ async fn a_folder_that_vanishes_leaves_everything_in_force() {
     let folder = outer.path().join("manifests");
     fs::create_dir(&folder).unwrap();
     put(&folder, "a", "{}");
-    let config = FolderConfig { poll: Duration::from_millis(50), ..FolderConfig::new(&folder, None) };
+    let config = FolderConfig {
+        poll: Duration::from_millis(50),
+        ..FolderConfig::new(&folder, None)
+    };
     let mut updates = watch(config).unwrap();
     next(&mut updates).await;
     fs::rename(&folder, outer.path().join("aside")).unwrap();

@@ -5,11 +5,16 @@ use bulkhead_policy::model::Event;
 use bulkhead_source::index::{Content, Index, Scan};
 
 fn scan(files: &[(&str, &str)]) -> Scan {
-    files.iter().map(|(name, text)| ((*name).into(), Content::Bytes(text.as_bytes().to_vec()))).collect()
+    files
+        .iter()
+        .map(|(name, text)| ((*name).into(), Content::Bytes(text.as_bytes().to_vec())))
+        .collect()
 }
 
 fn namespace(name: &str, team: &str) -> String {
-    format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{team: {team}}}}}}}\n---\n")
+    format!(
+        "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{team: {team}}}}}}}\n---\n"
+    )
 }
 
 /// Events as people would write them.
@@ -30,11 +35,23 @@ fn problems(index: &Index) -> Vec<String> {
 fn only_what_changed_is_told() {
     let mut index = Index::default();
     let (a, b) = (namespace("a", "x"), namespace("b", "x"));
-    assert_eq!(told(&index.handle(scan(&[("1.yaml", &a), ("2.yaml", &b)]))), ["apply Namespace a", "apply Namespace b"]);
-    assert_eq!(told(&index.handle(scan(&[("1.yaml", &a), ("2.yaml", &b)]))), [""; 0]);
+    assert_eq!(
+        told(&index.handle(scan(&[("1.yaml", &a), ("2.yaml", &b)]))),
+        ["apply Namespace a", "apply Namespace b"]
+    );
+    assert_eq!(
+        told(&index.handle(scan(&[("1.yaml", &a), ("2.yaml", &b)]))),
+        [""; 0]
+    );
     let changed = namespace("a", "z");
-    assert_eq!(told(&index.handle(scan(&[("1.yaml", &changed), ("2.yaml", &b)]))), ["apply Namespace a"]);
-    assert_eq!(told(&index.handle(scan(&[("1.yaml", &changed)]))), ["delete Namespace b"]);
+    assert_eq!(
+        told(&index.handle(scan(&[("1.yaml", &changed), ("2.yaml", &b)]))),
+        ["apply Namespace a"]
+    );
+    assert_eq!(
+        told(&index.handle(scan(&[("1.yaml", &changed)]))),
+        ["delete Namespace b"]
+    );
     assert_eq!(problems(&index), [""; 0]);
 }
 
@@ -52,35 +69,65 @@ fn a_broken_file_keeps_all_its_objects_and_stops_no_other() {
     let (a, b) = (namespace("a", "x"), namespace("b", "x"));
     index.handle(scan(&[("1.yaml", &a), ("2.yaml", &b)]));
     let broken = format!("{a}kind: [\n");
-    let events = index.handle(scan(&[("1.yaml", &broken), ("2.yaml", &namespace("b", "z"))]));
+    let events = index.handle(scan(&[
+        ("1.yaml", &broken),
+        ("2.yaml", &namespace("b", "z")),
+    ]));
     assert_eq!(told(&events), ["apply Namespace b"]);
-    assert!(problems(&index)[0].starts_with("1.yaml:3: this is no valid YAML"), "{:?}", problems(&index));
+    assert!(
+        problems(&index)[0].starts_with("1.yaml:3: this is no valid YAML"),
+        "{:?}",
+        problems(&index)
+    );
     // Mended: nothing had been lost, so nothing has to be told.
-    assert_eq!(told(&index.handle(scan(&[("1.yaml", &a), ("2.yaml", &namespace("b", "z"))]))), [""; 0]);
+    assert_eq!(
+        told(&index.handle(scan(&[("1.yaml", &a), ("2.yaml", &namespace("b", "z"))]))),
+        [""; 0]
+    );
     assert_eq!(problems(&index), [""; 0]);
     // A broken file that is deleted takes its objects along.
-    index.handle(scan(&[("1.yaml", &broken), ("2.yaml", &namespace("b", "z"))]));
-    assert_eq!(told(&index.handle(scan(&[("2.yaml", &namespace("b", "z"))]))), ["delete Namespace a"]);
+    index.handle(scan(&[
+        ("1.yaml", &broken),
+        ("2.yaml", &namespace("b", "z")),
+    ]));
+    assert_eq!(
+        told(&index.handle(scan(&[("2.yaml", &namespace("b", "z"))]))),
+        ["delete Namespace a"]
+    );
 }
 
 #[test]
 fn one_bad_object_keeps_its_last_good_version_and_the_rest_of_the_file_goes_on() {
     let mut index = Index::default();
-    let (a, b, c) = (namespace("a", "x"), namespace("b", "x"), namespace("c", "x"));
+    let (a, b, c) = (
+        namespace("a", "x"),
+        namespace("b", "x"),
+        namespace("c", "x"),
+    );
     index.handle(scan(&[("1.yaml", &format!("{a}{b}{c}"))]));
     let bad = "{apiVersion: v1, kind: Namespace, metadata: {name: a, lables: {}}}\n---\n";
     // `a` is bad and stays as it was, `b` changes, `c` is meant to be gone.
-    let events = index.handle(scan(&[("1.yaml", &format!("{bad}{}", namespace("b", "z")))]));
+    let events = index.handle(scan(&[(
+        "1.yaml",
+        &format!("{bad}{}", namespace("b", "z")),
+    )]));
     assert_eq!(told(&events), ["delete Namespace c", "apply Namespace b"]);
     assert_eq!(problems(&index).len(), 1);
-    assert!(problems(&index)[0].starts_with("1.yaml:1: Namespace a: metadata.lables: "), "{:?}", problems(&index));
+    assert!(
+        problems(&index)[0].starts_with("1.yaml:1: Namespace a: metadata.lables: "),
+        "{:?}",
+        problems(&index)
+    );
 }
 
 #[test]
 fn a_file_that_cannot_be_opened_keeps_its_objects() {
     let mut index = Index::default();
     index.handle(scan(&[("1.yaml", &namespace("a", "x"))]));
-    let unreadable = Scan::from([("1.yaml".into(), Content::Unreadable("it cannot be read".to_owned()))]);
+    let unreadable = Scan::from([(
+        "1.yaml".into(),
+        Content::Unreadable("it cannot be read".to_owned()),
+    )]);
     assert_eq!(told(&index.handle(unreadable)), [""; 0]);
     assert_eq!(problems(&index), ["1.yaml: it cannot be read"]);
 }
@@ -99,21 +146,33 @@ fn the_same_object_in_two_files_names_both_and_the_first_file_counts() {
     other.handle(scan(&files));
     assert!(index.objects().eq(other.objects()));
     // Without the first, the second is in force.
-    assert_eq!(told(&index.handle(scan(&[files[1]]))), ["apply Namespace a"]);
+    assert_eq!(
+        told(&index.handle(scan(&[files[1]]))),
+        ["apply Namespace a"]
+    );
     assert_eq!(problems(&index), [""; 0]);
 }
 
 #[test]
 fn a_file_that_is_broken_at_the_start_has_the_objects_from_before() {
     let mut before = Index::default();
-    before.handle(scan(&[("1.yaml", &namespace("a", "x")), ("2.yaml", &namespace("b", "x"))]));
+    before.handle(scan(&[
+        ("1.yaml", &namespace("a", "x")),
+        ("2.yaml", &namespace("b", "x")),
+    ]));
     let mut index = Index::with_last_good(before.last_good());
     // In the meantime one was broken and one deleted.
-    assert_eq!(told(&index.handle(scan(&[("1.yaml", "kind: [")]))), ["apply Namespace a"]);
+    assert_eq!(
+        told(&index.handle(scan(&[("1.yaml", "kind: [")]))),
+        ["apply Namespace a"]
+    );
     assert_eq!(problems(&index).len(), 1);
     // And where files are good, what was remembered does not matter.
     let mut index = Index::with_last_good(before.last_good());
-    assert_eq!(told(&index.handle(scan(&[("1.yaml", &namespace("c", "x"))]))), ["apply Namespace c"]);
+    assert_eq!(
+        told(&index.handle(scan(&[("1.yaml", &namespace("c", "x"))]))),
+        ["apply Namespace c"]
+    );
 }
 
 #[test]
@@ -136,14 +195,26 @@ spec:
   egress: [{action: Allow, to: [{segment: gone}], ports: [{every: {}}]}]
 ";
     let mut index = Index::default();
-    index.handle(scan(&[("1.yaml", &format!("{}{}", pod("a"), pod("b"))), ("2.yaml", policy)]));
+    index.handle(scan(&[
+        ("1.yaml", &format!("{}{}", pod("a"), pod("b"))),
+        ("2.yaml", policy),
+    ]));
     let said = problems(&index);
     assert_eq!(said.len(), 3, "{said:#?}");
-    assert!(said[0].starts_with("2.yaml:2: ClusterSegmentationPolicy p: spec.subjects[0]: there is no Segment lost: "));
+    assert!(said[0].starts_with(
+        "2.yaml:2: ClusterSegmentationPolicy p: spec.subjects[0]: there is no Segment lost: "
+    ));
     assert!(said[1].starts_with("2.yaml:2: ClusterSegmentationPolicy p: spec.egress[0].to[0].segment: there is no Segment gone"));
-    assert!(said[2].starts_with("1.yaml:1: Pod n/a: Pod n/b also claims 10.0.0.1; "), "{said:#?}");
+    assert!(
+        said[2].starts_with("1.yaml:1: Pod n/a: Pod n/b also claims 10.0.0.1; "),
+        "{said:#?}"
+    );
     let segments = "{apiVersion: bulkhead.dev/v1alpha1, kind: Segment, metadata: {name: gone}, spec: {networks: [{cidr: 10.0.0.0/8}]}}\n---\n\
                     {apiVersion: bulkhead.dev/v1alpha1, kind: Segment, metadata: {name: lost}, spec: {networks: [{cidr: 10.0.0.0/8}]}}";
-    index.handle(scan(&[("1.yaml", &pod("a")), ("2.yaml", policy), ("3.yaml", segments)]));
+    index.handle(scan(&[
+        ("1.yaml", &pod("a")),
+        ("2.yaml", policy),
+        ("3.yaml", segments),
+    ]));
     assert_eq!(problems(&index), [""; 0]);
 }

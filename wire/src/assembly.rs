@@ -34,7 +34,9 @@ impl Revision {
     ///
     /// # Errors
     /// If it is larger than [`limits::DELTA_BYTES`].
-    pub fn messages(&self) -> Result<impl Iterator<Item = FromController> + Send + use<>, Malformed> {
+    pub fn messages(
+        &self,
+    ) -> Result<impl Iterator<Item = FromController> + Send + use<>, Malformed> {
         let content = Bytes::from(encode_delta(&self.delta));
         let length = content.len() as u64;
         if length > limits::DELTA_BYTES {
@@ -42,11 +44,21 @@ impl Revision {
             return Err(Malformed::new("Delta", problem));
         }
         let (base, target) = (self.delta.base, self.delta.target);
-        let header = Header { base, target, frontier: self.frontier.clone(), length };
-        let parts = (0..content.len()).step_by(limits::PART_BYTES).map(move |from| {
-            let to = content.len().min(from + limits::PART_BYTES);
-            FromController::Part { offset: from as u64, content: content.slice(from..to) }
-        });
+        let header = Header {
+            base,
+            target,
+            frontier: self.frontier.clone(),
+            length,
+        };
+        let parts = (0..content.len())
+            .step_by(limits::PART_BYTES)
+            .map(move |from| {
+                let to = content.len().min(from + limits::PART_BYTES);
+                FromController::Part {
+                    offset: from as u64,
+                    content: content.slice(from..to),
+                }
+            });
         Ok(std::iter::once(FromController::Header(header)).chain(parts))
     }
 }
@@ -85,7 +97,10 @@ pub struct Assembly {
 impl Assembly {
     /// Waits for the parts of `header`.
     pub fn new(header: Header) -> Self {
-        Self { header, content: Vec::new() }
+        Self {
+            header,
+            content: Vec::new(),
+        }
     }
 
     /// What was announced.
@@ -109,7 +124,10 @@ impl Assembly {
         }
         let actual = expected + content.len() as u64;
         if actual > self.header.length {
-            return Err(AssemblyError::Surplus { announced: self.header.length, actual });
+            return Err(AssemblyError::Surplus {
+                announced: self.header.length,
+                actual,
+            });
         }
         self.content.extend_from_slice(content);
         Ok(())
@@ -121,6 +139,9 @@ impl Assembly {
     /// If the bytes are not a delta. That its content is right, only [`Delta::apply`] can tell.
     pub fn finish(self) -> Result<Revision, AssemblyError> {
         let delta = decode_delta(self.header.base, self.header.target, &self.content)?;
-        Ok(Revision { delta, frontier: self.header.frontier })
+        Ok(Revision {
+            delta,
+            frontier: self.header.frontier,
+        })
     }
 }

@@ -21,7 +21,9 @@ pub enum CertificateError {
     #[error("it is no X.509 certificate in PEM or DER form: {0}")]
     Unreadable(String),
     /// A certificate for something else.
-    #[error("it names no node (a DNS name ending in `{NODE_SUFFIX}`); make one with `bulkhead-controller init`")]
+    #[error(
+        "it names no node (a DNS name ending in `{NODE_SUFFIX}`); make one with `bulkhead-controller init`"
+    )]
     NamesNoNode,
 }
 
@@ -39,7 +41,9 @@ pub fn node_of(der: &[u8]) -> Result<String, CertificateError> {
     let mut names = names.iter().flat_map(|names| &names.value.general_names);
     names
         .find_map(|name| {
-            let GeneralName::DNSName(name) = name else { return None };
+            let GeneralName::DNSName(name) = name else {
+                return None;
+            };
             name.strip_suffix(NODE_SUFFIX)
         })
         .map(str::to_owned)
@@ -51,7 +55,9 @@ pub fn node_of(der: &[u8]) -> Result<String, CertificateError> {
 /// # Errors
 /// If there is none that can be read.
 pub fn validity(pem: &[u8]) -> Result<(Timestamp, Timestamp), CertificateError> {
-    let pem = Pem::iter_from_buffer(pem).next().ok_or_else(|| unreadable("the file holds none"))?;
+    let pem = Pem::iter_from_buffer(pem)
+        .next()
+        .ok_or_else(|| unreadable("the file holds none"))?;
     let pem = pem.map_err(unreadable)?;
     let certificate = pem.parse_x509().map_err(unreadable)?;
     let validity = certificate.validity();

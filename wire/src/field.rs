@@ -19,7 +19,10 @@ pub struct Malformed {
 
 impl Malformed {
     pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+        }
     }
 
     /// The same error, seen from the message that holds the field.
@@ -34,7 +37,9 @@ pub(crate) fn required<T>(value: Option<T>, field: &str) -> Result<T, Malformed>
 }
 
 pub(crate) fn id(bytes: &[u8], field: &str) -> Result<[u8; 16], Malformed> {
-    bytes.try_into().map_err(|_| Malformed::new(field, format!("has {} bytes instead of 16", bytes.len())))
+    bytes
+        .try_into()
+        .map_err(|_| Malformed::new(field, format!("has {} bytes instead of 16", bytes.len())))
 }
 
 pub(crate) fn digest(bytes: &[u8], field: &str) -> Result<Digest, Malformed> {
@@ -47,7 +52,10 @@ pub(crate) fn ids(bytes: &[u8], field: &str) -> Result<Vec<[u8; 16]>, Malformed>
     if rest.is_empty() {
         Ok(items.to_vec())
     } else {
-        Err(Malformed::new(field, format!("has {} bytes, which is no multiple of 16", bytes.len())))
+        Err(Malformed::new(
+            field,
+            format!("has {} bytes, which is no multiple of 16", bytes.len()),
+        ))
     }
 }
 
@@ -71,7 +79,11 @@ pub(crate) fn port(number: u32, field: &str) -> Result<u16, Malformed> {
 
 pub(crate) fn text(value: String, field: &str) -> Result<Arc<str>, Malformed> {
     if value.len() > limits::TEXT_BYTES {
-        let problem = format!("has {} bytes, more than {}", value.len(), limits::TEXT_BYTES);
+        let problem = format!(
+            "has {} bytes, more than {}",
+            value.len(),
+            limits::TEXT_BYTES
+        );
         return Err(Malformed::new(field, problem));
     }
     Ok(value.into())
@@ -87,12 +99,16 @@ pub(crate) fn cut(value: &str) -> String {
 }
 
 pub(crate) fn network(value: &str, field: &str) -> Result<ipnet::IpNet, Malformed> {
-    let net: ipnet::IpNet =
-        value.parse().map_err(|_| Malformed::new(field, format!("`{value}` is no network")))?;
+    let net: ipnet::IpNet = value
+        .parse()
+        .map_err(|_| Malformed::new(field, format!("`{value}` is no network")))?;
     if net.trunc() == net {
         Ok(net)
     } else {
-        Err(Malformed::new(field, format!("`{value}` has bits behind its prefix")))
+        Err(Malformed::new(
+            field,
+            format!("`{value}` has bits behind its prefix"),
+        ))
     }
 }
 
@@ -105,6 +121,8 @@ pub(crate) fn each<T, U>(
     items
         .into_iter()
         .enumerate()
-        .map(|(index, item)| convert(item).map_err(|error| error.within(format_args!("{field}[{index}]"))))
+        .map(|(index, item)| {
+            convert(item).map_err(|error| error.within(format_args!("{field}[{index}]")))
+        })
         .collect()
 }

@@ -50,7 +50,11 @@ impl Frontier {
     pub(crate) fn to_proto(&self) -> proto::Frontier {
         proto::Frontier {
             incarnation_ms: self.incarnation.0,
-            versions: self.versions.iter().map(|(kind, version)| (kind.clone(), *version)).collect(),
+            versions: self
+                .versions
+                .iter()
+                .map(|(kind, version)| (kind.clone(), *version))
+                .collect(),
             instant_ms: self.instant.0,
         }
     }
@@ -74,7 +78,11 @@ impl fmt::Display for Frontier {
         for (kind, version) in &self.versions {
             write!(f, "{kind} {version}, ")?;
         }
-        write!(f, "instant {}, incarnation {}}}", self.instant.0, self.incarnation.0)
+        write!(
+            f,
+            "instant {}, incarnation {}}}",
+            self.instant.0, self.incarnation.0
+        )
     }
 }
 
@@ -85,7 +93,10 @@ mod tests {
     fn frontier(incarnation: i64, versions: &[(&str, u64)], instant: i64) -> Frontier {
         Frontier {
             incarnation: Timestamp(incarnation),
-            versions: versions.iter().map(|(kind, version)| ((*kind).to_owned(), *version)).collect(),
+            versions: versions
+                .iter()
+                .map(|(kind, version)| ((*kind).to_owned(), *version))
+                .collect(),
             instant: Timestamp(instant),
         }
     }
@@ -96,9 +107,15 @@ mod tests {
         assert!(base.reaches(&base) && base.reaches(&Frontier::default()));
         assert!(frontier(1, &[("a", 6), ("b", 5)], 10).reaches(&base));
         assert!(!frontier(1, &[("a", 6), ("b", 4)], 10).reaches(&base));
-        assert!(!frontier(1, &[("a", 9)], 10).reaches(&base), "a kind that is missing is behind");
+        assert!(
+            !frontier(1, &[("a", 9)], 10).reaches(&base),
+            "a kind that is missing is behind"
+        );
         assert!(!frontier(1, &[("a", 9), ("b", 9)], 9).reaches(&base));
-        assert!(frontier(2, &[("a", 1)], 0).reaches(&base), "a new incarnation supersedes");
+        assert!(
+            frontier(2, &[("a", 1)], 0).reaches(&base),
+            "a new incarnation supersedes"
+        );
         assert!(!frontier(0, &[("a", 9), ("b", 9)], 99).reaches(&base));
     }
 }

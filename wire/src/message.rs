@@ -57,11 +57,15 @@ impl TryFrom<proto::AgentMessage> for FromAgent {
     fn try_from(message: proto::AgentMessage) -> Result<Self, Malformed> {
         use agent_message::Message;
         match field::required(message.message, "AgentMessage.message")? {
-            Message::Hello(hello) => Hello::from_proto(hello).map(Self::Hello).map_err(|e| e.within("Hello")),
-            Message::Ack(ack) => Ack::from_proto(ack).map(Self::Ack).map_err(|e| e.within("Ack")),
-            Message::Refused(refused) => {
-                Refused::from_proto(refused).map(Self::Refused).map_err(|e| e.within("Refused"))
-            }
+            Message::Hello(hello) => Hello::from_proto(hello)
+                .map(Self::Hello)
+                .map_err(|e| e.within("Hello")),
+            Message::Ack(ack) => Ack::from_proto(ack)
+                .map(Self::Ack)
+                .map_err(|e| e.within("Ack")),
+            Message::Refused(refused) => Refused::from_proto(refused)
+                .map(Self::Refused)
+                .map_err(|e| e.within("Refused")),
         }
     }
 }
@@ -77,7 +81,9 @@ impl From<FromController> for proto::ControllerMessage {
                     frontier: Some(header.frontier.to_proto()),
                     length: header.length,
                 }),
-                FromController::Part { offset, content } => Message::Part(proto::Part { offset, content }),
+                FromController::Part { offset, content } => {
+                    Message::Part(proto::Part { offset, content })
+                }
                 FromController::Confirm { digest, frontier } => Message::Confirm(proto::Confirm {
                     digest: digest.0.to_vec(),
                     frontier: Some(frontier.to_proto()),
@@ -93,17 +99,26 @@ impl TryFrom<proto::ControllerMessage> for FromController {
     fn try_from(message: proto::ControllerMessage) -> Result<Self, Malformed> {
         use controller_message::Message;
         match field::required(message.message, "ControllerMessage.message")? {
-            Message::Header(header) => header_from(header).map(Self::Header).map_err(|e| e.within("Header")),
+            Message::Header(header) => header_from(header)
+                .map(Self::Header)
+                .map_err(|e| e.within("Header")),
             Message::Part(part) if part.content.len() > limits::PART_BYTES => {
-                let problem =
-                    format!("has {} bytes, more than {}", part.content.len(), limits::PART_BYTES);
+                let problem = format!(
+                    "has {} bytes, more than {}",
+                    part.content.len(),
+                    limits::PART_BYTES
+                );
                 Err(Malformed::new("Part.content", problem))
             }
-            Message::Part(part) => Ok(Self::Part { offset: part.offset, content: part.content }),
+            Message::Part(part) => Ok(Self::Part {
+                offset: part.offset,
+                content: part.content,
+            }),
             Message::Confirm(confirm) => {
                 let digest = field::digest(&confirm.digest, "Confirm.digest")?;
                 let frontier = field::required(confirm.frontier, "Confirm.frontier")?;
-                let frontier = Frontier::from_proto(frontier).map_err(|e| e.within("Confirm.frontier"))?;
+                let frontier =
+                    Frontier::from_proto(frontier).map_err(|e| e.within("Confirm.frontier"))?;
                 Ok(Self::Confirm { digest, frontier })
             }
         }

@@ -146,7 +146,10 @@ impl Hello {
             version: field::cut(&self.version),
             limits: Some(self.limits.to_proto()),
             realised: self.realised.as_ref().map(|(digest, _)| digest.0.to_vec()),
-            frontier: self.realised.as_ref().map(|(_, frontier)| frontier.to_proto()),
+            frontier: self
+                .realised
+                .as_ref()
+                .map(|(_, frontier)| frontier.to_proto()),
         }
     }
 
@@ -157,8 +160,12 @@ impl Hello {
                 field::digest(&digest, "realised")?,
                 Frontier::from_proto(frontier).map_err(|error| error.within("frontier"))?,
             )),
-            (Some(_), None) => return Err(Malformed::new("frontier", "is missing beside `realised`")),
-            (None, Some(_)) => return Err(Malformed::new("realised", "is missing beside `frontier`")),
+            (Some(_), None) => {
+                return Err(Malformed::new("frontier", "is missing beside `realised`"));
+            }
+            (None, Some(_)) => {
+                return Err(Malformed::new("realised", "is missing beside `frontier`"));
+            }
         };
         if message.node.is_empty() {
             return Err(Malformed::new("node", "is empty"));
@@ -219,11 +226,19 @@ impl Ack {
             writes: message.writes,
             denied: field::each(message.denied, "denied", |d| {
                 let (uid, name) = (text(d.uid, "uid")?, text(d.name, "name")?);
-                Ok(Denied { uid, name, reason: text(d.reason, "reason")? })
+                Ok(Denied {
+                    uid,
+                    name,
+                    reason: text(d.reason, "reason")?,
+                })
             })?,
             unprotected: field::each(message.unprotected, "unprotected", |u| {
                 let (uid, name) = (text(u.uid, "uid")?, text(u.name, "name")?);
-                Ok(Unprotected { uid, name, reason: text(u.reason, "reason")? })
+                Ok(Unprotected {
+                    uid,
+                    name,
+                    reason: text(u.reason, "reason")?,
+                })
             })?,
             protected: message.protected,
         })
@@ -246,7 +261,12 @@ impl Refused {
     }
 
     pub(crate) fn from_proto(message: proto::Refused) -> Result<Self, Malformed> {
-        let unknown = || Malformed::new("refusal", format!("{} is no known refusal", message.refusal));
+        let unknown = || {
+            Malformed::new(
+                "refusal",
+                format!("{} is no known refusal", message.refusal),
+            )
+        };
         let refusal = match proto::Refusal::try_from(message.refusal) {
             Ok(proto::Refusal::Base) => Refusal::Base,
             Ok(proto::Refusal::Damaged) => Refusal::Damaged,

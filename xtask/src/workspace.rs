@@ -1,7 +1,7 @@
 //! Where things lie: the folders of this checkout that every task writes to or reads from.
 //!
 //! Everything a task makes is below `target/`, so that `cargo clean` leaves nothing behind but what
-//! `setup` brings again.
+//! `setup` brought: tools are kept once for all checkouts, in the user's cache.
 
 use std::{
     env,
@@ -40,9 +40,18 @@ impl Workspace {
         self.root.join("target")
     }
 
-    /// What `setup` brings; `tools()/bin` holds the programs.
+    /// What `setup` brings; `tools()/bin` holds the programs. Below the user's cache, so that another
+    /// checkout does not compile them again; each is asked for its version before it is used.
     pub(crate) fn tools(&self) -> PathBuf {
-        self.target().join("tools")
+        let set = |name: &str| {
+            env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        set("XDG_CACHE_HOME")
+            .or_else(|| set("HOME").map(|home| home.join(".cache")))
+            .map_or_else(|| self.target(), |cache| cache.join("bulkhead"))
+            .join("tools")
     }
 
     pub(crate) fn tool(&self, name: &str) -> PathBuf {

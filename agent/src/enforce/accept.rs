@@ -23,7 +23,11 @@ pub(super) fn accept(
         return Err((Refusal::Older, reason));
     }
     let empty = NodeGraph::default();
-    let base = if revision.delta.base == empty.digest() { &empty } else { graph };
+    let base = if revision.delta.base == empty.digest() {
+        &empty
+    } else {
+        graph
+    };
     revision.delta.apply(base).map(Arc::new).map_err(|error| {
         let refusal = match error {
             DeltaError::WrongBase { .. } => Refusal::Base,
@@ -56,7 +60,10 @@ mod tests {
     }
 
     fn frontier(version: u64) -> Frontier {
-        Frontier { versions: [("folder".to_owned(), version)].into(), ..Frontier::default() }
+        Frontier {
+            versions: [("folder".to_owned(), version)].into(),
+            ..Frontier::default()
+        }
     }
 
     fn refusal(held: &(Digest, Frontier), graph: &NodeGraph, revision: &Revision) -> Refusal {
@@ -66,20 +73,44 @@ mod tests {
     #[test]
     fn a_node_never_goes_back() {
         let held = (graph(2).digest(), frontier(5));
-        let older = Revision { delta: Delta::between(&graph(2), &graph(1)), frontier: frontier(4) };
+        let older = Revision {
+            delta: Delta::between(&graph(2), &graph(1)),
+            frontier: frontier(4),
+        };
         assert_eq!(refusal(&held, &graph(2), &older), Refusal::Older);
-        let same = Revision { delta: Delta::snapshot(&graph(2)), frontier: frontier(4) };
-        assert_eq!(accept(Some(&held), &graph(2), &same).unwrap().digest(), graph(2).digest());
-        let newer = Revision { frontier: frontier(6), ..older };
-        assert_eq!(accept(Some(&held), &graph(2), &newer).unwrap().digest(), graph(1).digest());
+        let same = Revision {
+            delta: Delta::snapshot(&graph(2)),
+            frontier: frontier(4),
+        };
+        assert_eq!(
+            accept(Some(&held), &graph(2), &same).unwrap().digest(),
+            graph(2).digest()
+        );
+        let newer = Revision {
+            frontier: frontier(6),
+            ..older
+        };
+        assert_eq!(
+            accept(Some(&held), &graph(2), &newer).unwrap().digest(),
+            graph(1).digest()
+        );
     }
 
     #[test]
     fn a_snapshot_needs_no_base_and_a_delta_needs_its_own() {
         let held = (graph(2).digest(), frontier(5));
-        let snapshot = Revision { delta: Delta::snapshot(&graph(3)), frontier: frontier(6) };
-        assert_eq!(accept(Some(&held), &graph(2), &snapshot).unwrap().digest(), graph(3).digest());
-        let foreign = Revision { delta: Delta::between(&graph(1), &graph(3)), frontier: frontier(6) };
+        let snapshot = Revision {
+            delta: Delta::snapshot(&graph(3)),
+            frontier: frontier(6),
+        };
+        assert_eq!(
+            accept(Some(&held), &graph(2), &snapshot).unwrap().digest(),
+            graph(3).digest()
+        );
+        let foreign = Revision {
+            delta: Delta::between(&graph(1), &graph(3)),
+            frontier: frontier(6),
+        };
         assert_eq!(refusal(&held, &graph(2), &foreign), Refusal::Base);
     }
 
@@ -87,8 +118,14 @@ mod tests {
     fn what_was_damaged_on_the_way_makes_no_graph() {
         let held = (graph(2).digest(), frontier(5));
         let mut delta = Delta::snapshot(&graph(3));
-        delta.peer_sets.values_mut().for_each(|change| change.added.push(Address([9; 16])));
-        let revision = Revision { delta, frontier: frontier(6) };
+        delta
+            .peer_sets
+            .values_mut()
+            .for_each(|change| change.added.push(Address([9; 16])));
+        let revision = Revision {
+            delta,
+            frontier: frontier(6),
+        };
         assert_eq!(refusal(&held, &graph(2), &revision), Refusal::Damaged);
     }
 }

@@ -20,7 +20,11 @@ pub(super) struct Hooks {
 
 impl Hooks {
     /// Puts both programs on a workload's interface unless they are there.
-    pub(super) fn attach(&mut self, kernel: &mut Kernel, binding: &Binding) -> Result<(), KernelError> {
+    pub(super) fn attach(
+        &mut self,
+        kernel: &mut Kernel,
+        binding: &Binding,
+    ) -> Result<(), KernelError> {
         if self.carried.get(&binding.ifindex) == Some(&binding.name) {
             return Ok(());
         }
@@ -36,9 +40,16 @@ impl Hooks {
 
     /// Forgets interfaces that are gone.
     pub(super) fn forget(&mut self, kernel: &mut Kernel, links: &Links) {
-        let pinned = kernel.pinned_links().unwrap_or_default().into_iter().map(|(ifindex, _)| ifindex);
+        let pinned = kernel
+            .pinned_links()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(ifindex, _)| ifindex);
         let known: BTreeSet<u32> = pinned.chain(self.carried.keys().copied()).collect();
-        for ifindex in known.into_iter().filter(|ifindex| !links.by_index.contains_key(ifindex)) {
+        for ifindex in known
+            .into_iter()
+            .filter(|ifindex| !links.by_index.contains_key(ifindex))
+        {
             self.carried.remove(&ifindex);
             if let Err(error) = kernel.detach(ifindex) {
                 warn!(%error, ifindex, "the pins of an interface that is gone stay behind");
@@ -53,7 +64,10 @@ impl Hooks {
         for (ifindex, name) in &self.carried {
             match position(kernel, name)? {
                 Some(0) => {}
-                Some(before) => warn!(interface = name, before, "other programs come before the hooks and may pass packets by"),
+                Some(before) => warn!(
+                    interface = name,
+                    before, "other programs come before the hooks and may pass packets by"
+                ),
                 None => {
                     kernel.detach(*ifindex)?;
                     kernel.attach(name, *ifindex)?;

@@ -140,7 +140,9 @@ impl Enforcer {
         }
         match self.enforce(Arc::new(stored.graph), Instant::now()) {
             Ok(writes) => info!(revision = %digest, writes, "took up the last revision"),
-            Err(error) => error!(%error, revision = %digest, "the last revision cannot be enforced"),
+            Err(error) => {
+                error!(%error, revision = %digest, "the last revision cannot be enforced")
+            }
         }
     }
 
@@ -192,9 +194,16 @@ impl Enforcer {
                 info!(writes, micros, "in force");
             }
             Err((refusal, reason)) => {
-                warn!(refusal = refusal.name(), reason, "refused; what was in force still is");
+                warn!(
+                    refusal = refusal.name(),
+                    reason, "refused; what was in force still is"
+                );
                 self.outputs.metrics.refused(refusal);
-                let refused = Refused { digest: target, refusal, reason };
+                let refused = Refused {
+                    digest: target,
+                    refusal,
+                    reason,
+                };
                 if self.outputs.refusals.try_send(refused).is_err() {
                     debug!("nobody to tell the refusal to");
                 }
@@ -239,8 +248,16 @@ impl Enforcer {
         self.outputs.metrics.enforced(&ack);
         let changed = self.outputs.acks.send_if_modified(|held| {
             let same = held.as_ref().is_some_and(|held| {
-                let times = Ack { applied_us: held.applied_us, confirmed_us: held.confirmed_us, ..ack.clone() };
-                *held == Ack { writes: held.writes, ..times }
+                let times = Ack {
+                    applied_us: held.applied_us,
+                    confirmed_us: held.confirmed_us,
+                    ..ack.clone()
+                };
+                *held
+                    == Ack {
+                        writes: held.writes,
+                        ..times
+                    }
             });
             if !same {
                 *held = Some(ack);
@@ -267,11 +284,16 @@ impl Enforcer {
     }
 
     fn save(&mut self) {
-        let Some((digest, frontier)) = &self.frontier else { return };
+        let Some((digest, frontier)) = &self.frontier else {
+            return;
+        };
         if !self.unsaved || self.state.graph().digest() != *digest {
             return;
         }
-        let context = Context { boot_id: self.boot_id.clone(), frontier: frontier.to_bytes() };
+        let context = Context {
+            boot_id: self.boot_id.clone(),
+            frontier: frontier.to_bytes(),
+        };
         match self.store.save(self.state.graph(), &context) {
             Ok(_) => {
                 self.unsaved = false;
@@ -318,7 +340,10 @@ impl Enforcer {
         }
         if self.swept.elapsed() >= self.rhythm.sweep {
             self.swept = Instant::now();
-            match self.state.sweep(&Timeouts::default(), clock::tick(clock::monotonic_ns())) {
+            match self
+                .state
+                .sweep(&Timeouts::default(), clock::tick(clock::monotonic_ns()))
+            {
                 Ok((live, over)) => self.outputs.metrics.swept(live, over),
                 Err(error) => warn!(%error, "flows that are over could not be taken out"),
             }
@@ -346,7 +371,10 @@ impl Enforcer {
             Ok(0) => debug!("the kernel holds what it should"),
             Ok(writes) => {
                 self.outputs.metrics.repaired(writes);
-                warn!(writes, "somebody else changed the kernel's tables; they are repaired");
+                warn!(
+                    writes,
+                    "somebody else changed the kernel's tables; they are repaired"
+                );
             }
             Err(error) => error!(%error, "the kernel's tables cannot be compared or repaired"),
         }

@@ -17,7 +17,7 @@ use super::hooks::Hooks;
 use super::writer::Timed;
 use crate::interfaces::{Found, Links, Unfound, find};
 use crate::kernel::{Kernel, KernelError, Timeouts};
-use crate::lanes::{self, Attached, CommitError, Interface, Kernel as _, Planner, PlanError};
+use crate::lanes::{self, Attached, CommitError, Interface, Kernel as _, PlanError, Planner};
 use crate::metrics::Kernel as Figures;
 
 /// Why the kernel could not be led to a graph.
@@ -152,7 +152,14 @@ impl State {
             .bindings
             .iter()
             .map(|(uid, binding)| {
-                (uid.clone(), Interface { ifindex: binding.ifindex, mac: binding.mac, flags: 0 })
+                (
+                    uid.clone(),
+                    Interface {
+                        ifindex: binding.ifindex,
+                        mac: binding.mac,
+                        flags: 0,
+                    },
+                )
             })
             .collect();
         let (fitted, changes) = match &mut self.fitted {
@@ -160,13 +167,25 @@ impl State {
                 let changes = fitted.update(graph, clock.wall);
                 (fitted, changes)
             }
-            empty @ None => (empty.insert(fit(graph, &self.limits, clock.wall)), Changes::Everything),
+            empty @ None => (
+                empty.insert(fit(graph, &self.limits, clock.wall)),
+                Changes::Everything,
+            ),
         };
-        let plan = self.planner.plan(&fitted.desired, &attached, &changes, clock)?;
+        let plan = self
+            .planner
+            .plan(&fitted.desired, &attached, &changes, clock)?;
         debug!(writes = plan.len(), flips = plan.flip.is_some(), "planned");
-        let mut done = Done { committed: None, writes: 0, flipped_at: Instant::now() };
+        let mut done = Done {
+            committed: None,
+            writes: 0,
+            flipped_at: Instant::now(),
+        };
         if !plan.is_empty() {
-            let mut kernel = Timed { kernel: &mut self.kernel, flipped_at: None };
+            let mut kernel = Timed {
+                kernel: &mut self.kernel,
+                flipped_at: None,
+            };
             let committed = lanes::commit(&mut kernel, &mut self.planner, plan)?;
             done.flipped_at = kernel.flipped_at.unwrap_or(done.flipped_at);
             done.writes = committed.writes;
@@ -177,7 +196,8 @@ impl State {
             // One interface that cannot be guarded keeps no other workload from its rules (I10).
             if let Err(error) = self.hooks.attach(&mut self.kernel, binding) {
                 warn!(%error, interface = binding.name, "cannot be guarded");
-                self.unattached.insert(uid.clone(), format!("interface {}: {error}", binding.name));
+                self.unattached
+                    .insert(uid.clone(), format!("interface {}: {error}", binding.name));
             }
         }
         self.found = found;
@@ -191,7 +211,11 @@ impl State {
     pub fn settle(&mut self, done: Done) -> Result<usize, EnforceError> {
         match done.committed {
             None => Ok(done.writes),
-            Some(committed) => Ok(lanes::settle(&mut self.kernel, &mut self.planner, committed)?),
+            Some(committed) => Ok(lanes::settle(
+                &mut self.kernel,
+                &mut self.planner,
+                committed,
+            )?),
         }
     }
 
@@ -243,12 +267,20 @@ impl State {
             // Without an address there is nothing to guard yet.
             if *unfound != Unfound::NoAddress {
                 let reason = unfound.reason();
-                report.unprotected.push(wire::Unprotected { uid: uid.0.to_string(), name: name(uid), reason });
+                report.unprotected.push(wire::Unprotected {
+                    uid: uid.0.to_string(),
+                    name: name(uid),
+                    reason,
+                });
             }
         }
         for (uid, reason) in &self.unattached {
             let reason = reason.clone();
-            report.unprotected.push(wire::Unprotected { uid: uid.0.to_string(), name: name(uid), reason });
+            report.unprotected.push(wire::Unprotected {
+                uid: uid.0.to_string(),
+                name: name(uid),
+                reason,
+            });
         }
         report.unprotected.sort();
         report.protected = count(self.found.bindings.len() - self.unattached.len());
@@ -257,7 +289,10 @@ impl State {
 
     fn graph_workload(&self, uid: &WorkloadUid) -> Option<&Arc<LocalWorkload>> {
         let fitted = self.fitted.as_ref().map(|fitted| fitted.desired.graph());
-        self.graph.workloads.get(uid).or_else(|| fitted?.workloads.get(uid))
+        self.graph
+            .workloads
+            .get(uid)
+            .or_else(|| fitted?.workloads.get(uid))
     }
 
     /// Which sizes a revision may have here, for Hello.
@@ -275,7 +310,10 @@ impl State {
 
     /// Whether a deadline has passed since the tables were computed.
     pub fn deadline_passed(&self, now: Timestamp) -> bool {
-        let next = self.fitted.as_ref().and_then(|fitted| fitted.desired.next_deadline());
+        let next = self
+            .fitted
+            .as_ref()
+            .and_then(|fitted| fitted.desired.next_deadline());
         next.is_some_and(|deadline| deadline <= now)
     }
 
@@ -304,8 +342,11 @@ impl State {
     pub fn sweep(&mut self, timeouts: &Timeouts, tick: u32) -> Result<(usize, usize), KernelError> {
         let tables = self.planner.tables();
         let owned: BTreeSet<WorkloadSlot> = tables.interfaces.values().copied().collect();
-        let incarnations: BTreeMap<WorkloadSlot, u8> =
-            tables.workloads.iter().map(|(slot, workload)| (*slot, workload.incarnation)).collect();
+        let incarnations: BTreeMap<WorkloadSlot, u8> = tables
+            .workloads
+            .iter()
+            .map(|(slot, workload)| (*slot, workload.incarnation))
+            .collect();
         let is_owner = |slot: WorkloadSlot, incarnation: u8| {
             owned.contains(&slot) && incarnations.get(&slot) == Some(&incarnation)
         };
@@ -320,25 +361,42 @@ impl State {
 
     /// Who owns a slot.
     pub fn owner(&self, slot: WorkloadSlot) -> Option<&LocalWorkload> {
-        self.graph.workloads.get(self.planner.owner(slot)?).map(Arc::as_ref)
+        self.graph
+            .workloads
+            .get(self.planner.owner(slot)?)
+            .map(Arc::as_ref)
     }
 
     /// What the kernel counts.
     pub fn figures(&self) -> Figures {
         let maps = &self.kernel.maps;
-        let mut figures = Figures { generation: self.planner.generation().0, ..Figures::default() };
+        let mut figures = Figures {
+            generation: self.planner.generation().0,
+            ..Figures::default()
+        };
         for hook in Hook::ALL {
             for reason in Reason::ALL {
-                let Ok(values) = maps.counters.get(CounterIndex::new(hook, *reason).0) else { continue };
+                let Ok(values) = maps.counters.get(CounterIndex::new(hook, *reason).0) else {
+                    continue;
+                };
                 let packets: u64 = values.iter().map(|value| value.packets).sum();
                 if packets > 0 {
                     let bytes = values.iter().map(|value| value.bytes).sum();
-                    figures.packets.push((hook.name(), reason.name(), reason.passes(), packets, bytes));
+                    figures.packets.push((
+                        hook.name(),
+                        reason.name(),
+                        reason.passes(),
+                        packets,
+                        bytes,
+                    ));
                 }
             }
         }
         for loss in LossIndex::ALL {
-            let lost = maps.losses.get(loss as u32).map_or(0, |values| values.iter().sum());
+            let lost = maps
+                .losses
+                .get(loss as u32)
+                .map_or(0, |values| values.iter().sum());
             figures.losses.push((loss.name(), lost));
         }
         figures
@@ -347,17 +405,27 @@ impl State {
 
 /// What the programs have to know of the node beside its workloads: its own addresses, and its bridges.
 fn write_surroundings(kernel: &mut Kernel, links: &Links) -> Result<(), KernelError> {
-    let own: BTreeSet<_> = links.own.iter().map(|address| table_address(*address)).collect();
+    let own: BTreeSet<_> = links
+        .own
+        .iter()
+        .map(|address| table_address(*address))
+        .collect();
     for (address, bits) in kernel.maps.node_addresses.entries()? {
         if bits & NODE_ADDRESS_OWN != 0 && !own.contains(&address) {
             kernel.maps.node_addresses.remove(&address)?;
         }
     }
     for address in own {
-        kernel.maps.node_addresses.insert(&address, &NODE_ADDRESS_OWN)?;
+        kernel
+            .maps
+            .node_addresses
+            .insert(&address, &NODE_ADDRESS_OWN)?;
     }
     for ifindex in &links.bridges {
-        kernel.maps.interfaces.insert(ifindex, &WorkloadSlot::BRIDGE)?;
+        kernel
+            .maps
+            .interfaces
+            .insert(ifindex, &WorkloadSlot::BRIDGE)?;
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Planned writes, performed on the maps of the running kernel.
 
-use bulkhead_datapath::abi::{ExpiryId, Lane, MapName, NetworkKey, NetworkSlot, PeerSlot, Plain, PortTable, WorkloadSlot};
+use bulkhead_datapath::abi::{
+    ExpiryId, Lane, MapName, NetworkKey, NetworkSlot, PeerSlot, Plain, PortTable, WorkloadSlot,
+};
 use bulkhead_datapath::memory::MemoryTables;
 
 use crate::kernel::{Array, Kernel, KernelError, Maps, grace_period};
@@ -15,14 +17,21 @@ fn checked<T>(done: bool, array: &Array<T>, map: MapName, index: u32) -> Result<
 where
     T: Plain,
 {
-    if done { Ok(()) } else { Err(refused(map, index, array.length())) }
+    if done {
+        Ok(())
+    } else {
+        Err(refused(map, index, array.length()))
+    }
 }
 
 fn exists(call: &'static str, new: bool) -> Result<(), KernelError> {
     if new {
         return Ok(());
     }
-    Err(KernelError::Call { call, source: std::io::ErrorKind::AlreadyExists.into() })
+    Err(KernelError::Call {
+        call,
+        source: std::io::ErrorKind::AlreadyExists.into(),
+    })
 }
 
 /// Reads, changes and writes back an element; only words that differ are stored.
@@ -32,7 +41,9 @@ fn edit<T: Plain>(
     index: u32,
     change: impl FnOnce(&mut T),
 ) -> Result<(), KernelError> {
-    let mut value = array.read(index).ok_or_else(|| refused(map, index, array.length()))?;
+    let mut value = array
+        .read(index)
+        .ok_or_else(|| refused(map, index, array.length()))?;
     change(&mut value);
     checked(array.write(index, &value), array, map, index)
 }
@@ -45,21 +56,36 @@ impl lanes::Kernel for Kernel {
         match *write {
             MapWrite::Generation(generation) => maps.node.flip(generation),
             MapWrite::Expiry { id, at_ns } => {
-                checked(maps.expiries.store(id.0, at_ns), &maps.expiries, MapName::Expiries, id.0)?;
+                checked(
+                    maps.expiries.store(id.0, at_ns),
+                    &maps.expiries,
+                    MapName::Expiries,
+                    id.0,
+                )?;
             }
             MapWrite::InsertDecision { key, value } => {
-                exists("insert into DECISIONS", maps.decisions.insert(&key, &value)?)?;
+                exists(
+                    "insert into DECISIONS",
+                    maps.decisions.insert(&key, &value)?,
+                )?;
             }
             MapWrite::RemoveDecision(key) => drop(maps.decisions.remove(&key)?),
             MapWrite::Peer { slot, value } => {
-                checked(maps.classes.write(slot.0, &value), &maps.classes, MapName::Classes, slot.0)?;
+                checked(
+                    maps.classes.write(slot.0, &value),
+                    &maps.classes,
+                    MapName::Classes,
+                    slot.0,
+                )?;
             }
             MapWrite::PeerLane { slot, lane, value } => {
                 let done = maps.classes.write_lane(slot.0, lane, &value);
                 checked(done, &maps.classes, MapName::Classes, slot.0)?;
             }
             MapWrite::PeerLocal { slot, local } => {
-                edit(&maps.classes, MapName::Classes, slot.0, |peer| peer.set_local_workload(local))?;
+                edit(&maps.classes, MapName::Classes, slot.0, |peer| {
+                    peer.set_local_workload(local)
+                })?;
             }
             MapWrite::InsertPeer { address, slot } => {
                 exists("insert into PEERS", maps.peers.insert(&address, &slot)?)?;
@@ -77,7 +103,13 @@ impl lanes::Kernel for Kernel {
                 exists("insert into NETWORKS", maps.networks.insert(&key, slot)?)?;
             }
             MapWrite::RemoveNetwork(key) => drop(maps.networks.remove(&key)?),
-            MapWrite::Ports { table, lane, from, to, class } => {
+            MapWrite::Ports {
+                table,
+                lane,
+                from,
+                to,
+                class,
+            } => {
                 let done = maps.ports.write_run(table as u32, lane, from..=to, class);
                 checked(done, &maps.ports, MapName::Ports, table as u32)?;
             }
@@ -89,14 +121,25 @@ impl lanes::Kernel for Kernel {
                 let done = maps.workloads.write_lane(slot.0, lane, &value);
                 checked(done, &maps.workloads, MapName::Workloads, slot.0)?;
             }
-            MapWrite::WorkloadOwner { slot, flags, mac, incarnation, v4, v6 } => {
+            MapWrite::WorkloadOwner {
+                slot,
+                flags,
+                mac,
+                incarnation,
+                v4,
+                v6,
+            } => {
                 edit(&maps.workloads, MapName::Workloads, slot.0, |workload| {
-                    (workload.flags, workload.mac, workload.incarnation) = (flags, mac, incarnation);
+                    (workload.flags, workload.mac, workload.incarnation) =
+                        (flags, mac, incarnation);
                     (workload.v4, workload.v6) = (v4, v6);
                 })?;
             }
             MapWrite::InsertInterface { ifindex, slot } => {
-                exists("insert into INTERFACES", maps.interfaces.insert(&ifindex, &slot)?)?;
+                exists(
+                    "insert into INTERFACES",
+                    maps.interfaces.insert(&ifindex, &slot)?,
+                )?;
             }
             MapWrite::RemoveInterface(ifindex) => drop(maps.interfaces.remove(&ifindex)?),
         }
@@ -115,34 +158,49 @@ impl lanes::Kernel for Kernel {
             MapWrite::InsertDecision { key, value } => maps.decisions.get(&key)? == Some(value),
             MapWrite::RemoveDecision(key) => maps.decisions.get(&key)?.is_none(),
             MapWrite::Peer { slot, value } => maps.classes.read(slot.0) == Some(value),
-            MapWrite::PeerLane { slot, lane, value } => {
-                maps.classes.read(slot.0).is_some_and(|peer| peer.lane(lane) == value)
-            }
-            MapWrite::PeerLocal { slot, local } => {
-                maps.classes.read(slot.0).is_some_and(|peer| peer.local_workload() == local)
-            }
+            MapWrite::PeerLane { slot, lane, value } => maps
+                .classes
+                .read(slot.0)
+                .is_some_and(|peer| peer.lane(lane) == value),
+            MapWrite::PeerLocal { slot, local } => maps
+                .classes
+                .read(slot.0)
+                .is_some_and(|peer| peer.local_workload() == local),
             MapWrite::InsertPeer { address, slot } => maps.peers.get(&address)? == Some(slot),
             MapWrite::RemovePeer(address) => maps.peers.get(&address)?.is_none(),
             MapWrite::Network { slot, value } => maps.network_classes.read(slot.0) == Some(value),
-            MapWrite::NetworkLane { slot, lane, class } => {
-                maps.network_classes.read(slot.0).is_some_and(|network| network.lanes.read(lane) == class)
-            }
+            MapWrite::NetworkLane { slot, lane, class } => maps
+                .network_classes
+                .read(slot.0)
+                .is_some_and(|network| network.lanes.read(lane) == class),
             MapWrite::InsertNetwork { key, slot } => held_network(maps, &key)? == Some(slot),
             MapWrite::RemoveNetwork(key) => held_network(maps, &key)?.is_none(),
-            MapWrite::Ports { table, lane, from, to, class } => {
-                maps.ports.holds_run(table as u32, lane, from..=to, class)
-            }
+            MapWrite::Ports {
+                table,
+                lane,
+                from,
+                to,
+                class,
+            } => maps.ports.holds_run(table as u32, lane, from..=to, class),
             MapWrite::Workload { slot, value } => maps.workloads.read(slot.0) == Some(value),
-            MapWrite::WorkloadLane { slot, lane, value } => {
-                maps.workloads.read(slot.0).is_some_and(|workload| workload.lane(lane) == value)
+            MapWrite::WorkloadLane { slot, lane, value } => maps
+                .workloads
+                .read(slot.0)
+                .is_some_and(|workload| workload.lane(lane) == value),
+            MapWrite::WorkloadOwner {
+                slot,
+                flags,
+                mac,
+                incarnation,
+                v4,
+                v6,
+            } => maps.workloads.read(slot.0).is_some_and(|workload| {
+                (workload.flags, workload.mac, workload.incarnation) == (flags, mac, incarnation)
+                    && (workload.v4, workload.v6) == (v4, v6)
+            }),
+            MapWrite::InsertInterface { ifindex, slot } => {
+                maps.interfaces.get(&ifindex)? == Some(slot)
             }
-            MapWrite::WorkloadOwner { slot, flags, mac, incarnation, v4, v6 } => {
-                maps.workloads.read(slot.0).is_some_and(|workload| {
-                    (workload.flags, workload.mac, workload.incarnation) == (flags, mac, incarnation)
-                        && (workload.v4, workload.v6) == (v4, v6)
-                })
-            }
-            MapWrite::InsertInterface { ifindex, slot } => maps.interfaces.get(&ifindex)? == Some(slot),
             MapWrite::RemoveInterface(ifindex) => maps.interfaces.get(&ifindex)?.is_none(),
         })
     }
@@ -151,17 +209,26 @@ impl lanes::Kernel for Kernel {
         let maps = &self.maps;
         let mut tables = MemoryTables {
             capacity: maps.capacity,
-            node: maps.node.read(0).ok_or_else(|| refused(MapName::Node, 0, maps.node.length()))?,
+            node: maps
+                .node
+                .read(0)
+                .ok_or_else(|| refused(MapName::Node, 0, maps.node.length()))?,
             interfaces: maps.interfaces.entries()?.into_iter().collect(),
-            workloads: elements(&maps.workloads).map(|(slot, value)| (WorkloadSlot(slot), value)).collect(),
+            workloads: elements(&maps.workloads)
+                .map(|(slot, value)| (WorkloadSlot(slot), value))
+                .collect(),
             peers: maps.peers.entries()?.into_iter().collect(),
-            classes: elements(&maps.classes).map(|(slot, value)| (PeerSlot(slot), value)).collect(),
+            classes: elements(&maps.classes)
+                .map(|(slot, value)| (PeerSlot(slot), value))
+                .collect(),
             networks: maps.networks.entries()?.into_iter().collect(),
             network_classes: elements(&maps.network_classes)
                 .map(|(slot, value)| (NetworkSlot(slot), value))
                 .collect(),
             decisions: maps.decisions.entries()?.into_iter().collect(),
-            expiries: elements(&maps.expiries).map(|(id, at_ns)| (ExpiryId(id), at_ns)).collect(),
+            expiries: elements(&maps.expiries)
+                .map(|(id, at_ns)| (ExpiryId(id), at_ns))
+                .collect(),
             node_addresses: maps.node_addresses.entries()?.into_iter().collect(),
             ..MemoryTables::default()
         };
@@ -182,7 +249,9 @@ fn held_network(maps: &Maps, key: &NetworkKey) -> Result<Option<NetworkSlot>, Ke
     let slot = maps.networks.get(key)?;
     let is_this = |slot: &NetworkSlot| {
         let value = maps.network_classes.read(slot.0);
-        value.is_some_and(|value| value.prefix.octets() == key.octets && value.prefix_length == key.prefix_length)
+        value.is_some_and(|value| {
+            value.prefix.octets() == key.octets && value.prefix_length == key.prefix_length
+        })
     };
     Ok(slot.filter(is_this))
 }

@@ -88,7 +88,9 @@ pub fn find(graph: &NodeGraph, links: &Links, before: &BTreeMap<WorkloadUid, Bin
     let mut taken = BTreeSet::new();
     // First what is certain: bindings that still stand, then names, then addresses.
     for (uid, workload) in &graph.workloads {
-        let Some(binding) = before.get(uid) else { continue };
+        let Some(binding) = before.get(uid) else {
+            continue;
+        };
         if let Some(binding) = still_stands(binding, workload, links)
             && taken.insert(binding.ifindex)
         {
@@ -102,13 +104,19 @@ pub fn find(graph: &NodeGraph, links: &Links, before: &BTreeMap<WorkloadUid, Bin
             if named(workload) != by_name || !open(&found, uid) {
                 continue;
             }
-            let outcome = if by_name { by_hint(workload, links) } else { by_address(workload, links, &taken) };
+            let outcome = if by_name {
+                by_hint(workload, links)
+            } else {
+                by_address(workload, links, &taken)
+            };
             match outcome {
                 Ok(binding) if taken.insert(binding.ifindex) => {
                     found.bindings.insert(uid.clone(), binding);
                 }
                 Ok(binding) => {
-                    found.unfound.insert(uid.clone(), Unfound::Taken(binding.name));
+                    found
+                        .unfound
+                        .insert(uid.clone(), Unfound::Taken(binding.name));
                 }
                 Err(unfound) => {
                     found.unfound.insert(uid.clone(), unfound);
@@ -121,7 +129,10 @@ pub fn find(graph: &NodeGraph, links: &Links, before: &BTreeMap<WorkloadUid, Bin
 
 fn still_stands(before: &Binding, workload: &LocalWorkload, links: &Links) -> Option<Binding> {
     let link = links.by_index.get(&before.ifindex)?;
-    let as_named = workload.interface.as_deref().is_none_or(|name| name == link.name);
+    let as_named = workload
+        .interface
+        .as_deref()
+        .is_none_or(|name| name == link.name);
     let now = binding(workload, (&before.ifindex, link))?;
     let stands = as_named && link.name == before.name;
     stands.then(|| match before.proof {
@@ -131,7 +142,10 @@ fn still_stands(before: &Binding, workload: &LocalWorkload, links: &Links) -> Op
 }
 
 fn holds(far: &Far, workload: &LocalWorkload) -> bool {
-    workload.addresses.iter().any(|address| far.addresses.contains(address))
+    workload
+        .addresses
+        .iter()
+        .any(|address| far.addresses.contains(address))
 }
 
 fn by_hint(workload: &LocalWorkload, links: &Links) -> Result<Binding, Unfound> {
@@ -144,24 +158,38 @@ fn by_hint(workload: &LocalWorkload, links: &Links) -> Result<Binding, Unfound> 
     binding(workload, link).ok_or(Unfound::NoVeth(name))
 }
 
-fn by_address(workload: &LocalWorkload, links: &Links, taken: &BTreeSet<u32>) -> Result<Binding, Unfound> {
+fn by_address(
+    workload: &LocalWorkload,
+    links: &Links,
+    taken: &BTreeSet<u32>,
+) -> Result<Binding, Unfound> {
     if workload.addresses.is_empty() {
         return Err(Unfound::NoAddress);
     }
     let claims: Vec<(&u32, &Link)> = links
         .by_index
         .iter()
-        .filter(|(ifindex, link)| !taken.contains(ifindex) && link.far.as_ref().is_some_and(|far| holds(far, workload)))
+        .filter(|(ifindex, link)| {
+            !taken.contains(ifindex) && link.far.as_ref().is_some_and(|far| holds(far, workload))
+        })
         .collect();
     let routed = |(ifindex, _): &&(&u32, &Link)| {
-        workload.addresses.iter().any(|address| links.routes.get(address) == Some(ifindex))
+        workload
+            .addresses
+            .iter()
+            .any(|address| links.routes.get(address) == Some(ifindex))
     };
-    let chosen = match (claims.as_slice(), claims.iter().filter(routed).collect::<Vec<_>>().as_slice()) {
+    let chosen = match (
+        claims.as_slice(),
+        claims.iter().filter(routed).collect::<Vec<_>>().as_slice(),
+    ) {
         ([], _) => return Err(Unfound::NoneLeadsThere),
         ([one], _) => *one,
         (_, [one]) => **one,
         (several, _) => {
-            return Err(Unfound::Several(several.iter().map(|(_, link)| link.name.clone()).collect()));
+            return Err(Unfound::Several(
+                several.iter().map(|(_, link)| link.name.clone()).collect(),
+            ));
         }
     };
     binding(workload, chosen).ok_or(Unfound::NoneLeadsThere)
@@ -169,15 +197,28 @@ fn by_address(workload: &LocalWorkload, links: &Links, taken: &BTreeSet<u32>) ->
 
 fn binding(workload: &LocalWorkload, (ifindex, link): (&u32, &Link)) -> Option<Binding> {
     let far = link.far.as_ref()?;
-    let proof = if holds(far, workload) { Proof::Address } else { Proof::Name };
-    Some(Binding { ifindex: *ifindex, name: link.name.clone(), mac: far.mac, proof })
+    let proof = if holds(far, workload) {
+        Proof::Address
+    } else {
+        Proof::Name
+    };
+    Some(Binding {
+        ifindex: *ifindex,
+        name: link.name.clone(),
+        mac: far.mac,
+        proof,
+    })
 }
 
 impl Found {
     /// Whether looking again soon may find more: a far end can change without the host hearing of it.
     pub fn is_waiting(&self) -> bool {
         let waits = |unfound: &Unfound| !matches!(unfound, Unfound::NoAddress);
-        self.unfound.values().any(waits) || self.bindings.values().any(|binding| binding.proof == Proof::Name)
+        self.unfound.values().any(waits)
+            || self
+                .bindings
+                .values()
+                .any(|binding| binding.proof == Proof::Name)
     }
 }
 

@@ -42,7 +42,10 @@ pub enum NetlinkError {
 }
 
 fn question(what: &'static str) -> impl Fn(rtnetlink::Error) -> NetlinkError {
-    move |source| NetlinkError::Question { what, source: Box::new(source) }
+    move |source| NetlinkError::Question {
+        what,
+        source: Box::new(source),
+    }
 }
 
 /// Changes that come within this time are told as one.
@@ -109,7 +112,13 @@ impl Netlink {
                 }
                 Some(_) | None => {}
             }
-            links.by_index.insert(ifindex, Link { name: name(&message), far: None });
+            links.by_index.insert(
+                ifindex,
+                Link {
+                    name: name(&message),
+                    far: None,
+                },
+            );
         }
         for (ifindex, peer) in veths {
             // A far end that goes away while it is asked for is one that is not there.
@@ -126,13 +135,23 @@ impl Netlink {
     async fn far(&self, peer: &Peer) -> Result<Far, NetlinkError> {
         let mut request = self.handle.link().get().match_index(peer.ifindex);
         if let Some(namespace) = peer.namespace {
-            request.message_mut().attributes.push(LinkAttribute::IfNetnsId(namespace));
+            request
+                .message_mut()
+                .attributes
+                .push(LinkAttribute::IfNetnsId(namespace));
         }
-        let answer = pin!(request.execute()).try_next().await.map_err(question("a veth's other end"))?;
-        let mac = answer.as_ref().and_then(mac).ok_or_else(|| {
-            question("a veth's other end")(rtnetlink::Error::RequestFailed)
-        })?;
-        Ok(Far { mac, addresses: self.addresses(peer.namespace, Some(peer.ifindex)).await? })
+        let answer = pin!(request.execute())
+            .try_next()
+            .await
+            .map_err(question("a veth's other end"))?;
+        let mac = answer
+            .as_ref()
+            .and_then(mac)
+            .ok_or_else(|| question("a veth's other end")(rtnetlink::Error::RequestFailed))?;
+        Ok(Far {
+            mac,
+            addresses: self.addresses(peer.namespace, Some(peer.ifindex)).await?,
+        })
     }
 
     /// Addresses in a namespace (ours for `None`), of one interface or of all; without link-local ones.
@@ -147,7 +166,9 @@ impl Netlink {
             let message = request.message_mut();
             message.header.family = family;
             message.header.index = ifindex.unwrap_or(0);
-            message.attributes.extend(namespace.map(AddressAttribute::TargetNetNsId));
+            message
+                .attributes
+                .extend(namespace.map(AddressAttribute::TargetNetNsId));
             let mut answers = pin!(request.execute());
             while let Some(message) = answers.try_next().await.map_err(question("addresses"))? {
                 if ifindex.is_some_and(|ifindex| message.header.index != ifindex) {
@@ -198,7 +219,12 @@ impl Netlink {
 }
 
 async fn tell(
-    news: impl Stream<Item = (rtnetlink::packet_core::NetlinkMessage<RouteNetlinkMessage>, rtnetlink::sys::SocketAddr)>,
+    news: impl Stream<
+        Item = (
+            rtnetlink::packet_core::NetlinkMessage<RouteNetlinkMessage>,
+            rtnetlink::sys::SocketAddr,
+        ),
+    >,
     sender: watch::Sender<u64>,
 ) {
     let mut news = pin!(news);
@@ -214,25 +240,34 @@ async fn tell(
 }
 
 fn kind(message: &LinkMessage) -> Option<&InfoKind> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::LinkInfo(info) => info.iter().find_map(|info| match info {
-            LinkInfo::Kind(kind) => Some(kind),
+    message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(info) => info.iter().find_map(|info| match info {
+                LinkInfo::Kind(kind) => Some(kind),
+                _ => None,
+            }),
             _ => None,
-        }),
-        _ => None,
-    })
+        })
 }
 
 fn name(message: &LinkMessage) -> String {
-    let name = message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    });
+    let name = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.clone()),
+            _ => None,
+        });
     name.unwrap_or_else(|| format!("#{}", message.header.index))
 }
 
 fn peer(message: &LinkMessage) -> Option<Peer> {
-    let mut peer = Peer { ifindex: 0, namespace: None };
+    let mut peer = Peer {
+        ifindex: 0,
+        namespace: None,
+    };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Link(ifindex) => peer.ifindex = *ifindex,
@@ -244,10 +279,15 @@ fn peer(message: &LinkMessage) -> Option<Peer> {
 }
 
 fn mac(message: &LinkMessage) -> Option<Mac> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Address(octets) => <[u8; 6]>::try_from(octets.as_slice()).ok().map(|octets| Mac { octets }),
-        _ => None,
-    })
+    message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Address(octets) => <[u8; 6]>::try_from(octets.as_slice())
+                .ok()
+                .map(|octets| Mac { octets }),
+            _ => None,
+        })
 }
 
 fn local_address(attributes: &[AddressAttribute]) -> Option<Address> {

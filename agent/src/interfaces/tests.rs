@@ -14,7 +14,9 @@ fn address(last: u8) -> Address {
 }
 
 fn mac(last: u8) -> Mac {
-    Mac { octets: [2, 0, 0, 0, 0, last] }
+    Mac {
+        octets: [2, 0, 0, 0, 0, last],
+    }
 }
 
 fn uid(name: &str) -> WorkloadUid {
@@ -34,7 +36,14 @@ fn graph(workloads: &[(&str, Option<&str>, &[u8])]) -> NodeGraph {
         (uid(name), Arc::new(workload))
     });
     let workloads = workloads.collect();
-    NodeGraph::new(workloads, BTreeMap::new(), BTreeMap::new(), Arc::default(), [].into(), Arc::default())
+    NodeGraph::new(
+        workloads,
+        BTreeMap::new(),
+        BTreeMap::new(),
+        Arc::default(),
+        [].into(),
+        Arc::default(),
+    )
 }
 
 fn veth(name: &str, addresses: &[u8]) -> Link {
@@ -42,13 +51,19 @@ fn veth(name: &str, addresses: &[u8]) -> Link {
         mac: mac(addresses.first().copied().unwrap_or(0)),
         addresses: addresses.iter().map(|last| address(*last)).collect(),
     };
-    Link { name: name.to_owned(), far: Some(far) }
+    Link {
+        name: name.to_owned(),
+        far: Some(far),
+    }
 }
 
 fn links(links: &[(u32, Link)], routes: &[(u8, u32)]) -> Links {
     Links {
         by_index: links.iter().cloned().collect(),
-        routes: routes.iter().map(|(last, ifindex)| (address(*last), *ifindex)).collect(),
+        routes: routes
+            .iter()
+            .map(|(last, ifindex)| (address(*last), *ifindex))
+            .collect(),
         own: BTreeSet::new(),
         bridges: BTreeSet::new(),
     }
@@ -56,9 +71,16 @@ fn links(links: &[(u32, Link)], routes: &[(u8, u32)]) -> Links {
 
 fn check(found: &Found, expected: &[(&str, Result<u32, Unfound>)]) {
     for (name, expected) in expected {
-        let bound = found.bindings.get(&uid(name)).map(|binding| binding.ifindex);
+        let bound = found
+            .bindings
+            .get(&uid(name))
+            .map(|binding| binding.ifindex);
         let unfound = found.unfound.get(&uid(name));
-        assert_eq!((bound, unfound), (expected.clone().ok(), expected.as_ref().err()), "{name}");
+        assert_eq!(
+            (bound, unfound),
+            (expected.clone().ok(), expected.as_ref().err()),
+            "{name}"
+        );
     }
     assert_eq!(found.bindings.len() + found.unfound.len(), expected.len());
 }
@@ -73,8 +95,18 @@ fn by_name_by_address_or_with_a_reason() {
         ("e", Some("eth0"), &[5]),
         ("f", None, &[6]),
     ]);
-    let uplink = Link { name: "eth0".to_owned(), far: None };
-    let links = links(&[(1, uplink), (7, veth("va", &[])), (8, veth("vb", &[2, 200]))], &[]);
+    let uplink = Link {
+        name: "eth0".to_owned(),
+        far: None,
+    };
+    let links = links(
+        &[
+            (1, uplink),
+            (7, veth("va", &[])),
+            (8, veth("vb", &[2, 200])),
+        ],
+        &[],
+    );
     let found = find(&graph, &links, &BTreeMap::new());
     check(
         &found,
@@ -103,7 +135,10 @@ fn a_workload_that_takes_anothers_address_does_not_get_its_rules() {
     let found = find(&graph, &lying, &BTreeMap::new());
     let several = Unfound::Several(vec!["v1".to_owned(), "v2".to_owned()]);
     check(&found, &[("honest", Err(several)), ("liar", Ok(8))]);
-    let routed = Links { routes: [(address(1), 7), (address(2), 8)].into(), ..lying };
+    let routed = Links {
+        routes: [(address(1), 7), (address(2), 8)].into(),
+        ..lying
+    };
     let found = find(&graph, &routed, &BTreeMap::new());
     check(&found, &[("honest", Ok(7)), ("liar", Ok(8))]);
 }
@@ -111,11 +146,23 @@ fn a_workload_that_takes_anothers_address_does_not_get_its_rules() {
 #[test]
 fn a_new_interface_replaces_one_that_is_gone() {
     let graph = graph(&[("a", None, &[1])]);
-    let before = find(&graph, &links(&[(7, veth("v1", &[1]))], &[]), &BTreeMap::new());
-    let found = find(&graph, &links(&[(9, veth("v9", &[1]))], &[]), &before.bindings);
+    let before = find(
+        &graph,
+        &links(&[(7, veth("v1", &[1]))], &[]),
+        &BTreeMap::new(),
+    );
+    let found = find(
+        &graph,
+        &links(&[(9, veth("v9", &[1]))], &[]),
+        &before.bindings,
+    );
     check(&found, &[("a", Ok(9))]);
     // The same number under another name is another interface.
-    let found = find(&graph, &links(&[(7, veth("other", &[]))], &[]), &before.bindings);
+    let found = find(
+        &graph,
+        &links(&[(7, veth("other", &[]))], &[]),
+        &before.bindings,
+    );
     check(&found, &[("a", Err(Unfound::NoneLeadsThere))]);
 }
 
@@ -124,13 +171,33 @@ fn a_far_end_that_is_still_set_up_is_looked_at_again() {
     let graph = graph(&[("a", Some("v1"), &[1])]);
     let far = |last: u8, addresses: &[u8]| {
         let addresses = addresses.iter().map(|last| address(*last)).collect();
-        links(&[(7, Link { name: "v1".to_owned(), far: Some(Far { mac: mac(last), addresses }) })], &[])
+        links(
+            &[(
+                7,
+                Link {
+                    name: "v1".to_owned(),
+                    far: Some(Far {
+                        mac: mac(last),
+                        addresses,
+                    }),
+                },
+            )],
+            &[],
+        )
     };
     let first = find(&graph, &far(1, &[]), &BTreeMap::new());
     assert!(first.is_waiting());
     let second = find(&graph, &far(2, &[1]), &first.bindings);
-    assert_eq!(second.bindings[&uid("a")].mac, mac(2), "the far end got another Ethernet address");
+    assert_eq!(
+        second.bindings[&uid("a")].mac,
+        mac(2),
+        "the far end got another Ethernet address"
+    );
     assert!(!second.is_waiting());
     let third = find(&graph, &far(3, &[1]), &second.bindings);
-    assert_eq!(third.bindings[&uid("a")].mac, mac(2), "and from then on it is the workload's doing");
+    assert_eq!(
+        third.bindings[&uid("a")].mac,
+        mac(2),
+        "and from then on it is the workload's doing"
+    );
 }

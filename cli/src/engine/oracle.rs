@@ -17,7 +17,9 @@ impl Oracle {
     /// A world of these objects.
     pub(crate) fn new(objects: &[Object], ranges: &[IpNet], now: Timestamp) -> Self {
         let mut world = World::new(ranges.iter().copied());
-        objects.iter().for_each(|object| world.apply(Event::Apply(object.clone())));
+        objects
+            .iter()
+            .for_each(|object| world.apply(Event::Apply(object.clone())));
         Self { world, now }
     }
 
@@ -30,7 +32,10 @@ impl Oracle {
 impl Judge for Oracle {
     fn judge(&mut self, flow: &Flow) -> Result<Answer> {
         let verdict = self.verdict(flow);
-        let side = |half: &Half| Side { allowed: half.allowed, rule: half.rule.to_string() };
+        let side = |half: &Half| Side {
+            allowed: half.allowed,
+            rule: half.rule.to_string(),
+        };
         Ok(Answer {
             allowed: verdict.allowed(),
             intended: verdict.intended(),

@@ -24,7 +24,10 @@ fn graph(number: u8) -> Arc<NodeGraph> {
 }
 
 fn frontier(version: u64) -> Frontier {
-    Frontier { versions: [("folder".to_owned(), version)].into(), ..Frontier::default() }
+    Frontier {
+        versions: [("folder".to_owned(), version)].into(),
+        ..Frontier::default()
+    }
 }
 
 fn ms(ms: u64) -> Duration {
@@ -34,7 +37,9 @@ fn ms(ms: u64) -> Duration {
 fn sent(step: Step) -> bulkhead_wire::Revision {
     match step {
         Step::Send(revision) => *revision,
-        Step::Confirm { .. } | Step::Wait(_) | Step::Overdue => panic!("expected a revision, got {step:?}"),
+        Step::Confirm { .. } | Step::Wait(_) | Step::Overdue => {
+            panic!("expected a revision, got {step:?}")
+        }
     }
 }
 
@@ -46,17 +51,32 @@ fn the_first_change_goes_at_once_and_the_next_are_gathered() {
     assert_eq!(sent(publisher.step(ms(5))).delta.target, graph(1).digest());
 
     publisher.offer(graph(2), frontier(2), ms(6));
-    assert!(matches!(publisher.step(ms(6)), Step::Wait(Some(_))), "one revision at a time");
+    assert!(
+        matches!(publisher.step(ms(6)), Step::Wait(Some(_))),
+        "one revision at a time"
+    );
     let realised = publisher.acked(graph(1).digest(), ms(7)).unwrap();
     assert_eq!((realised.since_change, realised.since_sent), (ms(2), ms(2)));
 
     assert!(matches!(publisher.step(ms(8)), Step::Wait(Some(until)) if until == ms(15)));
     publisher.offer(graph(3), frontier(3), ms(9));
     let revision = sent(publisher.step(ms(15)));
-    assert_eq!(revision.delta.base, graph(1).digest(), "a delta from what was acknowledged");
-    assert_eq!(revision.delta.target, graph(3).digest(), "what came between is gone");
+    assert_eq!(
+        revision.delta.base,
+        graph(1).digest(),
+        "a delta from what was acknowledged"
+    );
+    assert_eq!(
+        revision.delta.target,
+        graph(3).digest(),
+        "what came between is gone"
+    );
     let realised = publisher.acked(graph(3).digest(), ms(20)).unwrap();
-    assert_eq!(realised.since_change, ms(14), "counted from the first change that it contains");
+    assert_eq!(
+        realised.since_change,
+        ms(14),
+        "counted from the first change that it contains"
+    );
 }
 
 #[test]
@@ -66,14 +86,21 @@ fn an_agent_that_has_it_already_gets_nothing() {
     publisher.offer(graph(1), frontier(4), ms(0));
     assert!(matches!(publisher.step(ms(0)), Step::Wait(None)));
     publisher.offer(graph(2), frontier(5), ms(1));
-    assert_eq!(sent(publisher.step(ms(1))).delta.base, graph(1).digest(), "its graph is known by digest");
+    assert_eq!(
+        sent(publisher.step(ms(1))).delta.base,
+        graph(1).digest(),
+        "its graph is known by digest"
+    );
 }
 
 #[test]
 fn an_agent_with_an_unknown_revision_gets_a_snapshot() {
     let mut publisher = Publisher::new(Pace::default(), Some((Digest([9; 16]), frontier(4))));
     publisher.offer(graph(1), frontier(5), ms(0));
-    assert_eq!(sent(publisher.step(ms(0))).delta.base, NodeGraph::default().digest());
+    assert_eq!(
+        sent(publisher.step(ms(0))).delta.base,
+        NodeGraph::default().digest()
+    );
 }
 
 #[test]
@@ -101,7 +128,9 @@ fn a_refused_revision_is_tried_again_later_and_another_one_at_once() {
     for _ in 0..12 {
         sent(publisher.step(now));
         publisher.refused(graph(1).digest(), Refusal::Kernel, now);
-        let Step::Wait(Some(until)) = publisher.step(now) else { panic!("it has to wait") };
+        let Step::Wait(Some(until)) = publisher.step(now) else {
+            panic!("it has to wait")
+        };
         waits.push(until - now);
         now = until;
     }
@@ -155,7 +184,11 @@ impl Agent {
     fn accept(&mut self) -> Option<Result<Digest, Digest>> {
         let revision = self.inbox.take()?;
         let snapshot = revision.delta.base == NodeGraph::default().digest();
-        let base = if snapshot { Arc::new(NodeGraph::default()) } else { self.held.clone() };
+        let base = if snapshot {
+            Arc::new(NodeGraph::default())
+        } else {
+            self.held.clone()
+        };
         Some(match revision.delta.apply(&base) {
             Ok(graph) => {
                 self.held = Arc::new(graph);
@@ -175,7 +208,11 @@ fn settle(publisher: &mut Publisher, agent: &mut Agent, now: Duration) -> Durati
             now
         }
         Step::Confirm { digest, .. } => {
-            assert_eq!(Some(digest), agent.said, "a confirmation of what the agent never said it has");
+            assert_eq!(
+                Some(digest),
+                agent.said,
+                "a confirmation of what the agent never said it has"
+            );
             now
         }
         Step::Wait(until) => until.unwrap_or(now),

@@ -156,7 +156,10 @@ impl Status {
 
     /// Nodes that do not enforce what they should.
     pub fn behind(&self) -> usize {
-        self.nodes.values().filter(|state| state.desired != state.realised).count()
+        self.nodes
+            .values()
+            .filter(|state| state.desired != state.realised)
+            .count()
     }
 }
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use bulkhead_crds::kinds::{
-    Condition, ConditionStatus, DeniedSubject, NodeCount, NodeEnforcementStatus, NodeHealth, PolicyStatus,
-    Revision, TableUse,
+    Condition, ConditionStatus, DeniedSubject, NodeCount, NodeEnforcementStatus, NodeHealth,
+    PolicyStatus, Revision, TableUse,
 };
 use bulkhead_graph::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -106,11 +106,18 @@ impl Ledger {
     }
 
     fn is_due(&self, target: &Target, status: &Status, now: Timestamp) -> bool {
-        let Some((before, at)) = self.written.get(target) else { return true };
+        let Some((before, at)) = self.written.get(target) else {
+            return true;
+        };
         match (before, status) {
             (Status::Node(before), Status::Node(now_status)) => {
                 let substance = |status: &NodeEnforcementStatus| {
-                    (status.health, status.denied.clone(), status.denied_count, status.conditions.clone())
+                    (
+                        status.health,
+                        status.denied.clone(),
+                        status.denied_count,
+                        status.conditions.clone(),
+                    )
                 };
                 substance(before) != substance(now_status)
                     || (before != now_status && now.0 - at.0 >= NODE_MS)
@@ -122,7 +129,13 @@ impl Ledger {
 
 /// Kinds with a status of ours.
 fn has_status(kind: &str) -> bool {
-    ["SegmentationPolicy", "ClusterSegmentationPolicy", "Quarantine", "Segment"].contains(&kind)
+    [
+        "SegmentationPolicy",
+        "ClusterSegmentationPolicy",
+        "Quarantine",
+        "Segment",
+    ]
+    .contains(&kind)
 }
 
 fn time(at: Timestamp) -> Time {
@@ -141,13 +154,22 @@ fn condition(
     before: &[Condition],
     now: Timestamp,
 ) -> Condition {
-    let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
-    let same = before.iter().find(|condition| condition.kind == kind && condition.status == status);
+    let status = if holds {
+        ConditionStatus::True
+    } else {
+        ConditionStatus::False
+    };
+    let same = before
+        .iter()
+        .find(|condition| condition.kind == kind && condition.status == status);
     Condition {
         kind: kind.to_owned(),
         status,
         observed_generation: None,
-        last_transition_time: same.map_or_else(|| time(now), |condition| condition.last_transition_time.clone()),
+        last_transition_time: same.map_or_else(
+            || time(now),
+            |condition| condition.last_transition_time.clone(),
+        ),
         reason: reason.to_owned(),
         message,
     }
@@ -161,10 +183,17 @@ fn object_status(object: &ObjectView, before: &[Condition], now: Timestamp) -> P
     };
     let enforced = match (object.enforced, object.desired_nodes) {
         (true, 0) => ("NoSubjects", "no workload is concerned".to_owned()),
-        (true, nodes) => ("Realised", format!("read back from the kernels of all {nodes} nodes concerned")),
-        (false, nodes) => {
-            ("Pending", format!("read back from {} of {nodes} nodes concerned\n{said}", object.realised_nodes))
-        }
+        (true, nodes) => (
+            "Realised",
+            format!("read back from the kernels of all {nodes} nodes concerned"),
+        ),
+        (false, nodes) => (
+            "Pending",
+            format!(
+                "read back from {} of {nodes} nodes concerned\n{said}",
+                object.realised_nodes
+            ),
+        ),
     };
     let degraded = match said.is_empty() {
         true => ("Whole", "nothing is missing".to_owned()),
@@ -175,9 +204,18 @@ fn object_status(object: &ObjectView, before: &[Condition], now: Timestamp) -> P
         conditions: vec![
             condition("Accepted", object.accepted, accepted, before, now),
             condition("Enforced", object.enforced, enforced, before, now),
-            condition("Degraded", degraded.0 == "Incomplete", degraded, before, now),
+            condition(
+                "Degraded",
+                degraded.0 == "Incomplete",
+                degraded,
+                before,
+                now,
+            ),
         ],
-        nodes: Some(NodeCount { desired: count(object.desired_nodes), realised: count(object.realised_nodes) }),
+        nodes: Some(NodeCount {
+            desired: count(object.desired_nodes),
+            realised: count(object.realised_nodes),
+        }),
         last_enforced_seconds: None,
     }
 }
@@ -190,7 +228,10 @@ fn node_status(
     let revision = |digest: &Option<String>, before: Option<&Revision>| {
         let digest = digest.clone()?;
         let same = before.filter(|before| before.digest == digest);
-        Some(same.cloned().unwrap_or(Revision { digest, since: time(now) }))
+        Some(same.cloned().unwrap_or(Revision {
+            digest,
+            since: time(now),
+        }))
     };
     let health = match node.health {
         "healthy" => NodeHealth::Realised,
@@ -199,15 +240,28 @@ fn node_status(
         _ => NodeHealth::Degraded,
     };
     let conditions = before.map_or(&[][..], |before| &before.conditions);
-    let unprotected = node.unprotected.iter().map(|w| format!("{}: {}", w.name, w.reason)).collect::<Vec<_>>();
+    let unprotected = node
+        .unprotected
+        .iter()
+        .map(|w| format!("{}: {}", w.name, w.reason))
+        .collect::<Vec<_>>();
     let guarded = match unprotected.is_empty() {
-        true => ("AllGuarded", "every workload is behind both hooks".to_owned()),
+        true => (
+            "AllGuarded",
+            "every workload is behind both hooks".to_owned(),
+        ),
         false => ("NoHook", unprotected.join("\n")),
     };
     let healthy = matches!(health, NodeHealth::Realised);
     NodeEnforcementStatus {
-        desired: revision(&node.desired, before.and_then(|before| before.desired.as_ref())),
-        realised: revision(&node.realised, before.and_then(|before| before.realised.as_ref())),
+        desired: revision(
+            &node.desired,
+            before.and_then(|before| before.desired.as_ref()),
+        ),
+        realised: revision(
+            &node.realised,
+            before.and_then(|before| before.realised.as_ref()),
+        ),
         health: Some(health),
         workloads: count(node.protected as usize),
         tables: node
@@ -223,12 +277,27 @@ fn node_status(
             .denied
             .iter()
             .take(LISTED)
-            .map(|denied| DeniedSubject { workload: denied.name.clone(), reason: denied.reason.clone() })
+            .map(|denied| DeniedSubject {
+                workload: denied.name.clone(),
+                reason: denied.reason.clone(),
+            })
             .collect(),
         denied_count: count(node.denied.len()),
         conditions: vec![
-            condition("Healthy", healthy, (health_reason(health), node.message.clone()), conditions, now),
-            condition("Guarded", guarded.0 == "AllGuarded", guarded, conditions, now),
+            condition(
+                "Healthy",
+                healthy,
+                (health_reason(health), node.message.clone()),
+                conditions,
+                now,
+            ),
+            condition(
+                "Guarded",
+                guarded.0 == "AllGuarded",
+                guarded,
+                conditions,
+                now,
+            ),
         ],
     }
 }
@@ -266,12 +335,18 @@ mod tests {
             enforced: realised_nodes == 2,
             desired_nodes: 2,
             realised_nodes,
-            messages: if realised_nodes == 2 { Vec::new() } else { vec!["node n2: lags".to_owned()] },
+            messages: if realised_nodes == 2 {
+                Vec::new()
+            } else {
+                vec!["node n2: lags".to_owned()]
+            },
         }
     }
 
     fn enforced_since(patch: &Patch) -> Time {
-        let Status::Object(status) = &patch.status else { panic!("not an object") };
+        let Status::Object(status) = &patch.status else {
+            panic!("not an object")
+        };
         status.conditions[1].last_transition_time.clone()
     }
 
@@ -279,19 +354,36 @@ mod tests {
     fn only_changes_are_written_and_times_are_those_of_transitions() {
         let mut ledger = Ledger::default();
         assert_eq!(ledger.patches(&view(segment(0)), Timestamp(1_000)).len(), 1);
-        assert!(ledger.patches(&view(segment(0)), Timestamp(2_000)).is_empty(), "an idle cluster makes no writes");
+        assert!(
+            ledger
+                .patches(&view(segment(0)), Timestamp(2_000))
+                .is_empty(),
+            "an idle cluster makes no writes"
+        );
         let half = ledger.patches(&view(segment(1)), Timestamp(3_000));
-        assert_eq!(enforced_since(&half[0]), time(Timestamp(1_000)), "still not enforced, since then");
+        assert_eq!(
+            enforced_since(&half[0]),
+            time(Timestamp(1_000)),
+            "still not enforced, since then"
+        );
         let whole = ledger.patches(&view(segment(2)), Timestamp(4_000));
         assert_eq!(enforced_since(&whole[0]), time(Timestamp(4_000)));
         ledger.failed(&whole[0].target);
-        assert_eq!(ledger.patches(&view(segment(2)), Timestamp(5_000)).len(), 1, "a failed write is due again");
+        assert_eq!(
+            ledger.patches(&view(segment(2)), Timestamp(5_000)).len(),
+            1,
+            "a failed write is due again"
+        );
     }
 
     #[test]
     fn kinds_of_others_are_left_alone() {
         let mut object = segment(2);
         object.kind = "NetworkPolicy";
-        assert!(Ledger::default().patches(&view(object), Timestamp(1_000)).is_empty());
+        assert!(
+            Ledger::default()
+                .patches(&view(object), Timestamp(1_000))
+                .is_empty()
+        );
     }
 }

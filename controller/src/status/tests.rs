@@ -45,9 +45,19 @@ fn check(status: &Status, sequence: u64, expected: (usize, usize)) {
     };
     let view = status.view(Some(Frontier::default()), &[object]);
     let object = &view.objects[0];
-    assert_eq!((object.realised_nodes, object.desired_nodes), expected, "{:?}", object.messages);
+    assert_eq!(
+        (object.realised_nodes, object.desired_nodes),
+        expected,
+        "{:?}",
+        object.messages
+    );
     assert_eq!(object.enforced, expected.0 == expected.1);
-    assert_eq!(object.enforced, object.messages.is_empty(), "{:?}", object.messages);
+    assert_eq!(
+        object.enforced,
+        object.messages.is_empty(),
+        "{:?}",
+        object.messages
+    );
 }
 
 #[test]
@@ -67,14 +77,23 @@ fn an_object_is_realised_where_its_batch_was_read_back() {
     // A later batch changes n1 only: whoever was realised before stays so, the new object is not yet.
     status.desired("n1", digest(3), 2);
     let view = status.view(None, &[]);
-    assert_eq!((view.nodes[0].health, view.nodes[1].health), ("behind", "healthy"));
+    assert_eq!(
+        (view.nodes[0].health, view.nodes[1].health),
+        ("behind", "healthy")
+    );
     let object = |sequence| ObjectState {
         object: ObjectRef::cluster(Kind::Segment, "s"),
         sequence,
         nodes: ["n1".into(), "n2".into()].into(),
     };
     let view = status.view(None, &[object(1), object(2)]);
-    assert_eq!((view.objects[0].realised_nodes, view.objects[1].realised_nodes), (2, 1));
+    assert_eq!(
+        (
+            view.objects[0].realised_nodes,
+            view.objects[1].realised_nodes
+        ),
+        (2, 1)
+    );
 
     // Two changes later one acknowledgement of the newest settles both.
     status.desired("n1", digest(4), 3);
@@ -92,10 +111,16 @@ fn a_lost_agent_is_said_and_what_it_realised_still_counts() {
     status.acked("n1", ack(1), NOW);
     status.hello(&hello("n1"), 2, NOW);
     status.gone("n1", 1, NOW);
-    assert!(status.view(None, &[]).nodes[0].connected, "the end of an older stream says nothing");
+    assert!(
+        status.view(None, &[]).nodes[0].connected,
+        "the end of an older stream says nothing"
+    );
     status.gone("n1", 2, NOW);
     let node = &status.view(None, &[]).nodes[0];
-    assert_eq!((node.health, node.realised.as_deref()), ("lost", Some(&*digest(1).to_string())));
+    assert_eq!(
+        (node.health, node.realised.as_deref()),
+        ("lost", Some(&*digest(1).to_string()))
+    );
 }
 
 #[test]
@@ -103,8 +128,11 @@ fn a_refusal_is_shown_until_something_is_realised() {
     let mut status = Status::default();
     status.desired("n1", digest(2), 1);
     status.hello(&hello("n1"), 1, NOW);
-    let refused =
-        Refused { digest: digest(2), refusal: Refusal::Damaged, reason: "cut".to_owned() };
+    let refused = Refused {
+        digest: digest(2),
+        refusal: Refusal::Damaged,
+        reason: "cut".to_owned(),
+    };
     status.refused("n1", refused);
     let node = &status.view(None, &[]).nodes[0];
     assert_eq!(node.health, "refusing");

@@ -111,8 +111,15 @@ impl Status {
             ready,
             versions: frontier.versions,
             instant_ms: frontier.instant.0,
-            nodes: self.nodes.iter().map(|(name, state)| state.view(name)).collect(),
-            objects: objects.iter().map(|object| self.object_view(object)).collect(),
+            nodes: self
+                .nodes
+                .iter()
+                .map(|(name, state)| state.view(name))
+                .collect(),
+            objects: objects
+                .iter()
+                .map(|object| self.object_view(object))
+                .collect(),
             problems: self.problems.clone(),
         }
     }
@@ -139,7 +146,9 @@ impl Status {
             kind: state.object.kind.name(),
             namespace: state.object.namespace.to_string(),
             name: state.object.name.to_string(),
-            accepted: problems.iter().all(|problem| problem.severity != Severity::Error),
+            accepted: problems
+                .iter()
+                .all(|problem| problem.severity != Severity::Error),
             enforced: realised == state.nodes.len(),
             desired_nodes: state.nodes.len(),
             realised_nodes: realised,
@@ -154,20 +163,26 @@ impl NodeState {
             Presence::Unseen => "unseen",
             Presence::Lost(_) => "lost",
             Presence::Connected(_) if self.refused.is_some() => "refusing",
-            Presence::Connected(_) if self.desired.is_some() && self.desired != self.realised => "behind",
+            Presence::Connected(_) if self.desired.is_some() && self.desired != self.realised => {
+                "behind"
+            }
             Presence::Connected(_) if self.has_findings() => "degraded",
             Presence::Connected(_) => "healthy",
         }
     }
 
     fn has_findings(&self) -> bool {
-        self.ack.as_ref().is_some_and(|ack| !ack.denied.is_empty() || !ack.unprotected.is_empty())
+        self.ack
+            .as_ref()
+            .is_some_and(|ack| !ack.denied.is_empty() || !ack.unprotected.is_empty())
     }
 
     fn message(&self) -> String {
         match (self.health(), &self.refused, &self.ack) {
             ("unseen", ..) => "no agent has connected since this controller started".to_owned(),
-            ("lost", ..) => "the agent is not connected; what it last realised stays in force".to_owned(),
+            ("lost", ..) => {
+                "the agent is not connected; what it last realised stays in force".to_owned()
+            }
             (_, Some(refused), _) => {
                 format!("refuses revision {}: {}", refused.digest, refused.reason)
             }
@@ -191,7 +206,12 @@ impl NodeState {
             items.into_iter().map(view).collect()
         };
         let denied = ack.map(|ack| ack.denied.iter().map(|d| (&d.name, &d.reason)).collect());
-        let unprotected = ack.map(|ack| ack.unprotected.iter().map(|u| (&u.name, &u.reason)).collect());
+        let unprotected = ack.map(|ack| {
+            ack.unprotected
+                .iter()
+                .map(|u| (&u.name, &u.reason))
+                .collect()
+        });
         NodeView {
             name: name.to_owned(),
             health: self.health(),

@@ -10,7 +10,9 @@ use super::rule::rules;
 use super::segment::mode;
 use super::violation::{Checked, Rejection, Violation};
 use super::{Converted, metadata, workload_selector};
-use crate::kinds::{ClusterSegmentationPolicy, ClusterSegmentationPolicySpec, ClusterSubject, PolicyTier};
+use crate::kinds::{
+    ClusterSegmentationPolicy, ClusterSegmentationPolicySpec, ClusterSubject, PolicyTier,
+};
 
 /// The weakest priority.
 const PRIORITY_LIMIT: u16 = 1000;
@@ -19,22 +21,39 @@ const PRIORITY_LIMIT: u16 = 1000;
 ///
 /// # Errors
 /// If it breaks a rule of its schema.
-pub fn cluster_segmentation_policy(object: &ClusterSegmentationPolicy) -> Result<Converted, Rejection> {
+pub fn cluster_segmentation_policy(
+    object: &ClusterSegmentationPolicy,
+) -> Result<Converted, Rejection> {
     let reference = metadata::cluster(Kind::ClusterSegmentationPolicy, &object.metadata)?;
     let name = reference.to_string();
     let mut faults = Vec::new();
     let policy = policy(reference, &object.spec, &mut faults);
     let policy = policy.map_err(|violation| violation.into_rejection(name))?;
-    Ok(Converted { object: Object::Policy(policy), faults })
+    Ok(Converted {
+        object: Object::Policy(policy),
+        faults,
+    })
 }
 
-fn policy(object: ObjectRef, spec: &ClusterSegmentationPolicySpec, faults: &mut Vec<Fault>) -> Checked<Policy> {
+fn policy(
+    object: ObjectRef,
+    spec: &ClusterSegmentationPolicySpec,
+    faults: &mut Vec<Fault>,
+) -> Checked<Policy> {
     if spec.ingress.is_none() && spec.egress.is_none() {
-        return Err(Violation::new("spec", "a policy needs ingress or egress rules"));
+        return Err(Violation::new(
+            "spec",
+            "a policy needs ingress or egress rules",
+        ));
     }
-    let priority = u16::try_from(spec.priority).ok().filter(|priority| *priority <= PRIORITY_LIMIT);
+    let priority = u16::try_from(spec.priority)
+        .ok()
+        .filter(|priority| *priority <= PRIORITY_LIMIT);
     let priority = priority.ok_or_else(|| {
-        let message = format!("{} is not between 0 (strongest) and {PRIORITY_LIMIT}", spec.priority);
+        let message = format!(
+            "{} is not between 0 (strongest) and {PRIORITY_LIMIT}",
+            spec.priority
+        );
         Violation::new("spec.priority", message)
     })?;
     let (active_from, expires_at) = lifetime(spec.active_from.as_ref(), spec.expires_at.as_ref())?;
@@ -58,22 +77,31 @@ fn policy(object: ObjectRef, spec: &ClusterSegmentationPolicySpec, faults: &mut 
 
 fn subjects(subjects: &[ClusterSubject]) -> Checked<Vec<Subject>> {
     filled(subjects, "spec.subjects", LIST)?;
-    subjects.iter().enumerate().map(|(index, it)| subject(it, &format!("spec.subjects[{index}]"))).collect()
+    subjects
+        .iter()
+        .enumerate()
+        .map(|(index, it)| subject(it, &format!("spec.subjects[{index}]")))
+        .collect()
 }
 
 /// Unlike a peer, a subject that is nothing known rejects the object: nobody can say whom it was to protect.
 fn subject(subject: &ClusterSubject, field: &str) -> Checked<Subject> {
     match (&subject.workloads, &subject.segment) {
         (Some(workloads), None) => {
-            workload_selector::cluster(workloads, &format!("{field}.workloads")).map(Subject::Selected)
+            workload_selector::cluster(workloads, &format!("{field}.workloads"))
+                .map(Subject::Selected)
         }
         (None, Some(name)) => {
             named(name, &format!("{field}.segment"))?;
             Ok(Subject::Segment(name.as_str().into()))
         }
-        (None, None) => {
-            Err(Violation::new(field, "nothing known is set; set exactly one of workloads, segment"))
-        }
-        (Some(_), Some(_)) => Err(Violation::new(field, "several are set; set exactly one of workloads, segment")),
+        (None, None) => Err(Violation::new(
+            field,
+            "nothing known is set; set exactly one of workloads, segment",
+        )),
+        (Some(_), Some(_)) => Err(Violation::new(
+            field,
+            "several are set; set exactly one of workloads, segment",
+        )),
     }
 }

@@ -20,18 +20,30 @@ pub fn endpoint_slice(object: &CoreSlice) -> Result<Converted, Rejection> {
     let reference = metadata::namespaced(Kind::EndpointSlice, &object.metadata)?;
     let mut faults = Vec::new();
     let labels = object.metadata.labels.as_ref();
-    let service = labels.and_then(|labels| labels.get(SERVICE_LABEL)).map(String::as_str).unwrap_or_default();
+    let service = labels
+        .and_then(|labels| labels.get(SERVICE_LABEL))
+        .map(String::as_str)
+        .unwrap_or_default();
     // Slices of host names have no addresses.
-    let endpoints = if object.address_type == "FQDN" { &[] } else { object.endpoints.as_deref().unwrap_or_default() };
+    let endpoints = if object.address_type == "FQDN" {
+        &[]
+    } else {
+        object.endpoints.as_deref().unwrap_or_default()
+    };
     let endpoints = endpoints.iter().enumerate();
     let slice = EndpointSlice {
         service: service.into(),
         ports: ports(object, &mut faults),
-        endpoints: endpoints.map(|(index, it)| endpoint(it, index, &mut faults)).collect(),
+        endpoints: endpoints
+            .map(|(index, it)| endpoint(it, index, &mut faults))
+            .collect(),
         namespace: reference.namespace,
         name: reference.name,
     };
-    Ok(Converted { object: Object::EndpointSlice(slice), faults })
+    Ok(Converted {
+        object: Object::EndpointSlice(slice),
+        faults,
+    })
 }
 
 /// An endpoint gets new connections if it is ready, or still serves while it terminates. Unset counts as yes.

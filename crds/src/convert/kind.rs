@@ -76,7 +76,9 @@ pub fn input_kind(api_version: &str, kind: &str) -> InputKind {
 
 fn unknown_kind(api_version: &str, kind: &str) -> InputKind {
     let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-    let ours = kinds::definitions().into_iter().find(|definition| definition.spec.names.kind == kind);
+    let ours = kinds::definitions()
+        .into_iter()
+        .find(|definition| definition.spec.names.kind == kind);
     match (group, ours) {
         (kinds::GROUP, Some(_)) => InputKind::Unknown(format!(
             "this version of Bulkhead does not know {kind} of {api_version}; write apiVersion: {}/{}",
@@ -84,17 +86,26 @@ fn unknown_kind(api_version: &str, kind: &str) -> InputKind {
             kinds::VERSION
         )),
         (kinds::GROUP, None) => {
-            let known: Vec<String> =
-                kinds::definitions().into_iter().map(|definition| definition.spec.names.kind).collect();
-            InputKind::Unknown(format!("there is no kind {kind} in {api_version}; there are {}", known.join(", ")))
+            let known: Vec<String> = kinds::definitions()
+                .into_iter()
+                .map(|definition| definition.spec.names.kind)
+                .collect();
+            InputKind::Unknown(format!(
+                "there is no kind {kind} in {api_version}; there are {}",
+                known.join(", ")
+            ))
         }
         (_, Some(_)) => InputKind::Unknown(format!(
             "{kind} is a kind of {}/{}, not of {api_version}; correct apiVersion",
             kinds::GROUP,
             kinds::VERSION
         )),
-        ("networking.k8s.io", None) if matches!(kind, "Ingress" | "IngressClass") => InputKind::Ignored,
-        (group, None) if INNOCENT_GROUPS.contains(&group) && !kind.contains("NetworkPolicy") => InputKind::Ignored,
+        ("networking.k8s.io", None) if matches!(kind, "Ingress" | "IngressClass") => {
+            InputKind::Ignored
+        }
+        (group, None) if INNOCENT_GROUPS.contains(&group) && !kind.contains("NetworkPolicy") => {
+            InputKind::Ignored
+        }
         ("networking.k8s.io", None) => InputKind::Unknown(format!(
             "there is no kind {kind} in {api_version} that Bulkhead reads; there is NetworkPolicy of networking.k8s.io/v1"
         )),
@@ -113,7 +124,10 @@ pub fn object(kind: Kind, value: &Value) -> Input {
     let converted = convert(kind, value, &mut unknown_fields);
     // Our own types leave these two to whoever chose the type by them.
     unknown_fields.retain(|field| field != "apiVersion" && field != "kind");
-    Input { converted, unknown_fields }
+    Input {
+        converted,
+        unknown_fields,
+    }
 }
 
 /// Reads an object that an API server has accepted: fields that nobody here knows belong to newer versions.
@@ -130,20 +144,31 @@ fn convert(kind: Kind, value: &Value, unknown: &mut Vec<String>) -> Result<Conve
         Kind::Pod => super::pod(&typed::<Pod>(kind, value, unknown)?),
         Kind::Node => super::node(&typed::<Node>(kind, value, unknown)?),
         Kind::Service => super::service(&typed::<Service>(kind, value, unknown)?),
-        Kind::EndpointSlice => super::endpoint_slice(&typed::<EndpointSlice>(kind, value, unknown)?),
-        Kind::NetworkPolicy => super::network_policy(&typed::<NetworkPolicy>(kind, value, unknown)?),
+        Kind::EndpointSlice => {
+            super::endpoint_slice(&typed::<EndpointSlice>(kind, value, unknown)?)
+        }
+        Kind::NetworkPolicy => {
+            super::network_policy(&typed::<NetworkPolicy>(kind, value, unknown)?)
+        }
         Kind::Segment => super::segment(&typed::<kinds::Segment>(kind, value, unknown)?),
         Kind::SegmentationPolicy => super::segmentation_policy(&typed(kind, value, unknown)?),
-        Kind::ClusterSegmentationPolicy => super::cluster_segmentation_policy(&typed(kind, value, unknown)?),
+        Kind::ClusterSegmentationPolicy => {
+            super::cluster_segmentation_policy(&typed(kind, value, unknown)?)
+        }
         Kind::Quarantine => super::quarantine(&typed(kind, value, unknown)?),
         Kind::Workload => super::workload(&typed::<kinds::Workload>(kind, value, unknown)?),
         Kind::ClusterNetworkPolicy | Kind::ServiceAccount => {
-            Err(Violation::new("kind", "this kind is not read").into_rejection(described(kind, value)))
+            Err(Violation::new("kind", "this kind is not read")
+                .into_rejection(described(kind, value)))
         }
     }
 }
 
-fn typed<T: DeserializeOwned>(kind: Kind, value: &Value, unknown: &mut Vec<String>) -> Result<T, Rejection> {
+fn typed<T: DeserializeOwned>(
+    kind: Kind,
+    value: &Value,
+    unknown: &mut Vec<String>,
+) -> Result<T, Rejection> {
     let mut track = serde_path_to_error::Track::new();
     let deserializer = serde_path_to_error::Deserializer::new(value, &mut track);
     let typed = serde_ignored::deserialize(deserializer, |path| unknown.push(field_path(&path)));
@@ -156,7 +181,12 @@ fn typed<T: DeserializeOwned>(kind: Kind, value: &Value, unknown: &mut Vec<Strin
 
 /// Kind and name, as far as an object that could not be read has them.
 fn described(kind: Kind, value: &Value) -> String {
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer: &str| {
+        value
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     match (text("/metadata/namespace"), text("/metadata/name")) {
         (_, "") => kind.name().to_owned(),
         ("", name) => format!("{} {name}", kind.name()),
@@ -173,8 +203,8 @@ fn field_path(path: &serde_ignored::Path<'_>) -> String {
             parent if parent.is_empty() => key.clone(),
             parent => format!("{parent}.{key}"),
         },
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
-            field_path(parent)
-        }
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => field_path(parent),
     }
 }

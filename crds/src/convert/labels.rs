@@ -19,18 +19,32 @@ pub(super) fn selector(selector: &kinds::LabelSelector, field: &str) -> Checked<
             kinds::LabelSelectorOperator::DoesNotExist => "DoesNotExist",
         };
         let field = format!("{field}.matchExpressions[{index}]");
-        requirements.push(requirement(&expression.key, operator, &expression.values, &field)?);
+        requirements.push(requirement(
+            &expression.key,
+            operator,
+            &expression.values,
+            &field,
+        )?);
     }
     Ok(LabelSelector::new(requirements))
 }
 
 /// A selector of an upstream kind. `None` stands for a field that is missing and optional there.
 pub(super) fn upstream(selector: &UpstreamSelector, field: &str) -> Checked<LabelSelector> {
-    let mut requirements = selector.match_labels.as_ref().map(equalities).unwrap_or_default();
+    let mut requirements = selector
+        .match_labels
+        .as_ref()
+        .map(equalities)
+        .unwrap_or_default();
     for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
         let field = format!("{field}.matchExpressions[{index}]");
         let values = expression.values.as_deref().unwrap_or_default();
-        requirements.push(requirement(&expression.key, &expression.operator, values, &field)?);
+        requirements.push(requirement(
+            &expression.key,
+            &expression.operator,
+            values,
+            &field,
+        )?);
     }
     Ok(LabelSelector::new(requirements))
 }
@@ -45,7 +59,10 @@ fn equalities(labels: &BTreeMap<String, String>) -> Vec<Requirement> {
 
 fn requirement(key: &str, operator: &str, values: &[String], field: &str) -> Checked<Requirement> {
     if key.is_empty() {
-        return Err(Violation::new(format!("{field}.key"), "the label key is empty; name a label"));
+        return Err(Violation::new(
+            format!("{field}.key"),
+            "the label key is empty; name a label",
+        ));
     }
     let set: BTreeSet<Interned> = values.iter().map(|value| value.as_str().into()).collect();
     let operator = match (operator, set.is_empty()) {
@@ -54,7 +71,9 @@ fn requirement(key: &str, operator: &str, values: &[String], field: &str) -> Che
         ("Exists", true) => Operator::Exists,
         ("DoesNotExist", true) => Operator::DoesNotExist,
         ("In" | "NotIn", true) => {
-            let message = format!("{operator} needs at least one value; add one, or use Exists or DoesNotExist");
+            let message = format!(
+                "{operator} needs at least one value; add one, or use Exists or DoesNotExist"
+            );
             return Err(Violation::new(format!("{field}.values"), message));
         }
         ("Exists" | "DoesNotExist", false) => {
@@ -62,9 +81,13 @@ fn requirement(key: &str, operator: &str, values: &[String], field: &str) -> Che
             return Err(Violation::new(format!("{field}.values"), message));
         }
         _ => {
-            let message = format!("unknown operator {operator:?}; use In, NotIn, Exists or DoesNotExist");
+            let message =
+                format!("unknown operator {operator:?}; use In, NotIn, Exists or DoesNotExist");
             return Err(Violation::new(format!("{field}.operator"), message));
         }
     };
-    Ok(Requirement { key: key.into(), operator })
+    Ok(Requirement {
+        key: key.into(),
+        operator,
+    })
 }

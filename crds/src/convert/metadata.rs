@@ -10,8 +10,15 @@ use super::violation::{Rejection, Violation};
 /// The name of a cluster-scoped object.
 pub(super) fn cluster(kind: Kind, metadata: &ObjectMeta) -> Result<ObjectRef, Rejection> {
     let name = name(kind, metadata)?;
-    if let Some(namespace) = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty()) {
-        let message = format!("a {} has no namespace; remove `namespace: {namespace}`", kind.name());
+    if let Some(namespace) = metadata
+        .namespace
+        .as_deref()
+        .filter(|namespace| !namespace.is_empty())
+    {
+        let message = format!(
+            "a {} has no namespace; remove `namespace: {namespace}`",
+            kind.name()
+        );
         let violation = Violation::new("metadata.namespace", message);
         return Err(violation.into_rejection(format!("{} {name}", kind.name())));
     }
@@ -21,20 +28,31 @@ pub(super) fn cluster(kind: Kind, metadata: &ObjectMeta) -> Result<ObjectRef, Re
 /// The name of a namespaced object; without a namespace it is in `default`, as for `kubectl apply`.
 pub(super) fn namespaced(kind: Kind, metadata: &ObjectMeta) -> Result<ObjectRef, Rejection> {
     let name = name(kind, metadata)?;
-    let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
+    let namespace = metadata
+        .namespace
+        .as_deref()
+        .filter(|namespace| !namespace.is_empty())
+        .unwrap_or("default");
     Ok(ObjectRef::namespaced(kind, namespace, name))
 }
 
 fn name(kind: Kind, metadata: &ObjectMeta) -> Result<&str, Rejection> {
-    metadata.name.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| {
-        Violation::new("metadata.name", "the object has no name; add one").into_rejection(kind.name())
-    })
+    metadata
+        .name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| {
+            Violation::new("metadata.name", "the object has no name; add one")
+                .into_rejection(kind.name())
+        })
 }
 
 /// Labels, shared.
 pub(super) fn labels(metadata: &ObjectMeta) -> BTreeMap<Interned, Interned> {
     let labels = metadata.labels.iter().flatten();
-    labels.map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
+    labels
+        .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+        .collect()
 }
 
 /// Names the incarnation. A manifest that never saw an API server has no uid; its name stands for it.

@@ -17,6 +17,12 @@ pub fn namespace(object: &CoreNamespace) -> Result<Converted, Rejection> {
     let reference = metadata::cluster(Kind::Namespace, &object.metadata)?;
     let mut labels = metadata::labels(&object.metadata);
     labels.insert(NAME_LABEL.into(), reference.name.clone());
-    let namespace = Namespace { name: reference.name, labels };
-    Ok(Converted { object: Object::Namespace(namespace), faults: Vec::new() })
+    let namespace = Namespace {
+        name: reference.name,
+        labels,
+    };
+    Ok(Converted {
+        object: Object::Namespace(namespace),
+        faults: Vec::new(),
+    })
 }

@@ -23,7 +23,9 @@ pub(super) fn block(range: &str, except: &[String], field: &str) -> Checked<Netw
         let field = format!("{field}.except[{index}]");
         let hole = cidr(hole, &field)?;
         if !outer.contains(&hole) {
-            let message = format!("{hole} does not lie inside {outer}; except cuts holes into its own cidr only");
+            let message = format!(
+                "{hole} does not lie inside {outer}; except cuts holes into its own cidr only"
+            );
             return Err(Violation::new(field, message));
         }
         holes.push(hole);
@@ -41,15 +43,22 @@ pub(super) fn cidr(text: &str, field: &str) -> Checked<IpNet> {
                 Ok(IpAddr::V6(_)) => format!("write {text}/128 for one address"),
                 Err(_) => "write one like 10.0.0.0/8 or 2001:db8::/32".to_owned(),
             };
-            Err(Violation::new(field, format!("{text:?} is no range of addresses; {hint}")))
+            Err(Violation::new(
+                field,
+                format!("{text:?} is no range of addresses; {hint}"),
+            ))
         }
     }
 }
 
 /// One address.
 pub(super) fn address(text: &str, field: &str) -> Checked<IpAddr> {
-    text.parse::<IpAddr>().map(|address| address.to_canonical()).map_err(|_| {
-        let message = format!("{text:?} is no address; write one like 10.1.2.3 or 2001:db8::1, without a length");
-        Violation::new(field, message)
-    })
+    text.parse::<IpAddr>()
+        .map(|address| address.to_canonical())
+        .map_err(|_| {
+            let message = format!(
+                "{text:?} is no address; write one like 10.1.2.3 or 2001:db8::1, without a length"
+            );
+            Violation::new(field, message)
+        })
 }

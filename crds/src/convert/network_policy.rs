@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use bulkhead_policy::model::{
-    Action, Direction, Fault, Interned, Kind, LabelSelector, Mode, NamespaceScope, Object, ObjectRef, Peer,
-    Peers, Policy, Port, Ports, Protocol, Rule, Subject, Tier, WorkloadSelector,
+    Action, Direction, Fault, Interned, Kind, LabelSelector, Mode, NamespaceScope, Object,
+    ObjectRef, Peer, Peers, Policy, Port, Ports, Protocol, Rule, Subject, Tier, WorkloadSelector,
 };
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -24,14 +24,26 @@ use super::{Converted, labels, metadata, network};
 pub fn network_policy(object: &NetworkPolicy) -> Result<Converted, Rejection> {
     let reference = metadata::namespaced(Kind::NetworkPolicy, &object.metadata)?;
     let reject = |violation: Violation| violation.into_rejection(reference.to_string());
-    let missing = || reject(Violation::new("spec", "the policy has no spec; add at least podSelector"));
+    let missing = || {
+        reject(Violation::new(
+            "spec",
+            "the policy has no spec; add at least podSelector",
+        ))
+    };
     let spec = object.spec.as_ref().ok_or_else(missing)?;
     let mut faults = Vec::new();
     let policy = policy(&reference, spec, &mut faults).map_err(reject)?;
-    Ok(Converted { object: Object::Policy(policy), faults })
+    Ok(Converted {
+        object: Object::Policy(policy),
+        faults,
+    })
 }
 
-fn policy(object: &ObjectRef, spec: &NetworkPolicySpec, faults: &mut Vec<Fault>) -> Checked<Policy> {
+fn policy(
+    object: &ObjectRef,
+    spec: &NetworkPolicySpec,
+    faults: &mut Vec<Fault>,
+) -> Checked<Policy> {
     let labels = match &spec.pod_selector {
         Some(selector) => labels::upstream(selector, "spec.podSelector")?,
         None => LabelSelector::everything(),
@@ -44,8 +56,16 @@ fn policy(object: &ObjectRef, spec: &NetworkPolicySpec, faults: &mut Vec<Fault>)
     };
     let isolates = policy_types(spec, faults);
     // Rules of a direction that the policy does not speak about do not exist.
-    let ingress = spec.ingress.iter().flatten().filter(|_| isolates.contains(&Direction::Ingress));
-    let egress = spec.egress.iter().flatten().filter(|_| isolates.contains(&Direction::Egress));
+    let ingress = spec
+        .ingress
+        .iter()
+        .flatten()
+        .filter(|_| isolates.contains(&Direction::Ingress));
+    let egress = spec
+        .egress
+        .iter()
+        .flatten()
+        .filter(|_| isolates.contains(&Direction::Egress));
     Ok(Policy {
         object: object.clone(),
         tier: Tier::Namespace,
@@ -57,16 +77,32 @@ fn policy(object: &ObjectRef, spec: &NetworkPolicySpec, faults: &mut Vec<Fault>)
             .enumerate()
             .map(|(index, rule)| {
                 let field = format!("spec.ingress[{index}]");
-                let peers = peers(rule.from.as_deref(), namespace, &format!("{field}.from"), faults);
-                allow(peers, ports(rule.ports.as_deref(), &format!("{field}.ports"), faults))
+                let peers = peers(
+                    rule.from.as_deref(),
+                    namespace,
+                    &format!("{field}.from"),
+                    faults,
+                );
+                allow(
+                    peers,
+                    ports(rule.ports.as_deref(), &format!("{field}.ports"), faults),
+                )
             })
             .collect(),
         egress: egress
             .enumerate()
             .map(|(index, rule)| {
                 let field = format!("spec.egress[{index}]");
-                let peers = peers(rule.to.as_deref(), namespace, &format!("{field}.to"), faults);
-                allow(peers, ports(rule.ports.as_deref(), &format!("{field}.ports"), faults))
+                let peers = peers(
+                    rule.to.as_deref(),
+                    namespace,
+                    &format!("{field}.to"),
+                    faults,
+                );
+                allow(
+                    peers,
+                    ports(rule.ports.as_deref(), &format!("{field}.ports"), faults),
+                )
             })
             .collect(),
         isolates,
@@ -74,7 +110,12 @@ fn policy(object: &ObjectRef, spec: &NetworkPolicySpec, faults: &mut Vec<Fault>)
 }
 
 fn allow(peers: Peers, ports: Ports) -> Rule {
-    Rule { name: "".into(), action: Action::Allow, peers, ports }
+    Rule {
+        name: "".into(),
+        action: Action::Allow,
+        peers,
+        ports,
+    }
 }
 
 /// Without `policyTypes`: always ingress, and egress if there is an egress rule.
@@ -104,7 +145,12 @@ fn policy_types(spec: &NetworkPolicySpec, faults: &mut Vec<Fault>) -> BTreeSet<D
 }
 
 /// Upstream, a missing list of peers and an empty one both mean everybody.
-fn peers(list: Option<&[NetworkPolicyPeer]>, namespace: &Interned, field: &str, faults: &mut Vec<Fault>) -> Peers {
+fn peers(
+    list: Option<&[NetworkPolicyPeer]>,
+    namespace: &Interned,
+    field: &str,
+    faults: &mut Vec<Fault>,
+) -> Peers {
     let list = list.unwrap_or_default();
     if list.is_empty() {
         return Peers::Any;
@@ -124,24 +170,31 @@ fn peer(peer: &NetworkPolicyPeer, namespace: &Interned, field: &str) -> Checked<
             let except = block.except.as_deref().unwrap_or_default();
             network::block(&block.cidr, except, &format!("{field}.ipBlock")).map(Peer::Network)
         }
-        (Some(_), _, _) => {
-            Err(Violation::new(field, "ipBlock stands beside a selector; use one peer for each"))
-        }
-        (None, None, None) => {
-            Err(Violation::new(field, "the peer is empty; name podSelector, namespaceSelector or ipBlock"))
-        }
+        (Some(_), _, _) => Err(Violation::new(
+            field,
+            "ipBlock stands beside a selector; use one peer for each",
+        )),
+        (None, None, None) => Err(Violation::new(
+            field,
+            "the peer is empty; name podSelector, namespaceSelector or ipBlock",
+        )),
         (None, namespaces, pods) => {
             let namespaces = match namespaces {
-                Some(selector) => {
-                    NamespaceScope::Matching(labels::upstream(selector, &format!("{field}.namespaceSelector"))?)
-                }
+                Some(selector) => NamespaceScope::Matching(labels::upstream(
+                    selector,
+                    &format!("{field}.namespaceSelector"),
+                )?),
                 None => NamespaceScope::Named(namespace.clone()),
             };
             let labels = match pods {
                 Some(selector) => labels::upstream(selector, &format!("{field}.podSelector"))?,
                 None => LabelSelector::everything(),
             };
-            Ok(Peer::Workloads(WorkloadSelector { namespaces, labels, service_accounts: None }))
+            Ok(Peer::Workloads(WorkloadSelector {
+                namespaces,
+                labels,
+                service_accounts: None,
+            }))
         }
     }
 }
@@ -166,15 +219,18 @@ fn port(port: &NetworkPolicyPort, field: &str) -> Checked<Port> {
     match (&port.port, port.end_port) {
         (None, None) => Ok(Port::Protocol(protocol)),
         (Some(IntOrString::Int(from)), end) => range(protocol, *from, end.unwrap_or(*from), field),
-        (Some(IntOrString::String(name)), None) if !name.is_empty() => {
-            Ok(Port::Named { protocol, name: name.as_str().into() })
-        }
-        (Some(IntOrString::String(_)), None) => {
-            Err(Violation::new(format!("{field}.port"), "the port name is empty; name a port or give a number"))
-        }
-        (None | Some(IntOrString::String(_)), Some(_)) => {
-            Err(Violation::new(format!("{field}.endPort"), "endPort needs a number in port; give one or remove endPort"))
-        }
+        (Some(IntOrString::String(name)), None) if !name.is_empty() => Ok(Port::Named {
+            protocol,
+            name: name.as_str().into(),
+        }),
+        (Some(IntOrString::String(_)), None) => Err(Violation::new(
+            format!("{field}.port"),
+            "the port name is empty; name a port or give a number",
+        )),
+        (None | Some(IntOrString::String(_)), Some(_)) => Err(Violation::new(
+            format!("{field}.endPort"),
+            "endPort needs a number in port; give one or remove endPort",
+        )),
     }
 }
 
@@ -182,7 +238,8 @@ fn range(protocol: Protocol, from: i32, to: i32, field: &str) -> Checked<Port> {
     let from = port_number(from, &format!("{field}.port"))?;
     let to = port_number(to, &format!("{field}.endPort"))?;
     if from > to {
-        let message = format!("the range {from}–{to} runs backwards; endPort must not be smaller than port");
+        let message =
+            format!("the range {from}–{to} runs backwards; endPort must not be smaller than port");
         return Err(Violation::new(format!("{field}.endPort"), message));
     }
     Ok(Port::Range { protocol, from, to })

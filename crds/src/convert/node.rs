@@ -19,9 +19,15 @@ pub fn node(object: &CoreNode) -> Result<Converted, Rejection> {
     let reference = metadata::cluster(Kind::Node, &object.metadata)?;
     let mut faults: Vec<Fault> = Vec::new();
     let spec = object.spec.as_ref();
-    let listed = spec.and_then(|spec| spec.pod_cidrs.as_ref()).into_iter().flatten().enumerate();
+    let listed = spec
+        .and_then(|spec| spec.pod_cidrs.as_ref())
+        .into_iter()
+        .flatten()
+        .enumerate();
     let listed = listed.map(|(index, text)| (text, format!("spec.podCIDRs[{index}]")));
-    let single = spec.and_then(|spec| spec.pod_cidr.as_ref()).map(|text| (text, "spec.podCIDR".to_owned()));
+    let single = spec
+        .and_then(|spec| spec.pod_cidr.as_ref())
+        .map(|text| (text, "spec.podCIDR".to_owned()));
     let mut pod_ranges = BTreeSet::new();
     for (text, field) in listed.chain(single).filter(|(text, _)| !text.is_empty()) {
         match network::cidr(text, &field) {
@@ -29,16 +35,30 @@ pub fn node(object: &CoreNode) -> Result<Converted, Rejection> {
             Err(violation) => faults.push(violation.into()),
         }
     }
-    let status = object.status.as_ref().and_then(|status| status.addresses.as_ref());
+    let status = object
+        .status
+        .as_ref()
+        .and_then(|status| status.addresses.as_ref());
     let mut addresses = BTreeSet::new();
     for (index, address) in status.into_iter().flatten().enumerate() {
         if ADDRESS_TYPES.contains(&address.type_.as_str()) {
-            match network::address(&address.address, &format!("status.addresses[{index}].address")) {
+            match network::address(
+                &address.address,
+                &format!("status.addresses[{index}].address"),
+            ) {
                 Ok(address) => drop(addresses.insert(address)),
                 Err(violation) => faults.push(violation.into()),
             }
         }
     }
     let labels = metadata::labels(&object.metadata);
-    Ok(Converted { object: Object::Node(Node { name: reference.name, labels, pod_ranges, addresses }), faults })
+    Ok(Converted {
+        object: Object::Node(Node {
+            name: reference.name,
+            labels,
+            pod_ranges,
+            addresses,
+        }),
+        faults,
+    })
 }

@@ -20,43 +20,71 @@ pub(super) fn namespaced(
     faults: &mut Vec<Fault>,
 ) -> Checked<Peers> {
     union(peers, field, |peer, field| {
-        let NamespacedPeer { workloads, segment, network, everyone } = peer;
+        let NamespacedPeer {
+            workloads,
+            segment,
+            network,
+            everyone,
+        } = peer;
         match (workloads, segment, network, everyone) {
             (Some(workloads), None, None, None) => {
                 let field = format!("{field}.workloads");
-                Ok(Some(Peer::Workloads(workload_selector::namespaced(workloads, namespace, &field)?)))
+                Ok(Some(Peer::Workloads(workload_selector::namespaced(
+                    workloads, namespace, &field,
+                )?)))
             }
             (None, Some(name), None, None) => by_segment(name, field),
-            (None, None, Some(range), None) => {
-                Ok(Some(Peer::Network(network::network(range, &format!("{field}.network"))?)))
-            }
+            (None, None, Some(range), None) => Ok(Some(Peer::Network(network::network(
+                range,
+                &format!("{field}.network"),
+            )?))),
             (None, None, None, Some(_)) => Ok(None),
             (None, None, None, None) => Ok(nothing(field, faults)),
-            _ => Err(Violation::new(field, format!("several are set; set {UNION}"))),
+            _ => Err(Violation::new(
+                field,
+                format!("several are set; set {UNION}"),
+            )),
         }
     })
 }
 
 /// The peers of a rule in a cluster-scoped policy.
-pub(super) fn cluster(peers: &[ClusterPeer], field: &str, faults: &mut Vec<Fault>) -> Checked<Peers> {
+pub(super) fn cluster(
+    peers: &[ClusterPeer],
+    field: &str,
+    faults: &mut Vec<Fault>,
+) -> Checked<Peers> {
     union(peers, field, |peer, field| {
-        let ClusterPeer { workloads, segment, network, everyone } = peer;
+        let ClusterPeer {
+            workloads,
+            segment,
+            network,
+            everyone,
+        } = peer;
         match (workloads, segment, network, everyone) {
-            (Some(workloads), None, None, None) => {
-                Ok(Some(Peer::Workloads(workload_selector::cluster(workloads, &format!("{field}.workloads"))?)))
-            }
+            (Some(workloads), None, None, None) => Ok(Some(Peer::Workloads(
+                workload_selector::cluster(workloads, &format!("{field}.workloads"))?,
+            ))),
             (None, Some(name), None, None) => by_segment(name, field),
-            (None, None, Some(range), None) => {
-                Ok(Some(Peer::Network(network::network(range, &format!("{field}.network"))?)))
-            }
+            (None, None, Some(range), None) => Ok(Some(Peer::Network(network::network(
+                range,
+                &format!("{field}.network"),
+            )?))),
             (None, None, None, Some(_)) => Ok(None),
             (None, None, None, None) => Ok(nothing(field, faults)),
-            _ => Err(Violation::new(field, format!("several are set; set {UNION}"))),
+            _ => Err(Violation::new(
+                field,
+                format!("several are set; set {UNION}"),
+            )),
         }
     })
 }
 
-fn union<T>(peers: &[T], field: &str, mut one: impl FnMut(&T, &str) -> Checked<One>) -> Checked<Peers> {
+fn union<T>(
+    peers: &[T],
+    field: &str,
+    mut one: impl FnMut(&T, &str) -> Checked<One>,
+) -> Checked<Peers> {
     filled(peers, field, LIST)?;
     let mut list = Vec::with_capacity(peers.len());
     let mut everyone = false;
@@ -66,7 +94,11 @@ fn union<T>(peers: &[T], field: &str, mut one: impl FnMut(&T, &str) -> Checked<O
             None => everyone = true,
         }
     }
-    Ok(if everyone { Peers::Any } else { Peers::Of(list) })
+    Ok(if everyone {
+        Peers::Any
+    } else {
+        Peers::Of(list)
+    })
 }
 
 fn by_segment(name: &str, field: &str) -> Checked<One> {
@@ -75,6 +107,9 @@ fn by_segment(name: &str, field: &str) -> Checked<One> {
 }
 
 fn nothing(field: &str, faults: &mut Vec<Fault>) -> One {
-    faults.push(Fault { field: field.to_owned(), message: format!("nothing known is set; set {UNION}") });
+    faults.push(Fault {
+        field: field.to_owned(),
+        message: format!("nothing known is set; set {UNION}"),
+    });
     Some(Peer::Unresolved)
 }

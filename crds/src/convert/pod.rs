@@ -23,28 +23,50 @@ pub fn pod(object: &Pod) -> Result<Converted, Rejection> {
     let status = object.status.as_ref();
     let mut faults = Vec::new();
     // The older name of the field is still filled in by some who write manifests.
-    let account = spec.service_account_name.as_deref().or(spec.service_account.as_deref());
+    let account = spec
+        .service_account_name
+        .as_deref()
+        .or(spec.service_account.as_deref());
     let workload = Workload {
         uid: metadata::uid(&object.metadata, &reference),
         labels: metadata::labels(&object.metadata),
-        service_account: account.filter(|name| !name.is_empty()).unwrap_or("default").into(),
-        node: spec.node_name.as_deref().filter(|name| !name.is_empty()).map(Into::into),
+        service_account: account
+            .filter(|name| !name.is_empty())
+            .unwrap_or("default")
+            .into(),
+        node: spec
+            .node_name
+            .as_deref()
+            .filter(|name| !name.is_empty())
+            .map(Into::into),
         addresses: addresses(status, &mut faults),
-        named_ports: named_ports(spec.init_containers.as_deref(), &spec.containers, &mut faults),
+        named_ports: named_ports(
+            spec.init_containers.as_deref(),
+            &spec.containers,
+            &mut faults,
+        ),
         phase: phase(status, &mut faults),
         host_network: spec.host_network.unwrap_or_default(),
         interface: None,
         namespace: reference.namespace,
         name: reference.name,
     };
-    Ok(Converted { object: Object::Workload(Kind::Pod, workload), faults })
+    Ok(Converted {
+        object: Object::Workload(Kind::Pod, workload),
+        faults,
+    })
 }
 
 fn addresses(status: Option<&PodStatus>, faults: &mut Vec<Fault>) -> BTreeSet<IpAddr> {
-    let Some(status) = status else { return BTreeSet::new() };
+    let Some(status) = status else {
+        return BTreeSet::new();
+    };
     let listed = status.pod_ips.iter().flatten().enumerate();
     let listed = listed.map(|(index, ip)| (ip.ip.as_str(), format!("status.podIPs[{index}].ip")));
-    let single = status.pod_ip.as_deref().map(|ip| (ip, "status.podIP".to_owned()));
+    let single = status
+        .pod_ip
+        .as_deref()
+        .map(|ip| (ip, "status.podIP".to_owned()));
     let mut addresses = BTreeSet::new();
     for (text, field) in listed.chain(single).filter(|(text, _)| !text.is_empty()) {
         match network::address(text, &field) {
@@ -62,8 +84,12 @@ fn phase(status: Option<&PodStatus>, faults: &mut Vec<Fault>) -> Phase {
         Some("Running" | "Unknown") => Phase::Running,
         Some("Succeeded" | "Failed") => Phase::Completed,
         Some(other) => {
-            let message = format!("unknown phase {other:?}; use Pending, Running, Succeeded or Failed");
-            faults.push(Fault { field: "status.phase".to_owned(), message });
+            let message =
+                format!("unknown phase {other:?}; use Pending, Running, Succeeded or Failed");
+            faults.push(Fault {
+                field: "status.phase".to_owned(),
+                message,
+            });
             Phase::Running
         }
     }
@@ -76,19 +102,29 @@ fn named_ports(
     faults: &mut Vec<Fault>,
 ) -> BTreeSet<NamedPort> {
     let sidecars = init.unwrap_or_default().iter().enumerate();
-    let sidecars = sidecars.filter(|(_, container)| container.restart_policy.as_deref() == Some("Always"));
-    let sidecars = sidecars.map(|(index, container)| (container, format!("spec.initContainers[{index}]")));
+    let sidecars =
+        sidecars.filter(|(_, container)| container.restart_policy.as_deref() == Some("Always"));
+    let sidecars =
+        sidecars.map(|(index, container)| (container, format!("spec.initContainers[{index}]")));
     let containers = containers.iter().enumerate();
-    let containers = containers.map(|(index, container)| (container, format!("spec.containers[{index}]")));
+    let containers =
+        containers.map(|(index, container)| (container, format!("spec.containers[{index}]")));
     let mut ports = BTreeSet::new();
     for (container, field) in containers.chain(sidecars) {
         for (index, port) in container.ports.iter().flatten().enumerate() {
-            let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) else { continue };
+            let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) else {
+                continue;
+            };
             let field = format!("{field}.ports[{index}]");
-            let protocol = upstream_protocol(port.protocol.as_deref(), &format!("{field}.protocol"));
+            let protocol =
+                upstream_protocol(port.protocol.as_deref(), &format!("{field}.protocol"));
             let number = port_number(port.container_port, &format!("{field}.containerPort"));
             match (protocol, number) {
-                (Ok(protocol), Ok(port)) => drop(ports.insert(NamedPort { name: name.into(), protocol, port })),
+                (Ok(protocol), Ok(port)) => drop(ports.insert(NamedPort {
+                    name: name.into(),
+                    protocol,
+                    port,
+                })),
                 (Err(violation), _) | (_, Err(violation)) => faults.push(violation.into()),
             }
         }

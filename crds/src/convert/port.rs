@@ -24,40 +24,71 @@ pub(super) fn ports(ports: &[PolicyPort], field: &str, faults: &mut Vec<Fault>) 
 
 /// `None` is every port.
 fn one(port: &PolicyPort, field: &str, faults: &mut Vec<Fault>) -> Checked<Option<Port>> {
-    let PolicyPort { port: number, range, named: name, protocol, icmp, every } = port;
+    let PolicyPort {
+        port: number,
+        range,
+        named: name,
+        protocol,
+        icmp,
+        every,
+    } = port;
     match (number, range, name, protocol, icmp, every) {
         (Some(port), None, None, None, None, None) => {
             let number = port_number(port.number, &format!("{field}.port.number"))?;
-            Ok(Some(Port::Range { protocol: with_ports(port.protocol), from: number, to: number }))
+            Ok(Some(Port::Range {
+                protocol: with_ports(port.protocol),
+                from: number,
+                to: number,
+            }))
         }
         (None, Some(range), None, None, None, None) => {
             let from = port_number(range.from, &format!("{field}.range.from"))?;
             let to = port_number(range.to, &format!("{field}.range.to"))?;
             if from > to {
-                let message = format!("the range {from}–{to} runs backwards; from must not be greater than to");
+                let message = format!(
+                    "the range {from}–{to} runs backwards; from must not be greater than to"
+                );
                 return Err(Violation::new(format!("{field}.range"), message));
             }
-            Ok(Some(Port::Range { protocol: with_ports(range.protocol), from, to }))
+            Ok(Some(Port::Range {
+                protocol: with_ports(range.protocol),
+                from,
+                to,
+            }))
         }
         (None, None, Some(port), None, None, None) => {
             named(&port.name, &format!("{field}.named.name"))?;
-            Ok(Some(Port::Named { protocol: with_ports(port.protocol), name: port.name.as_str().into() }))
+            Ok(Some(Port::Named {
+                protocol: with_ports(port.protocol),
+                name: port.name.as_str().into(),
+            }))
         }
-        (None, None, None, Some(protocol), None, None) => Ok(Some(Port::Protocol(whole(*protocol)))),
-        (None, None, None, None, Some(message), None) => icmp_message(message, &format!("{field}.icmp")).map(Some),
+        (None, None, None, Some(protocol), None, None) => {
+            Ok(Some(Port::Protocol(whole(*protocol))))
+        }
+        (None, None, None, None, Some(message), None) => {
+            icmp_message(message, &format!("{field}.icmp")).map(Some)
+        }
         (None, None, None, None, None, Some(_)) => Ok(None),
         (None, None, None, None, None, None) => {
             let message = format!("nothing known is set; set exactly one of {UNION}");
-            faults.push(Fault { field: field.to_owned(), message });
+            faults.push(Fault {
+                field: field.to_owned(),
+                message,
+            });
             Ok(Some(Port::Unresolved))
         }
-        _ => Err(Violation::new(field, format!("several are set; set exactly one of {UNION}"))),
+        _ => Err(Violation::new(
+            field,
+            format!("several are set; set exactly one of {UNION}"),
+        )),
     }
 }
 
 fn icmp_message(message: &kinds::IcmpMessage, field: &str) -> Checked<Port> {
     let octet = |number: i32, field: String| {
-        u8::try_from(number).map_err(|_| Violation::new(field, format!("{number} is not between 0 and 255")))
+        u8::try_from(number)
+            .map_err(|_| Violation::new(field, format!("{number} is not between 0 and 255")))
     };
     let kind = octet(message.message, format!("{field}.type"))?;
     let code = octet(message.code, format!("{field}.code"))?;
@@ -66,14 +97,24 @@ fn icmp_message(message: &kinds::IcmpMessage, field: &str) -> Checked<Port> {
         kinds::IpFamily::V6 => Protocol::Icmpv6,
     };
     let port = u16::from_be_bytes([kind, code]);
-    Ok(Port::Range { protocol, from: port, to: port })
+    Ok(Port::Range {
+        protocol,
+        from: port,
+        to: port,
+    })
 }
 
 /// A number between 1 and 65535.
 pub(super) fn port_number(number: i32, field: &str) -> Checked<u16> {
-    u16::try_from(number).ok().filter(|number| *number != 0).ok_or_else(|| {
-        Violation::new(field, format!("{number} is no port; a port is between 1 and 65535"))
-    })
+    u16::try_from(number)
+        .ok()
+        .filter(|number| *number != 0)
+        .ok_or_else(|| {
+            Violation::new(
+                field,
+                format!("{number} is no port; a port is between 1 and 65535"),
+            )
+        })
 }
 
 /// A protocol that has ports.
@@ -101,6 +142,9 @@ pub(super) fn upstream_protocol(name: Option<&str>, field: &str) -> Checked<Prot
         None | Some("TCP") => Ok(Protocol::Tcp),
         Some("UDP") => Ok(Protocol::Udp),
         Some("SCTP") => Ok(Protocol::Sctp),
-        Some(other) => Err(Violation::new(field, format!("unknown protocol {other:?}; use TCP, UDP or SCTP"))),
+        Some(other) => Err(Violation::new(
+            field,
+            format!("unknown protocol {other:?}; use TCP, UDP or SCTP"),
+        )),
     }
 }

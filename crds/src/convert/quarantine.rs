@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use bulkhead_policy::model::{
-    Direction, Fault, Kind, LabelSelector, Mode, NamespaceScope, Object, ObjectRef, Policy, Subject, Tier,
-    WorkloadSelector,
+    Direction, Fault, Kind, LabelSelector, Mode, NamespaceScope, Object, ObjectRef, Policy,
+    Subject, Tier, WorkloadSelector,
 };
 
 use super::instant::instant;
@@ -29,7 +29,10 @@ pub fn quarantine(object: &Quarantine) -> Result<Converted, Rejection> {
     let mut faults = Vec::new();
     let policy = policy(reference, &object.spec, &mut faults);
     let policy = policy.map_err(|violation| violation.into_rejection(name))?;
-    Ok(Converted { object: Object::Policy(policy), faults })
+    Ok(Converted {
+        object: Object::Policy(policy),
+        faults,
+    })
 }
 
 fn policy(object: ObjectRef, spec: &QuarantineSpec, faults: &mut Vec<Fault>) -> Checked<Policy> {
@@ -37,8 +40,13 @@ fn policy(object: ObjectRef, spec: &QuarantineSpec, faults: &mut Vec<Fault>) -> 
         return Err(Violation::new("spec.reason", "say why, for the records"));
     }
     let exceptions = spec.exceptions.as_ref();
-    if exceptions.is_some_and(|exceptions| exceptions.ingress.is_none() && exceptions.egress.is_none()) {
-        return Err(Violation::new("spec.exceptions", "exceptions need ingress or egress; add one or remove the field"));
+    if exceptions
+        .is_some_and(|exceptions| exceptions.ingress.is_none() && exceptions.egress.is_none())
+    {
+        return Err(Violation::new(
+            "spec.exceptions",
+            "exceptions need ingress or egress; add one or remove the field",
+        ));
     }
     let ingress = exceptions.and_then(|exceptions| exceptions.ingress.as_ref());
     let ingress = optional(ingress, "spec.exceptions.ingress", EXCEPTIONS)?;
@@ -59,7 +67,11 @@ fn policy(object: ObjectRef, spec: &QuarantineSpec, faults: &mut Vec<Fault>) -> 
 
 fn subjects(subjects: &[QuarantineSubject]) -> Checked<Vec<Subject>> {
     filled(subjects, "spec.subjects", LIST)?;
-    subjects.iter().enumerate().map(|(index, it)| subject(it, &format!("spec.subjects[{index}]"))).collect()
+    subjects
+        .iter()
+        .enumerate()
+        .map(|(index, it)| subject(it, &format!("spec.subjects[{index}]")))
+        .collect()
 }
 
 fn subject(subject: &QuarantineSubject, field: &str) -> Checked<Subject> {
@@ -83,8 +95,14 @@ fn subject(subject: &QuarantineSubject, field: &str) -> Checked<Subject> {
             named(uid, &format!("{field}.uid"))?;
             Ok(Subject::Workload(uid.as_str().into()))
         }
-        (None, None, None) => Err(Violation::new(field, format!("nothing known is set; set {UNION}"))),
-        _ => Err(Violation::new(field, format!("several are set; set {UNION}"))),
+        (None, None, None) => Err(Violation::new(
+            field,
+            format!("nothing known is set; set {UNION}"),
+        )),
+        _ => Err(Violation::new(
+            field,
+            format!("several are set; set {UNION}"),
+        )),
     }
 }
 

@@ -5,8 +5,8 @@ use bulkhead_policy::model::{Action, Fault, Interned, Rule};
 use super::violation::Checked;
 use super::{peer, port};
 use crate::kinds::{
-    ClusterAction, ClusterEgressRule, ClusterIngressRule, EgressException, IngressException, NamespacedAction,
-    NamespacedEgressRule, NamespacedIngressRule,
+    ClusterAction, ClusterEgressRule, ClusterIngressRule, EgressException, IngressException,
+    NamespacedAction, NamespacedEgressRule, NamespacedIngressRule,
 };
 
 /// A rule that can be read for a given field, collecting what is not understood.

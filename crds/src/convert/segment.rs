@@ -1,6 +1,8 @@
 //! `Segment`.
 
-use bulkhead_policy::model::{Action, Isolation, Kind, Membership, Mode, Object, Segment, Strength};
+use bulkhead_policy::model::{
+    Action, Isolation, Kind, Membership, Mode, Object, Segment, Strength,
+};
 
 use super::limits::{LIST, optional};
 use super::violation::{Checked, Rejection, Violation};
@@ -14,14 +16,18 @@ use crate::kinds::{self, SegmentSpec};
 pub fn segment(object: &kinds::Segment) -> Result<Converted, Rejection> {
     let reference = metadata::cluster(Kind::Segment, &object.metadata)?;
     let spec = &object.spec;
-    let members = membership(spec).map_err(|violation| violation.into_rejection(reference.to_string()))?;
+    let members =
+        membership(spec).map_err(|violation| violation.into_rejection(reference.to_string()))?;
     let segment = Segment {
         name: reference.name,
         members,
         isolation: spec.isolation.as_ref().map(isolation),
         mode: mode(spec.mode),
     };
-    Ok(Converted { object: Object::Segment(segment), faults: Vec::new() })
+    Ok(Converted {
+        object: Object::Segment(segment),
+        faults: Vec::new(),
+    })
 }
 
 /// Acting or watching.
@@ -34,7 +40,10 @@ pub(super) fn mode(mode: kinds::Mode) -> Mode {
 
 fn membership(spec: &SegmentSpec) -> Checked<Membership> {
     if spec.members.is_none() && spec.networks.is_none() {
-        return Err(Violation::new("spec", "a segment needs members or networks"));
+        return Err(Violation::new(
+            "spec",
+            "a segment needs members or networks",
+        ));
     }
     if spec.isolation.is_some() && spec.members.is_none() {
         return Err(Violation::new(
@@ -42,11 +51,17 @@ fn membership(spec: &SegmentSpec) -> Checked<Membership> {
             "isolation protects members: name them, networks cannot be protected",
         ));
     }
-    let members = optional(spec.members.as_ref(), "spec.members", LIST)?.iter().enumerate();
-    let networks = optional(spec.networks.as_ref(), "spec.networks", 256)?.iter().enumerate();
+    let members = optional(spec.members.as_ref(), "spec.members", LIST)?
+        .iter()
+        .enumerate();
+    let networks = optional(spec.networks.as_ref(), "spec.networks", 256)?
+        .iter()
+        .enumerate();
     Ok(Membership {
         selectors: members
-            .map(|(index, member)| workload_selector::cluster(member, &format!("spec.members[{index}]")))
+            .map(|(index, member)| {
+                workload_selector::cluster(member, &format!("spec.members[{index}]"))
+            })
             .collect::<Checked<_>>()?,
         networks: networks
             .map(|(index, range)| network::network(range, &format!("spec.networks[{index}]")))

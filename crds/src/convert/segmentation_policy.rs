@@ -22,10 +22,17 @@ pub fn segmentation_policy(object: &SegmentationPolicy) -> Result<Converted, Rej
     let mut faults = Vec::new();
     let policy = policy(reference, &object.spec, &mut faults);
     let policy = policy.map_err(|violation| violation.into_rejection(name))?;
-    Ok(Converted { object: Object::Policy(policy), faults })
+    Ok(Converted {
+        object: Object::Policy(policy),
+        faults,
+    })
 }
 
-fn policy(object: ObjectRef, spec: &SegmentationPolicySpec, faults: &mut Vec<Fault>) -> Checked<Policy> {
+fn policy(
+    object: ObjectRef,
+    spec: &SegmentationPolicySpec,
+    faults: &mut Vec<Fault>,
+) -> Checked<Policy> {
     if spec.isolates.is_some() && spec.expires_at.is_some() {
         return Err(Violation::new(
             "spec.isolates",
@@ -33,7 +40,10 @@ fn policy(object: ObjectRef, spec: &SegmentationPolicySpec, faults: &mut Vec<Fau
         ));
     }
     if spec.isolates.is_none() && spec.ingress.is_none() && spec.egress.is_none() {
-        return Err(Violation::new("spec", "a policy needs isolates, ingress or egress"));
+        return Err(Violation::new(
+            "spec",
+            "a policy needs isolates, ingress or egress",
+        ));
     }
     let (active_from, expires_at) = lifetime(spec.active_from.as_ref(), spec.expires_at.as_ref())?;
     let ingress = optional(spec.ingress.as_ref(), "spec.ingress", LIST)?;

@@ -27,24 +27,53 @@ pub fn service(object: &CoreService) -> Result<Converted, Rejection> {
         namespace: reference.namespace,
         name: reference.name,
     };
-    Ok(Converted { object: Object::Service(service), faults })
+    Ok(Converted {
+        object: Object::Service(service),
+        faults,
+    })
 }
 
 fn cluster_addresses(object: &CoreService) -> Vec<(String, String)> {
     let spec = object.spec.as_ref();
-    let listed = spec.and_then(|spec| spec.cluster_ips.as_ref()).into_iter().flatten().enumerate();
+    let listed = spec
+        .and_then(|spec| spec.cluster_ips.as_ref())
+        .into_iter()
+        .flatten()
+        .enumerate();
     let listed = listed.map(|(index, text)| (text.clone(), format!("spec.clusterIPs[{index}]")));
-    let single = spec.and_then(|spec| spec.cluster_ip.clone()).map(|text| (text, "spec.clusterIP".to_owned()));
-    listed.chain(single).filter(|(text, _)| text != HEADLESS).collect()
+    let single = spec
+        .and_then(|spec| spec.cluster_ip.clone())
+        .map(|text| (text, "spec.clusterIP".to_owned()));
+    listed
+        .chain(single)
+        .filter(|(text, _)| text != HEADLESS)
+        .collect()
 }
 
 fn external_addresses(object: &CoreService) -> Vec<(String, String)> {
-    let listed = object.spec.as_ref().and_then(|spec| spec.external_ips.as_ref()).into_iter().flatten();
-    let listed = listed.enumerate().map(|(index, text)| (text.clone(), format!("spec.externalIPs[{index}]")));
-    let balancer = object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let balancer = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten().enumerate();
+    let listed = object
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.external_ips.as_ref())
+        .into_iter()
+        .flatten();
+    let listed = listed
+        .enumerate()
+        .map(|(index, text)| (text.clone(), format!("spec.externalIPs[{index}]")));
+    let balancer = object
+        .status
+        .as_ref()
+        .and_then(|status| status.load_balancer.as_ref());
+    let balancer = balancer
+        .and_then(|balancer| balancer.ingress.as_ref())
+        .into_iter()
+        .flatten()
+        .enumerate();
     let balancer = balancer.filter_map(|(index, ingress)| {
-        Some((ingress.ip.clone()?, format!("status.loadBalancer.ingress[{index}].ip")))
+        Some((
+            ingress.ip.clone()?,
+            format!("status.loadBalancer.ingress[{index}].ip"),
+        ))
     });
     listed.chain(balancer).collect()
 }
@@ -61,15 +90,30 @@ fn addresses(texts: Vec<(String, String)>, faults: &mut Vec<Fault>) -> BTreeSet<
 }
 
 fn ports(object: &CoreService, faults: &mut Vec<Fault>) -> Vec<ServicePort> {
-    let ports = object.spec.as_ref().and_then(|spec| spec.ports.as_ref()).into_iter().flatten().enumerate();
+    let ports = object
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ports.as_ref())
+        .into_iter()
+        .flatten()
+        .enumerate();
     let read = |(index, port): (usize, &k8s_openapi::api::core::v1::ServicePort)| {
         let field = format!("spec.ports[{index}]");
         let protocol = upstream_protocol(port.protocol.as_deref(), &format!("{field}.protocol"))?;
         let number = port_number(port.port, &format!("{field}.port"))?;
-        Ok(ServicePort { name: port.name.as_deref().unwrap_or_default().into(), protocol, port: number })
+        Ok(ServicePort {
+            name: port.name.as_deref().unwrap_or_default().into(),
+            protocol,
+            port: number,
+        })
     };
     let (ports, violations): (Vec<_>, Vec<Result<_, Violation>>) =
         ports.map(read).partition(Result::is_ok);
-    faults.extend(violations.into_iter().filter_map(Result::err).map(Fault::from));
+    faults.extend(
+        violations
+            .into_iter()
+            .filter_map(Result::err)
+            .map(Fault::from),
+    );
     ports.into_iter().filter_map(Result::ok).collect()
 }

@@ -26,16 +26,26 @@ pub(super) type Checked<T> = Result<T, Violation>;
 
 impl Violation {
     pub(super) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
     }
 
     pub(super) fn into_rejection(self, object: impl Into<String>) -> Rejection {
-        Rejection { object: object.into(), field: self.field, message: self.message }
+        Rejection {
+            object: object.into(),
+            field: self.field,
+            message: self.message,
+        }
     }
 }
 
 impl From<Violation> for Fault {
     fn from(violation: Violation) -> Self {
-        Self { field: violation.field, message: violation.message }
+        Self {
+            field: violation.field,
+            message: violation.message,
+        }
     }
 }

@@ -22,7 +22,10 @@ pub fn workload(object: &kinds::Workload) -> Result<Converted, Rejection> {
     let reference = metadata::namespaced(Kind::Workload, &object.metadata)?;
     let workload = read(object, &reference);
     let workload = workload.map_err(|violation| violation.into_rejection(reference.to_string()))?;
-    Ok(Converted { object: Object::Workload(Kind::Workload, workload), faults: Vec::new() })
+    Ok(Converted {
+        object: Object::Workload(Kind::Workload, workload),
+        faults: Vec::new(),
+    })
 }
 
 fn read(object: &kinds::Workload, reference: &ObjectRef) -> Checked<Workload> {
@@ -45,7 +48,9 @@ fn read(object: &kinds::Workload, reference: &ObjectRef) -> Checked<Workload> {
 fn addresses(spec: &WorkloadSpec) -> Checked<BTreeSet<IpAddr>> {
     filled(&spec.addresses, "spec.addresses", ADDRESSES)?;
     let addresses = spec.addresses.iter().enumerate();
-    addresses.map(|(index, text)| network::address(text, &format!("spec.addresses[{index}]"))).collect()
+    addresses
+        .map(|(index, text)| network::address(text, &format!("spec.addresses[{index}]")))
+        .collect()
 }
 
 fn named_ports(spec: &WorkloadSpec) -> Checked<BTreeSet<NamedPort>> {
@@ -53,7 +58,11 @@ fn named_ports(spec: &WorkloadSpec) -> Checked<BTreeSet<NamedPort>> {
     let one = |(index, port): (usize, &kinds::WorkloadPort)| {
         named(&port.name, &format!("spec.ports[{index}].name"))?;
         let number = port_number(port.port, &format!("spec.ports[{index}].port"))?;
-        Ok(NamedPort { name: port.name.as_str().into(), protocol: with_ports(port.protocol), port: number })
+        Ok(NamedPort {
+            name: port.name.as_str().into(),
+            protocol: with_ports(port.protocol),
+            port: number,
+        })
     };
     spec.ports.iter().enumerate().map(one).collect()
 }

@@ -36,9 +36,10 @@ pub(super) fn namespaced(
     field: &str,
 ) -> Checked<WorkloadSelector> {
     let scope = match &workloads.namespaces {
-        Some(namespaces) => {
-            NamespaceScope::Matching(labels::selector(namespaces, &format!("{field}.namespaces"))?)
-        }
+        Some(namespaces) => NamespaceScope::Matching(labels::selector(
+            namespaces,
+            &format!("{field}.namespaces"),
+        )?),
         None if workloads.pods.is_none() && workloads.service_accounts.is_none() => {
             return Err(Violation::new(
                 field,
@@ -47,14 +48,27 @@ pub(super) fn namespaced(
         }
         None => NamespaceScope::Named(namespace.clone()),
     };
-    selector(scope, workloads.pods.as_ref(), workloads.service_accounts.as_deref(), field)
+    selector(
+        scope,
+        workloads.pods.as_ref(),
+        workloads.service_accounts.as_deref(),
+        field,
+    )
 }
 
 /// Workloads as seen from the cluster.
-pub(super) fn cluster(workloads: &kinds::ClusterWorkloads, field: &str) -> Checked<WorkloadSelector> {
+pub(super) fn cluster(
+    workloads: &kinds::ClusterWorkloads,
+    field: &str,
+) -> Checked<WorkloadSelector> {
     let namespaces = labels::selector(&workloads.namespaces, &format!("{field}.namespaces"))?;
     let scope = NamespaceScope::Matching(namespaces);
-    selector(scope, workloads.pods.as_ref(), workloads.service_accounts.as_deref(), field)
+    selector(
+        scope,
+        workloads.pods.as_ref(),
+        workloads.service_accounts.as_deref(),
+        field,
+    )
 }
 
 fn selector(
@@ -71,11 +85,18 @@ fn selector(
         Some(accounts) => Some(names(accounts, &format!("{field}.serviceAccounts"))?),
         None => None,
     };
-    Ok(WorkloadSelector { namespaces, labels, service_accounts })
+    Ok(WorkloadSelector {
+        namespaces,
+        labels,
+        service_accounts,
+    })
 }
 
 fn names(accounts: &[String], field: &str) -> Checked<BTreeSet<Interned>> {
     filled(accounts, field, LIST)?;
-    accounts.iter().enumerate().try_for_each(|(index, name)| named(name, &format!("{field}[{index}]")))?;
+    accounts
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, name)| named(name, &format!("{field}[{index}]")))?;
     Ok(accounts.iter().map(|name| name.as_str().into()).collect())
 }

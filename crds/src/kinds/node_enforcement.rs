@@ -9,7 +9,9 @@ use super::Condition;
 use super::time::date_time;
 
 /// What one node enforces. Its name is the node's. The controller writes it; nobody else needs to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema,
+)]
 #[kube(
     group = "bulkhead.dev",
     version = "v1alpha1",
@@ -20,10 +22,22 @@ use super::time::date_time;
     category = "bulkhead",
     doc = "What one node enforces, as read back from its kernel.",
     printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),
-    printcolumn(name = "Desired", type_ = "string", json_path = ".status.desired.digest"),
-    printcolumn(name = "Realised", type_ = "string", json_path = ".status.realised.digest"),
+    printcolumn(
+        name = "Desired",
+        type_ = "string",
+        json_path = ".status.desired.digest"
+    ),
+    printcolumn(
+        name = "Realised",
+        type_ = "string",
+        json_path = ".status.realised.digest"
+    ),
     printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.workloads"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NodeEnforcementSpec {}

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterWorkloads, Network, NamespacedWorkloads};
+use super::{ClusterWorkloads, NamespacedWorkloads, Network};
 
 /// Everybody, addresses outside the cluster included. Written `everyone: {}`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]

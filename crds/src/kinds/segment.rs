@@ -8,7 +8,9 @@ use super::{ClusterWorkloads, Mode, Network, PolicyStatus};
 
 /// A named set of workloads and outside networks. Rules refer to it by name; with `isolation` it also decides
 /// what nothing else speaks of.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema,
+)]
 #[kube(
     group = "bulkhead.dev",
     version = "v1alpha1",
@@ -19,11 +21,32 @@ use super::{ClusterWorkloads, Mode, Network, PolicyStatus};
     category = "bulkhead",
     doc = "A named set of workloads and outside networks, and what it isolates.",
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
-    printcolumn(name = "Ingress", type_ = "string", json_path = ".spec.isolation.ingress"),
-    printcolumn(name = "Egress", type_ = "string", json_path = ".spec.isolation.egress"),
-    printcolumn(name = "Enforced", type_ = "string", json_path = ".status.conditions[?(@.type=='Enforced')].status"),
-    printcolumn(name = "Owner", type_ = "string", json_path = ".spec.owner", priority = "1"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Ingress",
+        type_ = "string",
+        json_path = ".spec.isolation.ingress"
+    ),
+    printcolumn(
+        name = "Egress",
+        type_ = "string",
+        json_path = ".spec.isolation.egress"
+    ),
+    printcolumn(
+        name = "Enforced",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Enforced')].status"
+    ),
+    printcolumn(
+        name = "Owner",
+        type_ = "string",
+        json_path = ".spec.owner",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[x_kube(validation = Rule::new("has(self.members) || has(self.networks)")
     .message("a segment needs members or networks"))]

@@ -24,8 +24,16 @@ use super::{Mode, NamespacedEgressRule, NamespacedIngressRule, PolicyStatus, Sub
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Isolates", type_ = "string", json_path = ".spec.isolates"),
     printcolumn(name = "Expires", type_ = "date", json_path = ".spec.expiresAt"),
-    printcolumn(name = "Enforced", type_ = "string", json_path = ".status.conditions[?(@.type=='Enforced')].status"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Enforced",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Enforced')].status"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[x_kube(validation = Rule::new("!(has(self.isolates) && has(self.expiresAt))")
     .message("isolates and expiresAt exclude each other: isolation that expires would open by itself; use two policies"))]

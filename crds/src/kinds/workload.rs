@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::PortProtocol;
 
 /// A host, a virtual machine or a process of a standalone node. Selectors see its `metadata.labels`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema,
+)]
 #[kube(
     group = "bulkhead.dev",
     version = "v1alpha1",
@@ -18,7 +20,11 @@ use super::PortProtocol;
     doc = "A host, a virtual machine or a process of a standalone node.",
     printcolumn(name = "Node", type_ = "string", json_path = ".spec.node"),
     printcolumn(name = "Addresses", type_ = "string", json_path = ".spec.addresses"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSpec {

@@ -40,9 +40,15 @@ pub struct Manifest {
 
 /// Reads a file.
 pub fn read(file: &str, bytes: &[u8]) -> Manifest {
-    let mut reader = Reader { file: file.into(), manifest: Manifest::default(), seen: BTreeMap::new() };
+    let mut reader = Reader {
+        file: file.into(),
+        manifest: Manifest::default(),
+        seen: BTreeMap::new(),
+    };
     match tree::parse(bytes) {
-        Ok(documents) => documents.iter().for_each(|document| reader.document(document)),
+        Ok(documents) => documents
+            .iter()
+            .for_each(|document| reader.document(document)),
         Err(error) => reader.unnamed(error.line, None, error.message),
     }
     reader.manifest
@@ -60,12 +66,25 @@ impl Reader {
             return;
         }
         let kind = document.text("kind").unwrap_or_default();
-        match kind.strip_suffix("List").map(|kind| (kind, document.get("items"))) {
+        match kind
+            .strip_suffix("List")
+            .map(|kind| (kind, document.get("items")))
+        {
             Some((kind, Some(items))) => match items.items() {
-                Some(items) => items.iter().for_each(|item| self.item(item, kind, document)),
-                None => self.unnamed(Some(items.line), None, "items of a List must be a list".to_owned()),
+                Some(items) => items
+                    .iter()
+                    .for_each(|item| self.item(item, kind, document)),
+                None => self.unnamed(
+                    Some(items.line),
+                    None,
+                    "items of a List must be a list".to_owned(),
+                ),
             },
-            Some((_, None)) | None => self.object(document, kind, document.text("apiVersion").unwrap_or_default()),
+            Some((_, None)) | None => self.object(
+                document,
+                kind,
+                document.text("apiVersion").unwrap_or_default(),
+            ),
         }
     }
 
@@ -78,8 +97,14 @@ impl Reader {
 
     fn object(&mut self, tree: &Tree, kind: &str, api_version: &str) {
         if kind.is_empty() || api_version.is_empty() {
-            let field = if kind.is_empty() { "kind" } else { "apiVersion" };
-            let message = format!("this document has no {field}; a manifest needs apiVersion, kind and metadata.name");
+            let field = if kind.is_empty() {
+                "kind"
+            } else {
+                "apiVersion"
+            };
+            let message = format!(
+                "this document has no {field}; a manifest needs apiVersion, kind and metadata.name"
+            );
             return self.unnamed(Some(tree.line), None, message);
         }
         match input_kind(api_version, kind) {
@@ -95,10 +120,18 @@ impl Reader {
 
     fn read(&mut self, kind: Kind, tree: &Tree) {
         let input = object(kind, &tree.to_json());
-        let violations = input.converted.as_ref().map_or(&[][..], |converted| &converted.faults[..]);
+        let violations = input
+            .converted
+            .as_ref()
+            .map_or(&[][..], |converted| &converted.faults[..]);
         for fault in violations {
             let (line, object) = (tree.line_of(&fault.field), Some(describe(kind, tree)));
-            self.problem(Some(line), object, Some(fault.field.clone()), fault.message.clone());
+            self.problem(
+                Some(line),
+                object,
+                Some(fault.field.clone()),
+                fault.message.clone(),
+            );
         }
         for field in &input.unknown_fields {
             let message = format!(
@@ -106,16 +139,32 @@ impl Reader {
                 kind.name(),
                 kind.name().to_lowercase()
             );
-            self.problem(Some(tree.line_of(field)), Some(describe(kind, tree)), Some(field.clone()), message);
+            self.problem(
+                Some(tree.line_of(field)),
+                Some(describe(kind, tree)),
+                Some(field.clone()),
+                message,
+            );
         }
         match input.converted {
-            Ok(Converted { object, faults }) if faults.is_empty() && input.unknown_fields.is_empty() => {
+            Ok(Converted { object, faults })
+                if faults.is_empty() && input.unknown_fields.is_empty() =>
+            {
                 self.accept(object, tree.line);
             }
             Ok(Converted { object, .. }) => self.manifest.unreadable.push(object.reference()),
-            Err(Rejection { object, field, message }) => {
+            Err(Rejection {
+                object,
+                field,
+                message,
+            }) => {
                 let line = tree.line_of(&field);
-                self.problem(Some(line), Some(object), Some(field).filter(|field| !field.is_empty()), message);
+                self.problem(
+                    Some(line),
+                    Some(object),
+                    Some(field).filter(|field| !field.is_empty()),
+                    message,
+                );
                 match reference(kind, tree) {
                     Some(reference) => self.manifest.unreadable.push(reference),
                     None => self.manifest.unnamed = true,
@@ -127,7 +176,9 @@ impl Reader {
     fn accept(&mut self, object: Object, line: u64) {
         let reference = object.reference();
         if let Some(first) = self.seen.get(&reference) {
-            let message = format!("it stands in this file already, at line {first}, and that one counts; remove one of them");
+            let message = format!(
+                "it stands in this file already, at line {first}, and that one counts; remove one of them"
+            );
             return self.problem(Some(line), Some(reference.to_string()), None, message);
         }
         self.seen.insert(reference, line);
@@ -136,10 +187,23 @@ impl Reader {
 
     fn unread(&mut self, severity: Severity, kind: &str, tree: &Tree, message: String) {
         let line = Some(tree.get("kind").map_or(tree.line, |kind| kind.line));
-        let name = tree.get("metadata").and_then(|metadata| metadata.text("name"));
-        let object = Some(format!("{kind} {}", name.unwrap_or_default()).trim_end().to_owned());
+        let name = tree
+            .get("metadata")
+            .and_then(|metadata| metadata.text("name"));
+        let object = Some(
+            format!("{kind} {}", name.unwrap_or_default())
+                .trim_end()
+                .to_owned(),
+        );
         let file = self.file.clone();
-        self.manifest.problems.push(Problem { severity, file, line, object, field: None, message });
+        self.manifest.problems.push(Problem {
+            severity,
+            file,
+            line,
+            object,
+            field: None,
+            message,
+        });
     }
 
     fn unnamed(&mut self, line: Option<u64>, object: Option<String>, message: String) {
@@ -147,9 +211,22 @@ impl Reader {
         self.problem(line, object, None, message);
     }
 
-    fn problem(&mut self, line: Option<u64>, object: Option<String>, field: Option<String>, message: String) {
+    fn problem(
+        &mut self,
+        line: Option<u64>,
+        object: Option<String>,
+        field: Option<String>,
+        message: String,
+    ) {
         let file = self.file.clone();
-        let problem = Problem { severity: Severity::Error, file, line, object, field, message };
+        let problem = Problem {
+            severity: Severity::Error,
+            file,
+            line,
+            object,
+            field,
+            message,
+        };
         self.manifest.problems.push(problem);
     }
 }
@@ -175,7 +252,9 @@ fn reference(kind: Kind, tree: &Tree) -> Option<ObjectRef> {
         | Kind::ServiceAccount
         | Kind::Service
         | Kind::EndpointSlice => {
-            let namespace = metadata.text("namespace").filter(|namespace| !namespace.is_empty());
+            let namespace = metadata
+                .text("namespace")
+                .filter(|namespace| !namespace.is_empty());
             ObjectRef::namespaced(kind, namespace.unwrap_or("default"), name)
         }
     })

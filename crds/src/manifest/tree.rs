@@ -42,7 +42,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Tree>, Unparsable> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let good = &bytes[..error.valid_up_to()];
         let line = 1 + good.split(|byte| *byte == b'\n').count().saturating_sub(1) as u64;
-        Unparsable { line: Some(line), message: "the file is not UTF-8 text; save it as UTF-8".to_owned() }
+        Unparsable {
+            line: Some(line),
+            message: "the file is not UTF-8 text; save it as UTF-8".to_owned(),
+        }
     })?;
     let mut budget = serde_saphyr::budget::Budget::default();
     budget.max_events = NODE_LIMIT;
@@ -50,12 +53,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Tree>, Unparsable> {
     budget.max_documents = NODE_LIMIT;
     budget.max_total_scalar_bytes = usize::MAX;
     // `y` and `on` are words: labels have such values, and nothing in a manifest is a boolean by that name.
-    let options = serde_saphyr::options! { budget: Some(budget), strict_booleans: true, with_snippet: false };
+    let options =
+        serde_saphyr::options! { budget: Some(budget), strict_booleans: true, with_snippet: false };
     serde_saphyr::from_multiple_with_options::<Option<Tree>>(text, options)
         .map(|documents| documents.into_iter().flatten().collect())
         .map_err(|error| {
-            let line = error.location().map(|location| location.line()).filter(|line| *line > 0);
-            let message = format!("this is no valid YAML: {}", first_line(&error.without_snippet().to_string()));
+            let line = error
+                .location()
+                .map(|location| location.line())
+                .filter(|line| *line > 0);
+            let message = format!(
+                "this is no valid YAML: {}",
+                first_line(&error.without_snippet().to_string())
+            );
             Unparsable { line, message }
         })
 }
@@ -71,7 +81,10 @@ impl Tree {
 
     /// The value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&Tree> {
-        self.fields().iter().find(|field| field.key == key).map(|field| &field.value)
+        self.fields()
+            .iter()
+            .find(|field| field.key == key)
+            .map(|field| &field.value)
     }
 
     /// The text of a key.
@@ -103,7 +116,10 @@ impl Tree {
             Node::Scalar(value) => value.clone(),
             Node::Items(items) => Value::Array(items.iter().map(Self::to_json).collect()),
             Node::Fields(fields) => Value::Object(
-                fields.iter().map(|field| (field.key.clone(), field.value.to_json())).collect::<Map<_, _>>(),
+                fields
+                    .iter()
+                    .map(|field| (field.key.clone(), field.value.to_json()))
+                    .collect::<Map<_, _>>(),
             ),
         }
     }
@@ -112,13 +128,20 @@ impl Tree {
     pub(super) fn line_of(&self, path: &str) -> u64 {
         let path = path.trim_start_matches('.');
         if let Some((index, rest)) = path.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            let item = self.items().and_then(|items| items.get(index.parse::<usize>().ok()?));
+            let item = self
+                .items()
+                .and_then(|items| items.get(index.parse::<usize>().ok()?));
             return item.map_or(self.line, |item| item.line_of(rest));
         }
         // Keys may hold dots themselves, as label keys do: the longest key that fits is meant.
         let ends = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
         let fits = |field: &&Field| path.strip_prefix(field.key.as_str()).is_some_and(ends);
-        match self.fields().iter().filter(fits).max_by_key(|field| field.key.len()) {
+        match self
+            .fields()
+            .iter()
+            .filter(fits)
+            .max_by_key(|field| field.key.len())
+        {
             Some(field) if field.key.len() == path.len() => field.line,
             Some(field) => field.value.line_of(&path[field.key.len()..]),
             None => self.line,
@@ -129,7 +152,10 @@ impl Tree {
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let node = Spanned::<Node>::deserialize(deserializer)?;
-        Ok(Self { line: node.referenced.line(), node: node.value })
+        Ok(Self {
+            line: node.referenced.line(),
+            node: node.value,
+        })
     }
 }
 
@@ -197,7 +223,11 @@ impl<'de> Visitor<'de> for NodeVisitor {
         let mut fields = Vec::new();
         while let Some(key) = access.next_key::<Spanned<String>>()? {
             let line = key.referenced.line();
-            fields.push(Field { key: key.value, line, value: access.next_value()? });
+            fields.push(Field {
+                key: key.value,
+                line,
+                value: access.next_value()?,
+            });
         }
         Ok(Node::Fields(fields))
     }

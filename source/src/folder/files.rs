@@ -26,7 +26,10 @@ pub struct FileError {
 pub fn read_paths(paths: &[PathBuf]) -> Result<Scan, FileError> {
     let mut scan = Scan::new();
     for path in paths {
-        let fail = |source| FileError { path: path.clone(), source };
+        let fail = |source| FileError {
+            path: path.clone(),
+            source,
+        };
         if fs::metadata(path).map_err(fail)?.is_dir() {
             scan_folder(path, &mut scan).map_err(fail)?;
         } else {
@@ -52,7 +55,10 @@ pub(super) fn scan_folder(folder: &Path, scan: &mut Scan) -> io::Result<()> {
             if let Err(error) = scan_folder(&path, scan) {
                 scan.insert(path.display().to_string().into(), unreadable(&error));
             }
-        } else if path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|it| extension == *it)) {
+        } else if path
+            .extension()
+            .is_some_and(|extension| EXTENSIONS.iter().any(|it| extension == *it))
+        {
             let content = match fs::read(&path) {
                 Ok(bytes) => Content::Bytes(bytes),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -65,5 +71,7 @@ pub(super) fn scan_folder(folder: &Path, scan: &mut Scan) -> io::Result<()> {
 }
 
 fn unreadable(error: &io::Error) -> Content {
-    Content::Unreadable(format!("it cannot be read ({error}), its last good version stays in force; make it readable"))
+    Content::Unreadable(format!(
+        "it cannot be read ({error}), its last good version stays in force; make it readable"
+    ))
 }

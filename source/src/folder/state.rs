@@ -52,15 +52,36 @@ pub(super) struct State {
 
 impl State {
     /// Opens what is there, or begins a new incarnation at `now`.
-    pub(super) fn open(folder: Option<PathBuf>, now: Timestamp) -> Result<(Self, LastGood), StateError> {
-        let fresh = Counter { incarnation: now, version: 0 };
-        let Some(folder) = folder else {
-            return Ok((Self { folder: None, counter: fresh }, LastGood::new()));
+    pub(super) fn open(
+        folder: Option<PathBuf>,
+        now: Timestamp,
+    ) -> Result<(Self, LastGood), StateError> {
+        let fresh = Counter {
+            incarnation: now,
+            version: 0,
         };
-        fs::create_dir_all(&folder).map_err(|source| StateError::Io { path: folder.clone(), source })?;
+        let Some(folder) = folder else {
+            return Ok((
+                Self {
+                    folder: None,
+                    counter: fresh,
+                },
+                LastGood::new(),
+            ));
+        };
+        fs::create_dir_all(&folder).map_err(|source| StateError::Io {
+            path: folder.clone(),
+            source,
+        })?;
         let counter = read(&counter_path(&folder))?.unwrap_or(fresh);
         let last_good = read(&last_good_path(&folder))?.unwrap_or_default();
-        Ok((Self { folder: Some(folder), counter }, last_good))
+        Ok((
+            Self {
+                folder: Some(folder),
+                counter,
+            },
+            last_good,
+        ))
     }
 
     pub(super) fn incarnation(&self) -> Timestamp {
@@ -69,7 +90,10 @@ impl State {
 
     /// The number of the next update. It is on disk when this returns.
     pub(super) fn next_version(&mut self) -> Result<u64, StateError> {
-        let next = Counter { version: self.counter.version + 1, ..self.counter };
+        let next = Counter {
+            version: self.counter.version + 1,
+            ..self.counter
+        };
         if let Some(folder) = &self.folder {
             write(&counter_path(folder), &next)?;
         }
@@ -78,7 +102,9 @@ impl State {
     }
 
     pub(super) fn keep(&self, last_good: &LastGood) -> Result<(), StateError> {
-        self.folder.as_ref().map_or(Ok(()), |folder| write(&last_good_path(folder), last_good))
+        self.folder
+            .as_ref()
+            .map_or(Ok(()), |folder| write(&last_good_path(folder), last_good))
     }
 }
 
@@ -92,17 +118,28 @@ fn last_good_path(folder: &Path) -> PathBuf {
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, StateError> {
     match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|source| StateError::Damaged { path: path.to_owned(), source }),
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|source| StateError::Damaged {
+                    path: path.to_owned(),
+                    source,
+                })
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(StateError::Io { path: path.to_owned(), source }),
+        Err(source) => Err(StateError::Io {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
 /// All or nothing, also when the power goes.
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
-    let damaged = |source| StateError::Damaged { path: path.to_owned(), source };
+    let damaged = |source| StateError::Damaged {
+        path: path.to_owned(),
+        source,
+    };
     let bytes = serde_json::to_vec(value).map_err(damaged)?;
     let aside = path.with_extension("new");
     let replace = || {
@@ -111,5 +148,8 @@ fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
         file.sync_all()?;
         fs::rename(&aside, path)
     };
-    replace().map_err(|source| StateError::Io { path: path.to_owned(), source })
+    replace().map_err(|source| StateError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }

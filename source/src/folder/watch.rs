@@ -70,12 +70,21 @@ pub enum FolderError {
 pub fn watch(config: FolderConfig) -> Result<mpsc::Receiver<Update>, FolderError> {
     let (state, last_good) = State::open(config.state.clone(), now())?;
     let mut scan = Scan::new();
-    scan_folder(&config.path, &mut scan)
-        .map_err(|source| FolderError::Folder { path: config.path.clone(), source })?;
+    scan_folder(&config.path, &mut scan).map_err(|source| FolderError::Folder {
+        path: config.path.clone(),
+        source,
+    })?;
     let (wake, woken) = mpsc::channel(1);
     let watcher = notifier(&config.path, wake);
     let (updates, receiver) = mpsc::channel(1);
-    let task = Task { config, state, index: Index::with_last_good(last_good), updates, woken, _watcher: watcher };
+    let task = Task {
+        config,
+        state,
+        index: Index::with_last_good(last_good),
+        updates,
+        woken,
+        _watcher: watcher,
+    };
     tokio::spawn(task.run(scan));
     Ok(receiver)
 }
@@ -136,7 +145,9 @@ impl Task {
         let problems = self.index.problems().to_vec();
         let is_news = reported.as_ref() != Some(&problems);
         if is_news {
-            problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+            problems
+                .iter()
+                .for_each(|problem| tracing::warn!("{problem}"));
             *reported = Some(problems.clone());
         }
         if !is_news && events.is_empty() {
@@ -211,6 +222,8 @@ async fn wait(woken: &mut mpsc::Receiver<()>, config: &FolderConfig) {
 }
 
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

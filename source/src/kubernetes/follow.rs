@@ -53,7 +53,12 @@ enum End {
 
 /// Follows a kind until nobody listens.
 pub(super) async fn follow(client: Client, kind: Kind, messages: mpsc::Sender<Message>) {
-    let mut follower = Follower { api: Api::all_with(client, &resource(kind)), kind, messages, version: None };
+    let mut follower = Follower {
+        api: Api::all_with(client, &resource(kind)),
+        kind,
+        messages,
+        version: None,
+    };
     let mut wait = FIRST_WAIT;
     loop {
         let before = follower.version.clone();
@@ -100,7 +105,9 @@ impl Follower {
             let event = match stream.next().await {
                 Some(Ok(event)) => event,
                 Some(Err(error)) => return End::Lost(error.to_string()),
-                None if self.version.is_none() => return End::Lost("the list ended before it was whole".to_owned()),
+                None if self.version.is_none() => {
+                    return End::Lost("the list ended before it was whole".to_owned());
+                }
                 None => return End::Closed,
             };
             if let Err(end) = self.take(event, &mut initial).await {
@@ -109,7 +116,11 @@ impl Follower {
         }
     }
 
-    async fn take(&mut self, event: WatchEvent<DynamicObject>, initial: &mut Vec<Seen>) -> Result<(), End> {
+    async fn take(
+        &mut self,
+        event: WatchEvent<DynamicObject>,
+        initial: &mut Vec<Seen>,
+    ) -> Result<(), End> {
         let kind = self.kind;
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
@@ -120,7 +131,8 @@ impl Follower {
                     return Ok(());
                 }
                 let number = self.reached(version)?;
-                self.send(Message::Changed(kind, Box::new(seen), number)).await
+                self.send(Message::Changed(kind, Box::new(seen), number))
+                    .await
             }
             WatchEvent::Deleted(object) => {
                 let version = object.resource_version().unwrap_or_default();
@@ -133,7 +145,10 @@ impl Follower {
                 self.send(Message::Gone(kind, reference, number)).await
             }
             WatchEvent::Bookmark(bookmark) => {
-                let is_whole = bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END);
+                let is_whole = bookmark
+                    .metadata
+                    .annotations
+                    .contains_key(INITIAL_EVENTS_END);
                 if self.version.is_none() && !is_whole {
                     return Ok(());
                 }
@@ -148,13 +163,17 @@ impl Follower {
             WatchEvent::Error(status) if status.code == GONE => {
                 Err(End::Lost("the last version seen is too old".to_owned()))
             }
-            WatchEvent::Error(status) => Err(End::Lost(format!("{} ({})", status.message, status.code))),
+            WatchEvent::Error(status) => {
+                Err(End::Lost(format!("{} ({})", status.message, status.code)))
+            }
         }
     }
 
     /// Remembers a version, and gives it as a number.
     fn reached(&mut self, version: String) -> Result<u64, End> {
-        let number = version.parse().map_err(|_| End::Lost(format!("resourceVersion {version:?} is no number")))?;
+        let number = version
+            .parse()
+            .map_err(|_| End::Lost(format!("resourceVersion {version:?} is no number")))?;
         self.version = Some(version);
         Ok(number)
     }
@@ -170,7 +189,10 @@ fn see(kind: Kind, mut object: DynamicObject) -> Result<Seen, End> {
     object.metadata.annotations = None;
     let reference = reference(kind, &object);
     let value = serde_json::to_value(&object).map_err(|error| End::Lost(error.to_string()))?;
-    Ok(Seen { reference, reading: plain_object(kind, &value) })
+    Ok(Seen {
+        reference,
+        reading: plain_object(kind, &value),
+    })
 }
 
 fn reference(kind: Kind, object: &DynamicObject) -> ObjectRef {

@@ -21,8 +21,14 @@ pub(super) const KINDS: [Kind; 11] = [
 /// Where a kind is served.
 pub(super) fn resource(kind: Kind) -> ApiResource {
     let (group, version, plural) = match kind {
-        Kind::ClusterNetworkPolicy => ("policy.networking.k8s.io", "v1alpha2", "clusternetworkpolicies"),
-        Kind::ClusterSegmentationPolicy => ("bulkhead.dev", "v1alpha1", "clustersegmentationpolicies"),
+        Kind::ClusterNetworkPolicy => (
+            "policy.networking.k8s.io",
+            "v1alpha2",
+            "clusternetworkpolicies",
+        ),
+        Kind::ClusterSegmentationPolicy => {
+            ("bulkhead.dev", "v1alpha1", "clustersegmentationpolicies")
+        }
         Kind::NetworkPolicy => ("networking.k8s.io", "v1", "networkpolicies"),
         Kind::SegmentationPolicy => ("bulkhead.dev", "v1alpha1", "segmentationpolicies"),
         Kind::Quarantine => ("bulkhead.dev", "v1alpha1", "quarantines"),

@@ -76,18 +76,32 @@ impl Store {
         if std::mem::take(&mut self.is_review_due) {
             self.findings = self.review();
         }
-        let problems = self.faults.values().flatten().chain(&self.findings).cloned().collect();
+        let problems = self
+            .faults
+            .values()
+            .flatten()
+            .chain(&self.findings)
+            .cloned()
+            .collect();
         Some(Update {
             events: std::mem::take(&mut self.events),
             problems,
             incarnation: self.incarnation,
-            versions: self.versions.iter().map(|(kind, version)| (kind.name().to_owned(), *version)).collect(),
+            versions: self
+                .versions
+                .iter()
+                .map(|(kind, version)| (kind.name().to_owned(), *version))
+                .collect(),
         })
     }
 
     /// Kinds that have not been read yet.
     pub(super) fn missing(&self) -> BTreeSet<&'static str> {
-        KINDS.iter().filter(|kind| !self.versions.contains_key(kind)).map(|kind| kind.name()).collect()
+        KINDS
+            .iter()
+            .filter(|kind| !self.versions.contains_key(kind))
+            .map(|kind| kind.name())
+            .collect()
     }
 
     fn is_whole(&self) -> bool {
@@ -108,7 +122,8 @@ impl Store {
         self.is_review_due |= KEPT.contains(&kind);
         let objects = seen.into_iter().filter_map(|seen| {
             let reference = seen.reference.clone();
-            self.read(seen).or_else(|| self.last_good.get(&reference).cloned())
+            self.read(seen)
+                .or_else(|| self.last_good.get(&reference).cloned())
         });
         let objects = objects.collect();
         self.events.push(Event::Reset(kind, objects));
@@ -129,7 +144,9 @@ impl Store {
         let (object, problems) = match reading {
             Ok(converted) => {
                 let faults = converted.faults.into_iter();
-                let problems = faults.map(|fault| problem(Severity::Warning, fault.field, fault.message)).collect();
+                let problems = faults
+                    .map(|fault| problem(Severity::Warning, fault.field, fault.message))
+                    .collect();
                 (Some(converted.object), problems)
             }
             Err(rejection) => {
@@ -165,7 +182,10 @@ impl Store {
             field: finding.field,
             message: finding.message,
         };
-        review::objects(self.last_good.values()).into_iter().map(problem).collect()
+        review::objects(self.last_good.values())
+            .into_iter()
+            .map(problem)
+            .collect()
     }
 }
 
@@ -177,13 +197,26 @@ mod tests {
     use super::*;
 
     fn seen(kind: Kind, value: Value) -> Seen {
-        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let reference = ObjectRef::namespaced(kind, &text("/metadata/namespace"), &text("/metadata/name"));
-        Seen { reference, reading: plain_object(kind, &value) }
+        let text = |pointer: &str| {
+            value
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let reference =
+            ObjectRef::namespaced(kind, &text("/metadata/namespace"), &text("/metadata/name"));
+        Seen {
+            reference,
+            reading: plain_object(kind, &value),
+        }
     }
 
     fn segment(name: &str, spec: Value) -> Seen {
-        seen(Kind::Segment, json!({"apiVersion": "bulkhead.dev/v1alpha1", "kind": "Segment", "metadata": {"name": name}, "spec": spec}))
+        seen(
+            Kind::Segment,
+            json!({"apiVersion": "bulkhead.dev/v1alpha1", "kind": "Segment", "metadata": {"name": name}, "spec": spec}),
+        )
     }
 
     fn whole_store(segments: Vec<Seen>) -> Store {
@@ -206,7 +239,10 @@ mod tests {
         let update = store.update();
         let update = update.as_ref();
         assert_eq!(update.map(|update| update.events.len()), Some(KINDS.len()));
-        assert_eq!(update.and_then(|update| update.versions.get("Segment")), Some(&11));
+        assert_eq!(
+            update.and_then(|update| update.versions.get("Segment")),
+            Some(&11)
+        );
         assert_eq!(update.map(|update| update.incarnation), Some(Timestamp(7)));
         assert_eq!(store.update().map(|update| update.events), Some(vec![]));
     }
@@ -215,16 +251,36 @@ mod tests {
     fn a_bad_version_leaves_the_good_one_in_force_also_over_a_relist() {
         let mut store = whole_store(vec![segment("a", members()), segment("b", members())]);
         store.update();
-        store.take(Message::Changed(Kind::Segment, Box::new(segment("a", json!({"members": 5}))), 12));
+        store.take(Message::Changed(
+            Kind::Segment,
+            Box::new(segment("a", json!({"members": 5}))),
+            12,
+        ));
         let update = store.update().unwrap_or_default();
         assert_eq!(update.events, []);
         assert_eq!(update.problems.len(), 1);
         assert_eq!(update.problems[0].object.as_deref(), Some("Segment a"));
-        store.take(Message::Whole(Kind::Segment, vec![segment("a", json!({"members": 5}))], 13));
+        store.take(Message::Whole(
+            Kind::Segment,
+            vec![segment("a", json!({"members": 5}))],
+            13,
+        ));
         let update = store.update().unwrap_or_default();
-        let [Event::Reset(Kind::Segment, objects)] = &update.events[..] else { panic!("{update:?}") };
-        assert_eq!(objects.iter().map(|object| object.reference().to_string()).collect::<Vec<_>>(), ["Segment a"]);
-        store.take(Message::Changed(Kind::Segment, Box::new(segment("a", members())), 14));
+        let [Event::Reset(Kind::Segment, objects)] = &update.events[..] else {
+            panic!("{update:?}")
+        };
+        assert_eq!(
+            objects
+                .iter()
+                .map(|object| object.reference().to_string())
+                .collect::<Vec<_>>(),
+            ["Segment a"]
+        );
+        store.take(Message::Changed(
+            Kind::Segment,
+            Box::new(segment("a", members())),
+            14,
+        ));
         assert_eq!(store.update().unwrap_or_default().problems, []);
     }
 
@@ -238,18 +294,35 @@ mod tests {
         let mut store = whole_store(vec![segment("a", members())]);
         store.take(Message::Changed(Kind::Quarantine, Box::new(policy), 12));
         assert_eq!(store.update().unwrap_or_default().problems, []);
-        store.take(Message::Gone(Kind::Segment, ObjectRef::cluster(Kind::Segment, "a"), 13));
+        store.take(Message::Gone(
+            Kind::Segment,
+            ObjectRef::cluster(Kind::Segment, "a"),
+            13,
+        ));
         let update = store.update().unwrap_or_default();
-        assert_eq!(update.events, [Event::Delete(ObjectRef::cluster(Kind::Segment, "a"))]);
-        assert!(update.problems[0].message.contains("there is no Segment a"), "{:?}", update.problems);
+        assert_eq!(
+            update.events,
+            [Event::Delete(ObjectRef::cluster(Kind::Segment, "a"))]
+        );
+        assert!(
+            update.problems[0].message.contains("there is no Segment a"),
+            "{:?}",
+            update.problems
+        );
     }
 
     #[test]
     fn versions_never_go_back() {
         let mut store = whole_store(Vec::new());
         store.take(Message::Whole(Kind::Pod, Vec::new(), 3));
-        assert_eq!(store.update().unwrap_or_default().versions.get("Pod"), Some(&10));
+        assert_eq!(
+            store.update().unwrap_or_default().versions.get("Pod"),
+            Some(&10)
+        );
         store.take(Message::Reached(Kind::Pod, 20));
-        assert_eq!(store.update().unwrap_or_default().versions.get("Pod"), Some(&20));
+        assert_eq!(
+            store.update().unwrap_or_default().versions.get("Pod"),
+            Some(&20)
+        );
     }
 }

@@ -33,10 +33,14 @@ const QUEUE: usize = 1024;
 #[derive(Debug, Error)]
 pub enum KubernetesError {
     /// The first question was not answered.
-    #[error("namespace {OLDEST_NAMESPACE}: {0}; the controller needs to reach the API server and to get, list and watch namespaces")]
+    #[error(
+        "namespace {OLDEST_NAMESPACE}: {0}; the controller needs to reach the API server and to get, list and watch namespaces"
+    )]
     Unanswered(#[source] Box<kube::Error>),
     /// The API server answers strangely.
-    #[error("namespace {OLDEST_NAMESPACE} has no creation timestamp; is this a Kubernetes API server?")]
+    #[error(
+        "namespace {OLDEST_NAMESPACE} has no creation timestamp; is this a Kubernetes API server?"
+    )]
     NoBeginning,
 }
 
@@ -48,7 +52,10 @@ pub async fn watch(client: Client) -> Result<mpsc::Receiver<Update>, KubernetesE
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let oldest = namespaces.get(OLDEST_NAMESPACE).await;
     let oldest = oldest.map_err(|error| KubernetesError::Unanswered(Box::new(error)))?;
-    let beginning = oldest.metadata.creation_timestamp.ok_or(KubernetesError::NoBeginning)?;
+    let beginning = oldest
+        .metadata
+        .creation_timestamp
+        .ok_or(KubernetesError::NoBeginning)?;
     let incarnation = Timestamp(beginning.0.as_millisecond());
     let (sender, messages) = mpsc::channel(QUEUE);
     for kind in KINDS {
@@ -59,7 +66,11 @@ pub async fn watch(client: Client) -> Result<mpsc::Receiver<Update>, KubernetesE
     Ok(receiver)
 }
 
-async fn gather(mut store: Store, mut messages: mpsc::Receiver<Message>, updates: mpsc::Sender<Update>) {
+async fn gather(
+    mut store: Store,
+    mut messages: mpsc::Receiver<Message>,
+    updates: mpsc::Sender<Update>,
+) {
     let mut reported = Vec::new();
     let mut remind = Instant::now() + REMINDER;
     loop {
@@ -76,9 +87,14 @@ async fn gather(mut store: Store, mut messages: mpsc::Receiver<Message>, updates
             }
         }
         drain(&mut store, &mut messages).await;
-        let Some(update) = store.update() else { continue };
+        let Some(update) = store.update() else {
+            continue;
+        };
         if update.problems != reported {
-            update.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+            update
+                .problems
+                .iter()
+                .for_each(|problem| tracing::warn!("{problem}"));
             reported.clone_from(&update.problems);
         }
         if updates.send(update).await.is_err() {

@@ -27,7 +27,11 @@ enum News {
 }
 
 fn main() -> ExitCode {
-    let ending = if Arguments::parse().check { Ending::AtOnce } else { Ending::WhenTold };
+    let ending = if Arguments::parse().check {
+        Ending::AtOnce
+    } else {
+        Ending::WhenTold
+    };
     let (sender, news) = channel();
     let interrupted = sender.clone();
     thread::spawn(move || {
@@ -65,7 +69,9 @@ fn run(ending: Ending, news: &Sender<News>) {
 }
 
 fn wait_for_signal() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
         let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;

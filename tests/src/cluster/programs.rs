@@ -1,4 +1,4 @@
-//! The programs of the cluster, built from the pinned Go module `tests/kubernetes` and kept under `target/kubernetes`.
+//! The programs of the cluster, built from the pinned Go module `tests/kubernetes` and kept in the cache.
 //!
 //! The folder's name is a digest of everything the outcome depends on, so a stale program cannot be used and a present one is
 //! never built again. The first build takes 11 minutes of CPU time; what is under way is told line by line.
@@ -89,10 +89,20 @@ impl Programs {
     }
 }
 
-/// Where programs, running clusters and their logs are: `target/kubernetes` of the workspace.
+/// Where programs, running clusters and their logs are: the user's cache, so that another checkout does not compile
+/// Kubernetes again (programs lie under a hash of what they are built from).
 pub(crate) fn store() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .with_file_name("target")
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("XDG_CACHE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".cache")))
+        .map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target"),
+            |cache| cache.join("bulkhead"),
+        )
         .join("kubernetes")
 }
 

@@ -50,16 +50,30 @@ impl Manifests {
 pub fn read(path: &Path) -> Result<Vec<Object>> {
     let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     let manifest = manifest::read(&path.display().to_string(), &bytes);
-    ensure!(manifest.problems.is_empty(), "{}: {:#?}", path.display(), manifest.problems);
-    Ok(manifest.objects.into_iter().map(|located| located.object).collect())
+    ensure!(
+        manifest.problems.is_empty(),
+        "{}: {:#?}",
+        path.display(),
+        manifest.problems
+    );
+    Ok(manifest
+        .objects
+        .into_iter()
+        .map(|located| located.object)
+        .collect())
 }
 
 /// A lab in which the workloads of the manifests run, each serving on the ports that its manifest names.
 pub fn plan(objects: &[Object]) -> Result<Plan> {
-    let nodes = objects.iter().filter(|object| matches!(object, Object::Node(_))).count();
+    let nodes = objects
+        .iter()
+        .filter(|object| matches!(object, Object::Node(_)))
+        .count();
     let workloads = objects.iter().filter_map(|object| match object {
         Object::Workload(_, workload) => Some(workload),
-        Object::Namespace(_) | Object::Node(_) | Object::Service(_) | Object::EndpointSlice(_) => None,
+        Object::Namespace(_) | Object::Node(_) | Object::Service(_) | Object::EndpointSlice(_) => {
+            None
+        }
         Object::Segment(_) | Object::Policy(_) => None,
     });
     let mut plan = Plan::new(u8::try_from(nodes)?);
@@ -70,9 +84,13 @@ pub fn plan(objects: &[Object]) -> Result<Plan> {
         declared.insert(key, workload);
     }
     for planned in plan.workloads() {
-        let workload = declared.get(&planned.key()).context("every workload of the plan is declared")?;
+        let workload = declared
+            .get(&planned.key())
+            .context("every workload of the plan is declared")?;
         let addresses: Vec<IpAddr> = workload.addresses.iter().copied().collect();
-        if addresses != planned.addresses.both() || workload.interface.as_deref() != Some(&planned.interface) {
+        if addresses != planned.addresses.both()
+            || workload.interface.as_deref() != Some(&planned.interface)
+        {
             bail!(
                 "workload {}: the lab gives it {:?} behind {}, its manifest says {addresses:?} behind {:?}",
                 planned.key(),
@@ -82,13 +100,22 @@ pub fn plan(objects: &[Object]) -> Result<Plan> {
             );
         }
     }
-    Ok(plan.outside(CUSTOMER, CUSTOMER_HOST, &[443]).outside(BANK, BANK_HOST, &[443]))
+    Ok(plan
+        .outside(CUSTOMER, CUSTOMER_HOST, &[443])
+        .outside(BANK, BANK_HOST, &[443]))
 }
 
 fn node_number(workload: &Workload) -> Result<u8> {
     let node = workload.node.as_deref().unwrap_or_default();
-    let number = node.strip_prefix("node-").and_then(|number| number.parse().ok());
-    number.with_context(|| format!("workload {}: its node {node:?} is not called node-N", workload.name))
+    let number = node
+        .strip_prefix("node-")
+        .and_then(|number| number.parse().ok());
+    number.with_context(|| {
+        format!(
+            "workload {}: its node {node:?} is not called node-N",
+            workload.name
+        )
+    })
 }
 
 /// In the order of their numbers, so that metrics come last.
@@ -100,7 +127,9 @@ fn ports(workload: &Workload) -> Vec<u16> {
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
+    let mut files = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<PathBuf>>>()?;
     files.sort();
     Ok(files)
 }
@@ -113,12 +142,21 @@ mod tests {
     #[test]
     fn the_manifests_of_the_demo_are_good_and_describe_the_lab() {
         let manifests = Manifests::of_source_tree();
-        let objects: Vec<Object> =
-            manifests.application().unwrap().iter().flat_map(|path| read(path).unwrap()).collect();
+        let objects: Vec<Object> = manifests
+            .application()
+            .unwrap()
+            .iter()
+            .flat_map(|path| read(path).unwrap())
+            .collect();
         let plan = plan(&objects).unwrap();
         assert_eq!(plan.nodes().len(), 3);
         assert!(plan.workloads().len() >= 12);
-        for path in manifests.policies().unwrap().iter().chain([&manifests.quarantine()]) {
+        for path in manifests
+            .policies()
+            .unwrap()
+            .iter()
+            .chain([&manifests.quarantine()])
+        {
             assert!(!read(path).unwrap().is_empty(), "{}", path.display());
         }
     }

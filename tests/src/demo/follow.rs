@@ -34,7 +34,10 @@ struct End {
 
 /// Prints what is dropped, or would be if everything were enforced, until the process is told to end.
 pub fn follow(paper: &Paper, scene: &Scene) -> Result<()> {
-    paper.text(&paper.ink(Ink::Bold, "What the kernels drop, live (Ctrl-C ends it all and leaves nothing behind):"));
+    paper.text(&paper.ink(
+        Ink::Bold,
+        "What the kernels drop, live (Ctrl-C ends it all and leaves nothing behind):",
+    ));
     let names = names(scene);
     let (sender, lines) = channel();
     thread::scope(|scope| {
@@ -51,11 +54,18 @@ pub fn follow(paper: &Paper, scene: &Scene) -> Result<()> {
 }
 
 /// One node's events, for as long as somebody listens; an agent that was killed is asked again when it is back.
-fn listen(scene: &Scene, node: NodeNumber, names: &BTreeMap<IpAddr, String>, lines: &Sender<(Ink, String)>) {
+fn listen(
+    scene: &Scene,
+    node: NodeNumber,
+    names: &BTreeMap<IpAddr, String>,
+    lines: &Sender<(Ink, String)>,
+) {
     loop {
         if let Ok(events) = scene.product.agent_lines(node, "/events") {
             for line in events.map_while(Result::ok) {
-                let shown = serde_json::from_str(&line).ok().and_then(|event| shown(&event, node, names));
+                let shown = serde_json::from_str(&line)
+                    .ok()
+                    .and_then(|event| shown(&event, node, names));
                 if let Some(shown) = shown
                     && lines.send(shown).is_err()
                 {
@@ -67,14 +77,29 @@ fn listen(scene: &Scene, node: NodeNumber, names: &BTreeMap<IpAddr, String>, lin
     }
 }
 
-fn shown(event: &Event, node: NodeNumber, names: &BTreeMap<IpAddr, String>) -> Option<(Ink, String)> {
+fn shown(
+    event: &Event,
+    node: NodeNumber,
+    names: &BTreeMap<IpAddr, String>,
+) -> Option<(Ink, String)> {
     let (ink, word) = match event.kind.as_str() {
         "denied" => (Ink::Stopped, "dropped"),
         "would_deny" => (Ink::Faint, "would drop"),
         _ => return None,
     };
-    let name = |end: &End| names.get(&end.address).cloned().unwrap_or_else(|| end.address.to_string());
-    let Event { source, destination, protocol, reason, .. } = event;
+    let name = |end: &End| {
+        names
+            .get(&end.address)
+            .cloned()
+            .unwrap_or_else(|| end.address.to_string())
+    };
+    let Event {
+        source,
+        destination,
+        protocol,
+        reason,
+        ..
+    } = event;
     let line = format!(
         "{:<7} {word:<10} {} -> {}:{}/{protocol}  {reason}",
         node.name(),
@@ -87,9 +112,19 @@ fn shown(event: &Event, node: NodeNumber, names: &BTreeMap<IpAddr, String>) -> O
 
 fn names(scene: &Scene) -> BTreeMap<IpAddr, String> {
     let plan = scene.lab().plan();
-    let workloads = plan.workloads().iter().map(|workload| (workload.key(), workload.addresses));
-    let nodes = plan.nodes().iter().map(|node| (node.name(), node.addresses()));
-    let outside = plan.outsiders().iter().map(|outsider| (outsider.name.clone(), outsider.addresses));
+    let workloads = plan
+        .workloads()
+        .iter()
+        .map(|workload| (workload.key(), workload.addresses));
+    let nodes = plan
+        .nodes()
+        .iter()
+        .map(|node| (node.name(), node.addresses()));
+    let outside = plan
+        .outsiders()
+        .iter()
+        .map(|outsider| (outsider.name.clone(), outsider.addresses));
     let all = workloads.chain(nodes).chain(outside);
-    all.flat_map(|(name, addresses)| addresses.both().map(|address| (address, name.clone()))).collect()
+    all.flat_map(|(name, addresses)| addresses.both().map(|address| (address, name.clone())))
+        .collect()
 }

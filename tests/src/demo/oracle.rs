@@ -24,7 +24,9 @@ pub struct Oracle {
 impl Oracle {
     /// Takes all objects of a file in.
     pub fn read(&mut self, path: &Path) -> Result<()> {
-        application::read(path)?.into_iter().for_each(|object| self.take(object));
+        application::read(path)?
+            .into_iter()
+            .for_each(|object| self.take(object));
         Ok(())
     }
 
@@ -35,7 +37,8 @@ impl Oracle {
 
     /// The verdict on the flow that a cell's client opens.
     pub fn verdict(&self, lab: &Lab, cell: &Cell, now: Timestamp) -> Result<Verdict> {
-        let address = |name: &str| Ok::<IpAddr, anyhow::Error>(lab.addresses(name)?.of(cell.family));
+        let address =
+            |name: &str| Ok::<IpAddr, anyhow::Error>(lab.addresses(name)?.of(cell.family));
         let destination = address(&cell.destination)?;
         let (protocol, port) = match (cell.transport, destination) {
             (Transport::Tcp, _) => (Protocol::Tcp, cell.port),
@@ -55,6 +58,10 @@ impl Oracle {
     /// What the cell's client has to find.
     pub fn expected(&self, lab: &Lab, cell: &Cell, now: Timestamp) -> Result<Expected> {
         let verdict = self.verdict(lab, cell, now)?;
-        Ok(if verdict.allowed() { Expected::Reached } else { Expected::Silent })
+        Ok(if verdict.allowed() {
+            Expected::Reached
+        } else {
+            Expected::Silent
+        })
     }
 }

@@ -55,13 +55,20 @@ impl Paper {
     /// Standard output; colours only where a person looks at it and has not asked for none.
     pub fn standard() -> Self {
         let person = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { colours: if person { Colours::Ansi } else { Colours::None }, step: 0 }
+        Self {
+            colours: if person { Colours::Ansi } else { Colours::None },
+            step: 0,
+        }
     }
 
     /// The first lines.
     pub fn title(&mut self, title: &str, subtitle: &str) {
         self.line("");
-        self.line(&format!("  {}  {}", self.ink(Ink::Bold, title), self.ink(Ink::Faint, subtitle)));
+        self.line(&format!(
+            "  {}  {}",
+            self.ink(Ink::Bold, title),
+            self.ink(Ink::Faint, subtitle)
+        ));
     }
 
     /// A heading, numbered.
@@ -103,11 +110,15 @@ impl Paper {
     /// Who reaches whom over TCP: a full dot for every port over both families, half a dot for some, a point for none.
     pub fn matrix(&self, matrix: &Matrix) {
         let table = Table::of(matrix);
-        let header: String = (1..=table.names.len()).map(|number| format!("{number:>3}")).collect();
+        let header: String = (1..=table.names.len())
+            .map(|number| format!("{number:>3}"))
+            .collect();
         self.line("");
         self.line(&format!("    {:>22}{}", "", self.ink(Ink::Faint, &header)));
         for (row, name) in table.names.iter().enumerate() {
-            let marks: String = (0..table.names.len()).map(|column| self.mark(table.share(row, column))).collect();
+            let marks: String = (0..table.names.len())
+                .map(|column| self.mark(table.share(row, column)))
+                .collect();
             let number = self.ink(Ink::Faint, &format!("{:>3}", row + 1));
             self.line(&format!("    {name:<18} {number}{marks}"));
         }
@@ -159,16 +170,38 @@ struct Table {
 
 impl Table {
     fn of(matrix: &Matrix) -> Self {
-        let tcp = || matrix.outcomes().iter().filter(|(cell, _)| cell.transport == Transport::Tcp);
-        let mut names: Vec<String> =
-            tcp().flat_map(|(Cell { source, destination, .. }, _)| [source.clone(), destination.clone()]).collect();
+        let tcp = || {
+            matrix
+                .outcomes()
+                .iter()
+                .filter(|(cell, _)| cell.transport == Transport::Tcp)
+        };
+        let mut names: Vec<String> = tcp()
+            .flat_map(
+                |(
+                    Cell {
+                        source,
+                        destination,
+                        ..
+                    },
+                    _,
+                )| [source.clone(), destination.clone()],
+            )
+            .collect();
         // Those in namespaces first, machines outside last.
         names.sort_by_key(|name| (!name.contains('/'), name.clone()));
         names.dedup();
-        let position = |name: &String| names.iter().position(|other| other == name).unwrap_or_default();
+        let position = |name: &String| {
+            names
+                .iter()
+                .position(|other| other == name)
+                .unwrap_or_default()
+        };
         let mut counts: BTreeMap<(usize, usize), (u32, u32)> = BTreeMap::new();
         for (cell, outcome) in tcp() {
-            let (asked, answered) = counts.entry((position(&cell.source), position(&cell.destination))).or_default();
+            let (asked, answered) = counts
+                .entry((position(&cell.source), position(&cell.destination)))
+                .or_default();
             *asked += 1;
             *answered += u32::from(outcome.is_reached());
         }

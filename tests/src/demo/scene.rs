@@ -50,7 +50,12 @@ impl Scene {
         let mut oracle = Oracle::default();
         objects.into_iter().for_each(|object| oracle.take(object));
         let product = Installation::start(&lab, &[]).context("install the product in the lab")?;
-        let mut scene = Self { product, oracle, manifests, lab };
+        let mut scene = Self {
+            product,
+            oracle,
+            manifests,
+            lab,
+        };
         scene.tell_application(&files)?;
         Ok(scene)
     }
@@ -61,10 +66,11 @@ impl Scene {
         }
         let workloads = self.lab.plan().workloads().len();
         let nodes = self.lab.plan().nodes().len();
-        self.product.wait("every workload behind its hooks", |status| {
-            let protected: u32 = status.nodes.iter().map(|node| node.protected).sum();
-            status.is_settled(nodes) && usize::try_from(protected) == Ok(workloads)
-        })?;
+        self.product
+            .wait("every workload behind its hooks", |status| {
+                let protected: u32 = status.nodes.iter().map(|node| node.protected).sum();
+                status.is_settled(nodes) && usize::try_from(protected) == Ok(workloads)
+            })?;
         Ok(())
     }
 
@@ -75,7 +81,9 @@ impl Scene {
             self.oracle.read(file)?;
         }
         let (from, to) = self.product.settle_timed(|| {
-            files.iter().try_for_each(|file| self.product.apply_file(file))
+            files
+                .iter()
+                .try_for_each(|file| self.product.apply_file(file))
         })?;
         // The folder is read while it is being written; what counts is the state after the last file.
         self.product.wait_settled()?;
@@ -97,13 +105,29 @@ impl Scene {
     }
 
     /// Opens a TCP stream and waits until it flows.
-    pub fn open(&self, source: &str, destination: &str, port: u16, records_per_second: u32) -> Result<Conversation> {
+    pub fn open(
+        &self,
+        source: &str,
+        destination: &str,
+        port: u16,
+        records_per_second: u32,
+    ) -> Result<Conversation> {
         let family = Family::V4;
         let to = SocketAddr::new(self.lab.addresses(destination)?.of(family), port);
-        let plan = StreamPlan { transport: Transport::Tcp, to, from_port: 0, records_per_second };
+        let plan = StreamPlan {
+            transport: Transport::Tcp,
+            to,
+            from_port: 0,
+            records_per_second,
+        };
         let id = self.endpoint(source)?.open(plan)?;
-        let conversation =
-            Conversation { source: source.to_owned(), destination: destination.to_owned(), port, id, family };
+        let conversation = Conversation {
+            source: source.to_owned(),
+            destination: destination.to_owned(),
+            port,
+            id,
+            family,
+        };
         self.wait_echoes(&conversation, 1)?;
         Ok(conversation)
     }
@@ -111,18 +135,29 @@ impl Scene {
     /// Waits until so many records have come back in all.
     pub fn wait_echoes(&self, conversation: &Conversation, records: u64) -> Result<()> {
         let endpoint = self.endpoint(&conversation.source)?;
-        let what = format!("record {records} from {} back at {}", conversation.destination, conversation.source);
+        let what = format!(
+            "record {records} from {} back at {}",
+            conversation.destination, conversation.source
+        );
         crate::cluster::Deadline::after(Duration::from_secs(10)).until(&what, || {
             let sent = endpoint.stream(conversation.id)?;
-            ensure!(sent.error.is_none(), "the stream has ended: {:?}", sent.error);
+            ensure!(
+                sent.error.is_none(),
+                "the stream has ended: {:?}",
+                sent.error
+            );
             Ok((sent.echoed >= records).then_some(()))
         })
     }
 
     /// What the server has got from the client of a conversation.
     pub fn intake(&self, conversation: &Conversation) -> Result<crate::lab::endpoint::Intake> {
-        let from = self.lab.addresses(&conversation.source)?.of(conversation.family);
-        self.endpoint(&conversation.destination)?.intake(Transport::Tcp, conversation.port, from)
+        let from = self
+            .lab
+            .addresses(&conversation.source)?
+            .of(conversation.family);
+        self.endpoint(&conversation.destination)?
+            .intake(Transport::Tcp, conversation.port, from)
     }
 
     /// A process of the lab.
@@ -143,11 +178,20 @@ impl Scene {
 
 /// Now, as policies count time.
 pub(crate) fn now() -> Result<Timestamp> {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("the clock stands before 1970")?;
     Ok(Timestamp(i64::try_from(since_epoch.as_millis())?))
 }
 
 fn told(deviations: &[Deviation], asked: usize) -> String {
-    let first: String = deviations.iter().take(SPELT_OUT).map(|deviation| format!("\n  {deviation}")).collect();
-    format!("{} of {asked} questions were answered otherwise than the oracle says:{first}", deviations.len())
+    let first: String = deviations
+        .iter()
+        .take(SPELT_OUT)
+        .map(|deviation| format!("\n  {deviation}"))
+        .collect();
+    format!(
+        "{} of {asked} questions were answered otherwise than the oracle says:{first}",
+        deviations.len()
+    )
 }

@@ -52,7 +52,10 @@ pub fn tell(paper: &mut Paper, ending: Ending) -> Result<Scene> {
     quarantine(paper, &mut scene)?;
     restart(paper, &mut scene)?;
     paper.text("");
-    paper.good(&format!("everything was as told, in {:.1} s", started.elapsed().as_secs_f64()));
+    paper.good(&format!(
+        "everything was as told, in {:.1} s",
+        started.elapsed().as_secs_f64()
+    ));
     if ending == Ending::WhenTold {
         what_to_try(paper, &scene);
     }
@@ -81,19 +84,32 @@ fn set_up(paper: &mut Paper) -> Result<Scene> {
 fn before(paper: &mut Paper, scene: &Scene) -> Result<Conversation> {
     paper.step("Before: no policy, everybody reaches everybody");
     let started = Instant::now();
-    let matrix = scene.checked_matrix().context("the matrix before the policies")?;
-    ensure!(matrix.reached() == matrix.outcomes().len(), "without policies everything has to be reached");
+    let matrix = scene
+        .checked_matrix()
+        .context("the matrix before the policies")?;
+    ensure!(
+        matrix.reached() == matrix.outcomes().len(),
+        "without policies everything has to be reached"
+    );
     paper.matrix(&matrix);
-    paper.good(&format!("as the oracle says, found out by client processes in {}", milliseconds(started.elapsed())));
+    paper.good(&format!(
+        "as the oracle says, found out by client processes in {}",
+        milliseconds(started.elapsed())
+    ));
     let conversation = scene.open(INTRUDER, "data/orders-db", 5432, 500)?;
-    paper.note(&format!("{INTRUDER} has opened a connection to data/orders-db:5432, and data flows"));
+    paper.note(&format!(
+        "{INTRUDER} has opened a connection to data/orders-db:5432, and data flows"
+    ));
     Ok(conversation)
 }
 
 fn policies(paper: &mut Paper, scene: &mut Scene, before: &Conversation) -> Result<()> {
     paper.step("Policies are copied into the folder that the controller watches");
     let took = scene.apply_policies()?;
-    paper.good(&format!("in force on every node, read back from the kernels, {} after the first file was written", milliseconds(took)));
+    paper.good(&format!(
+        "in force on every node, read back from the kernels, {} after the first file was written",
+        milliseconds(took)
+    ));
     no_byte_more(scene, before).context("the intruder's old connection")?;
     paper.stopped(&format!(
         "the connection {} -> {}:{} from before is dead: revoking cuts what is established",
@@ -101,10 +117,18 @@ fn policies(paper: &mut Paper, scene: &mut Scene, before: &Conversation) -> Resu
     ));
     paper.step("After: the matrix, measured and compared with the oracle");
     let started = Instant::now();
-    let matrix = scene.checked_matrix().context("the matrix after the policies")?;
-    ensure!(matrix.reached() < matrix.outcomes().len(), "the policies close something");
+    let matrix = scene
+        .checked_matrix()
+        .context("the matrix after the policies")?;
+    ensure!(
+        matrix.reached() < matrix.outcomes().len(),
+        "the policies close something"
+    );
     paper.matrix(&matrix);
-    paper.good(&format!("as the oracle says, cell by cell, found out by client processes in {}", milliseconds(started.elapsed())));
+    paper.good(&format!(
+        "as the oracle says, cell by cell, found out by client processes in {}",
+        milliseconds(started.elapsed())
+    ));
     Ok(())
 }
 
@@ -113,48 +137,76 @@ fn intruder(paper: &mut Paper, scene: &Scene) -> Result<()> {
     for (destination, port) in DOORS {
         let cell = door(destination, *port);
         let to = SocketAddr::new(scene.lab().addresses(destination)?.of(Family::V4), *port);
-        let outcome = scene.endpoint(INTRUDER)?.asks(Transport::Tcp, to, SILENCE)?;
-        ensure!(!outcome.is_reached(), "the intruder has reached {destination}:{port}: {outcome:?}");
+        let outcome = scene
+            .endpoint(INTRUDER)?
+            .asks(Transport::Tcp, to, SILENCE)?;
+        ensure!(
+            !outcome.is_reached(),
+            "the intruder has reached {destination}:{port}: {outcome:?}"
+        );
         let verdict = scene.oracle.verdict(scene.lab(), &cell, now()?)?.enforced;
-        let half = if verdict.egress.allowed { &verdict.ingress } else { &verdict.egress };
+        let half = if verdict.egress.allowed {
+            &verdict.ingress
+        } else {
+            &verdict.egress
+        };
         let reason = half.rule.to_string();
-        paper.stopped(&format!("{:<22} {}", format!("{destination}:{port}"), paper.ink(Ink::Faint, &reason)));
+        paper.stopped(&format!(
+            "{:<22} {}",
+            format!("{destination}:{port}"),
+            paper.ink(Ink::Faint, &reason)
+        ));
     }
     Ok(())
 }
 
 fn quarantine(paper: &mut Paper, scene: &mut Scene) -> Result<()> {
-    paper.step(&format!("{INTRUDER} is put into quarantine while it talks to {}:{}", STILL_OPEN.0, STILL_OPEN.1));
+    paper.step(&format!(
+        "{INTRUDER} is put into quarantine while it talks to {}:{}",
+        STILL_OPEN.0, STILL_OPEN.1
+    ));
     let conversation = scene.open(INTRUDER, STILL_OPEN.0, STILL_OPEN.1, 2000)?;
     scene.wait_echoes(&conversation, 200)?;
     let file = scene.manifests.quarantine();
     scene.oracle.read(&file)?;
-    let (written, acknowledged) = scene.product.settle_timed(|| scene.product.apply_file(&file))?;
+    let (written, acknowledged) = scene
+        .product
+        .settle_timed(|| scene.product.apply_file(&file))?;
     no_byte_more(scene, &conversation)?;
-    let last = scene.intake(&conversation)?.last_arrival.context("data was flowing")?;
+    let last = scene
+        .intake(&conversation)?
+        .last_arrival
+        .context("data was flowing")?;
     paper.stopped(&format!(
         "the live connection got its last byte {} after the file was written; acknowledged by every node after {}",
         milliseconds(Duration::from_nanos(last.0.saturating_sub(written.0))),
         milliseconds(Duration::from_nanos(acknowledged.0 - written.0))
     ));
     paper.good("0 bytes arrived after the acknowledgement");
-    scene.checked_matrix().context("the matrix under quarantine")?;
+    scene
+        .checked_matrix()
+        .context("the matrix under quarantine")?;
     paper.good("the matrix is again as the oracle says");
     Ok(())
 }
 
 fn restart(paper: &mut Paper, scene: &mut Scene) -> Result<()> {
     let (source, destination, port) = TRANSFER;
-    paper.step(&format!("The agents of both nodes are killed under a transfer {source} -> {destination}:{port}"));
+    paper.step(&format!(
+        "The agents of both nodes are killed under a transfer {source} -> {destination}:{port}"
+    ));
     let transfer = scene.open(source, destination, port, TRANSFER_RECORDS_PER_SECOND)?;
-    let ends = [source, destination].map(|key| scene.lab.plan().find(key).map(|workload| workload.node));
+    let ends =
+        [source, destination].map(|key| scene.lab.plan().find(key).map(|workload| workload.node));
     let mut echoed = 0;
     for _ in 0..KILLS {
         for node in ends.into_iter().flatten() {
             scene.product.kill_agent(node)?;
         }
         echoed = scene.endpoint(source)?.stream(transfer.id)?.echoed + 100;
-        scene.wait_echoes(&transfer, echoed).context("while the agents were dead")?;
+        scene
+            .wait_echoes(&transfer, echoed)
+            .context("while the agents were dead")?;
         closed_door(scene).context("while the agents were dead")?;
         for node in ends.into_iter().flatten() {
             scene.product.start_agent(node)?;
@@ -164,7 +216,10 @@ fn restart(paper: &mut Paper, scene: &mut Scene) -> Result<()> {
     }
     scene.wait_echoes(&transfer, echoed + 100)?;
     let sent = scene.endpoint(source)?.stream(transfer.id)?;
-    ensure!(sent.error.is_none() && sent.disorder == 0, "the transfer was disturbed: {sent:?}");
+    ensure!(
+        sent.error.is_none() && sent.disorder == 0,
+        "the transfer was disturbed: {sent:?}"
+    );
     scene.endpoint(source)?.close(transfer.id)?;
     paper.good(&format!(
         "SIGKILL to both agents, {KILLS} times: {} records back in order, 0 resets, longest pause {}",
@@ -172,7 +227,9 @@ fn restart(paper: &mut Paper, scene: &mut Scene) -> Result<()> {
         milliseconds(Duration::from_nanos(sent.longest_gap_ns))
     ));
     paper.good("what is forbidden stayed forbidden while no agent was alive");
-    scene.checked_matrix().context("the matrix after the restarts")?;
+    scene
+        .checked_matrix()
+        .context("the matrix after the restarts")?;
     Ok(())
 }
 
@@ -180,14 +237,29 @@ fn what_to_try(paper: &mut Paper, scene: &Scene) {
     let folder = scene.product.manifests();
     paper.step("It stays up. What to try, in another terminal, as root");
     let path = |text: String| paper.ink(Ink::Path, &text);
-    paper.text(&format!("let {INTRUDER} go:      {}", path(format!("rm {}/quarantine-ci-runner.yaml", folder.display()))));
-    paper.text(&format!("edit a policy:             {}", path(format!("$EDITOR {}/10-shop.yaml", folder.display()))));
-    if let (Ok(place), Ok(addresses)) = (scene.lab.workload("shop/web-1"), scene.lab.addresses("shop/cart")) {
+    paper.text(&format!(
+        "let {INTRUDER} go:      {}",
+        path(format!("rm {}/quarantine-ci-runner.yaml", folder.display()))
+    ));
+    paper.text(&format!(
+        "edit a policy:             {}",
+        path(format!("$EDITOR {}/10-shop.yaml", folder.display()))
+    ));
+    if let (Ok(place), Ok(addresses)) = (
+        scene.lab.workload("shop/web-1"),
+        scene.lab.addresses("shop/cart"),
+    ) {
         let inside = format!("nsenter --net={} bash", place.path().display());
         paper.text(&format!("be shop/web-1:             {}", path(inside)));
-        paper.text(&format!("  and knock at shop/cart:  {}", path(format!("cat </dev/tcp/{}/7070", addresses.v4))));
+        paper.text(&format!(
+            "  and knock at shop/cart:  {}",
+            path(format!("cat </dev/tcp/{}/7070", addresses.v4))
+        ));
     }
-    paper.text(&format!("logs, keys and state:      {}", path(scene.lab.folder().display().to_string())));
+    paper.text(&format!(
+        "logs, keys and state:      {}",
+        path(scene.lab.folder().display().to_string())
+    ));
     paper.text("");
 }
 
@@ -200,17 +272,26 @@ fn no_byte_more(scene: &Scene, conversation: &Conversation) -> Result<()> {
     let until = Instant::now() + 2 * SILENCE;
     while Instant::now() < until {
         let arrived = scene.intake(conversation)?.bytes;
-        ensure!(arrived == at_acknowledgement, "{} bytes arrived after the acknowledgement", arrived - at_acknowledgement);
+        ensure!(
+            arrived == at_acknowledgement,
+            "{} bytes arrived after the acknowledgement",
+            arrived - at_acknowledgement
+        );
     }
     let heard_since = client.stream(conversation.id)?.echoed - heard;
-    ensure!(heard_since == 0, "{heard_since} records came back after the acknowledgement");
+    ensure!(
+        heard_since == 0,
+        "{heard_since} records came back after the acknowledgement"
+    );
     client.close(conversation.id)
 }
 
 fn closed_door(scene: &Scene) -> Result<()> {
     let (destination, port) = DOORS[0];
     let to = SocketAddr::new(scene.lab.addresses(destination)?.of(Family::V4), port);
-    let outcome = scene.endpoint(INTRUDER)?.asks(Transport::Tcp, to, SILENCE)?;
+    let outcome = scene
+        .endpoint(INTRUDER)?
+        .asks(Transport::Tcp, to, SILENCE)?;
     if outcome.is_reached() {
         bail!("{INTRUDER} has reached {destination}:{port}");
     }

@@ -37,14 +37,23 @@ pub fn udp(from: End, to: End, payload: &[u8]) -> Vec<u8> {
     datagram.extend_from_slice(&[0, 0]);
     datagram.extend_from_slice(payload);
     match (from.ip, to.ip) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            ethernet(from.mac, to.mac, ETHERTYPE_IPV4, &ipv4(source, destination, PROTOCOL_UDP, &datagram))
-        }
+        (IpAddr::V4(source), IpAddr::V4(destination)) => ethernet(
+            from.mac,
+            to.mac,
+            ETHERTYPE_IPV4,
+            &ipv4(source, destination, PROTOCOL_UDP, &datagram),
+        ),
         (source, destination) => {
             let (source, destination) = (as_v6(source), as_v6(destination));
             let sum = checksum_v6(source, destination, PROTOCOL_UDP, &datagram);
             datagram[6..8].copy_from_slice(&sum.to_be_bytes());
-            let packet = ipv6(source, destination, PROTOCOL_UDP, HOP_LIMIT_OF_ROUTED, &datagram);
+            let packet = ipv6(
+                source,
+                destination,
+                PROTOCOL_UDP,
+                HOP_LIMIT_OF_ROUTED,
+                &datagram,
+            );
             ethernet(from.mac, to.mac, ETHERTYPE_IPV6, &packet)
         }
     }
@@ -61,7 +70,13 @@ pub fn gratuitous_arp(sender: Mac, mac: Mac, claimed: Ipv4Addr, to: Ipv4Addr) ->
 }
 
 /// "`claimed` is at `mac`", overriding what is known (RFC 4861, 4.4).
-pub fn neighbour_advertisement(sender: Mac, from: Ipv6Addr, mac: Mac, claimed: Ipv6Addr, to: (Mac, Ipv6Addr)) -> Vec<u8> {
+pub fn neighbour_advertisement(
+    sender: Mac,
+    from: Ipv6Addr,
+    mac: Mac,
+    claimed: Ipv6Addr,
+    to: (Mac, Ipv6Addr),
+) -> Vec<u8> {
     let override_and_solicited = 0x60;
     let mut message = vec![136, 0, 0, 0, override_and_solicited, 0, 0, 0];
     message.extend_from_slice(&claimed.octets());
@@ -88,13 +103,41 @@ pub fn router_advertisement(sender: Mac, from: Ipv6Addr, prefix: Ipv6Addr) -> Ve
 /// The link-local address that a machine makes of its Ethernet address (RFC 4291, appendix A).
 pub fn link_local(mac: Mac) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.0;
-    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+    Ipv6Addr::from([
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ])
 }
 
-fn icmpv6_of_neighbours(sender: Mac, from: Ipv6Addr, to: (Mac, Ipv6Addr), mut message: Vec<u8>) -> Vec<u8> {
+fn icmpv6_of_neighbours(
+    sender: Mac,
+    from: Ipv6Addr,
+    to: (Mac, Ipv6Addr),
+    mut message: Vec<u8>,
+) -> Vec<u8> {
     let sum = checksum_v6(from, to.1, PROTOCOL_ICMPV6, &message);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
-    let packet = ipv6(from, to.1, PROTOCOL_ICMPV6, HOP_LIMIT_OF_NEIGHBOURS, &message);
+    let packet = ipv6(
+        from,
+        to.1,
+        PROTOCOL_ICMPV6,
+        HOP_LIMIT_OF_NEIGHBOURS,
+        &message,
+    );
     ethernet(sender, to.0, ETHERTYPE_IPV6, &packet)
 }
 

@@ -101,7 +101,9 @@ pub struct Problem {
 impl Status {
     /// Whether every one of the nodes enforces what it should.
     pub fn is_settled(&self, nodes: usize) -> bool {
-        let settled = |node: &NodeStatus| node.connected && node.desired.is_some() && node.desired == node.realised;
+        let settled = |node: &NodeStatus| {
+            node.connected && node.desired.is_some() && node.desired == node.realised
+        };
         self.ready && self.nodes.len() == nodes && self.nodes.iter().all(settled)
     }
 
@@ -113,13 +115,27 @@ impl Status {
 impl Installation {
     /// Makes keys, starts the controller on an empty folder `manifests` and an agent on every node. `agent_flags` are given to each agent.
     pub fn start(lab: &Lab, agent_flags: &[&str]) -> Result<Self> {
-        let nodes = lab.plan().nodes().iter().map(|node| (*node, (lab.node(*node), lab.pins(*node)))).collect();
-        let place = Place { fabric: lab.fabric(), nodes, folder: lab.folder().to_owned() };
+        let nodes = lab
+            .plan()
+            .nodes()
+            .iter()
+            .map(|node| (*node, (lab.node(*node), lab.pins(*node))))
+            .collect();
+        let place = Place {
+            fabric: lab.fabric(),
+            nodes,
+            folder: lab.folder().to_owned(),
+        };
         fs::create_dir_all(place.manifests())?;
         fs::create_dir_all(place.folder.join("log"))?;
         place.make_keys()?;
         let flags = agent_flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut installation = Self { place, controller: None, agents: BTreeMap::new(), flags };
+        let mut installation = Self {
+            place,
+            controller: None,
+            agents: BTreeMap::new(),
+            flags,
+        };
         installation.start_controller()?;
         for node in lab.plan().nodes() {
             installation.start_agent(*node)?;
@@ -142,8 +158,14 @@ impl Installation {
 
     /// Copies a manifest into the folder.
     pub fn apply_file(&self, path: &Path) -> Result<()> {
-        let name = path.file_name().context("a manifest has a name")?.to_string_lossy();
-        self.apply(&name, &fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?)
+        let name = path
+            .file_name()
+            .context("a manifest has a name")?
+            .to_string_lossy();
+        self.apply(
+            &name,
+            &fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?,
+        )
     }
 
     /// Takes a manifest out of the folder.
@@ -162,7 +184,9 @@ impl Installation {
     pub fn settle(&self, change: impl FnOnce() -> Result<()>) -> Result<Status> {
         let before = self.status()?.version();
         change()?;
-        self.wait("the change in force on every node", |status| status.version() > before && status.is_settled(self.place.nodes.len()))
+        self.wait("the change in force on every node", |status| {
+            status.version() > before && status.is_settled(self.place.nodes.len())
+        })
     }
 
     /// The same, with the time from before the change until the answer of the controller arrived that says so: the
@@ -178,7 +202,10 @@ impl Installation {
                 return Ok((changed, now()));
             }
             if deadline.remaining().is_zero() {
-                bail!("the change was not in force in time; the controller says {status:#?}\n{}", self.logs());
+                bail!(
+                    "the change was not in force in time; the controller says {status:#?}\n{}",
+                    self.logs()
+                );
             }
             // Each look is a connection and a thread of its own: that is pause enough.
         }
@@ -186,12 +213,15 @@ impl Installation {
 
     /// Waits until every node enforces what the controller wants.
     pub fn wait_settled(&self) -> Result<Status> {
-        self.wait("every node enforcing its revision", |status| status.is_settled(self.place.nodes.len()))
+        self.wait("every node enforcing its revision", |status| {
+            status.is_settled(self.place.nodes.len())
+        })
     }
 
     /// Waits for a state that the controller reports. Fails with what it said last.
     pub fn wait(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Result<Status> {
-        let outcome = Deadline::after(SETTLE_LIMIT).until(what, || Ok(Some(self.status()?).filter(&is_so)));
+        let outcome =
+            Deadline::after(SETTLE_LIMIT).until(what, || Ok(Some(self.status()?).filter(&is_so)));
         outcome.with_context(|| match self.status() {
             Ok(status) => format!("the controller says {status:#?}"),
             Err(error) => format!("the controller says nothing: {error:#}\n{}", self.logs()),
@@ -204,21 +234,37 @@ impl Installation {
     }
 
     /// What an agent writes on its socket, line by line, until it ends.
-    pub fn agent_lines(&self, node: NodeNumber, path: &str) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
+    pub fn agent_lines(
+        &self,
+        node: NodeNumber,
+        path: &str,
+    ) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
         http::lines_local(&self.place.state(node).join("agent.sock"), path)
     }
 
     /// SIGKILL: no time to say goodbye.
     pub fn kill_agent(&mut self, node: NodeNumber) -> Result<()> {
-        self.agents.remove(&node).context("no agent runs there")?.kill()
+        self.agents
+            .remove(&node)
+            .context("no agent runs there")?
+            .kill()
     }
 
     /// Starts an agent that does not run.
     pub fn start_agent(&mut self, node: NodeNumber) -> Result<()> {
-        let (netns, pins) = self.place.nodes.get(&node).context("there is no such node")?;
+        let (netns, pins) = self
+            .place
+            .nodes
+            .get(&node)
+            .context("there is no such node")?;
         let name = node.name();
         let keys = self.place.keys();
-        let key = |suffix: &str| keys.join("nodes").join(format!("{name}.{suffix}")).display().to_string();
+        let key = |suffix: &str| {
+            keys.join("nodes")
+                .join(format!("{name}.{suffix}"))
+                .display()
+                .to_string()
+        };
         let mut command = Command::new(find_program("bulkhead-agent")?);
         command
             .arg("run")
@@ -257,7 +303,10 @@ impl Installation {
             .args(["--listen", &format!("{CONTROL_PLANE}:{AGENT_PORT}")])
             .args(["--http", &STATUS.to_string()]);
         let log = self.place.log("controller");
-        let mut process = self.place.fabric.enter(|| Process::spawn("controller", command, Launch::Direct, log))?;
+        let mut process = self
+            .place
+            .fabric
+            .enter(|| Process::spawn("controller", command, Launch::Direct, log))?;
         let answers = || {
             process.check_running()?;
             http::get_in(&self.place.fabric, STATUS, "/healthz").map(Some)
@@ -273,9 +322,16 @@ impl Installation {
             agent.signal(Signal::SIGTERM)?;
             agent.wait(END_LIMIT)?;
         }
-        let (netns, pins) = self.place.nodes.get(&node).context("there is no such node")?;
+        let (netns, pins) = self
+            .place
+            .nodes
+            .get(&node)
+            .context("there is no such node")?;
         let program = find_program("bulkhead-agent")?.display().to_string();
-        let (pins, state) = (pins.display().to_string(), self.place.state(node).display().to_string());
+        let (pins, state) = (
+            pins.display().to_string(),
+            self.place.state(node).display().to_string(),
+        );
         netns.read(&program, &["remove", "--pins", &pins, "--state", &state])?;
         Ok(())
     }
@@ -283,7 +339,9 @@ impl Installation {
     /// Ends of all logs, for the message of a failure.
     pub fn logs(&self) -> String {
         let running = self.controller.iter().chain(self.agents.values());
-        running.map(|process| format!("{}\n", process.log_tail())).collect()
+        running
+            .map(|process| format!("{}\n", process.log_tail()))
+            .collect()
     }
 
     /// Where the keys are, as `bulkhead-controller init` has made them.
@@ -315,9 +373,15 @@ impl Place {
         for node in self.nodes.keys() {
             command.args(["--node", &node.name()]);
         }
-        let output = command.stdin(Stdio::null()).output().context("start bulkhead-controller init")?;
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .context("start bulkhead-controller init")?;
         if !output.status.success() {
-            bail!("bulkhead-controller init: {}", String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "bulkhead-controller init: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         Ok(())
     }

@@ -8,10 +8,17 @@ use super::Plan;
 
 /// All manifests in one JSON List. Each workload is labelled with its name as `app` and has a service account of that name.
 pub fn describe(plan: &Plan) -> String {
-    let namespaces: BTreeSet<&str> = plan.workloads().iter().map(|workload| workload.namespace.as_str()).collect();
+    let namespaces: BTreeSet<&str> = plan
+        .workloads()
+        .iter()
+        .map(|workload| workload.namespace.as_str())
+        .collect();
     let nodes = plan.nodes().iter().map(|node| {
         let ranges = node.ranges().map(|range| range.to_string());
-        let addresses = node.addresses().both().map(|address| json!({"type": "InternalIP", "address": address}));
+        let addresses = node
+            .addresses()
+            .both()
+            .map(|address| json!({"type": "InternalIP", "address": address}));
         json!({
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name()},
             "spec": {"podCIDRs": ranges}, "status": {"addresses": addresses},

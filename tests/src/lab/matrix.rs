@@ -33,7 +33,13 @@ pub struct Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, destination, transport, port, family } = self;
+        let Self {
+            source,
+            destination,
+            transport,
+            port,
+            family,
+        } = self;
         match transport {
             Transport::Ping => write!(f, "{source} -> {destination} ping over {family}"),
             Transport::Tcp => write!(f, "{source} -> {destination}:{port}/TCP over {family}"),
@@ -86,13 +92,18 @@ impl Matrix {
             .workloads()
             .iter()
             .map(|w| (w.key(), w.ports.as_slice()))
-            .chain(plan.outsiders().iter().map(|o| (o.name.clone(), o.ports.as_slice())))
+            .chain(
+                plan.outsiders()
+                    .iter()
+                    .map(|o| (o.name.clone(), o.ports.as_slice())),
+            )
             .collect();
         let outside: BTreeSet<&str> = plan.outsiders().iter().map(|o| o.name.as_str()).collect();
         let mut cells = Vec::new();
         for (source, _) in &places {
             for (destination, ports) in &places {
-                let both_outside = outside.contains(source.as_str()) && outside.contains(destination.as_str());
+                let both_outside =
+                    outside.contains(source.as_str()) && outside.contains(destination.as_str());
                 if source == destination || both_outside {
                     continue;
                 }
@@ -101,7 +112,13 @@ impl Matrix {
                     let udp = ports.first().map(|port| (Transport::Udp, *port));
                     for (transport, port) in asked.chain(udp).chain([(Transport::Ping, 0)]) {
                         let (source, destination) = (source.clone(), destination.clone());
-                        cells.push(Cell { source, destination, transport, port, family });
+                        cells.push(Cell {
+                            source,
+                            destination,
+                            transport,
+                            port,
+                            family,
+                        });
                     }
                 }
             }
@@ -111,11 +128,17 @@ impl Matrix {
 
     /// Asks everything, all sources at the same time.
     pub fn measure(lab: &Lab, cells: &[Cell]) -> Result<Self> {
-        Ok(Self { outcomes: ask(lab, cells, SILENCE)? })
+        Ok(Self {
+            outcomes: ask(lab, cells, SILENCE)?,
+        })
     }
 
     /// Where it is not as expected. Cells that were silent and should not have been get a second chance.
-    pub fn deviations(&mut self, lab: &Lab, expected: impl Fn(&Cell) -> Expected) -> Result<Vec<Deviation>> {
+    pub fn deviations(
+        &mut self,
+        lab: &Lab,
+        expected: impl Fn(&Cell) -> Expected,
+    ) -> Result<Vec<Deviation>> {
         let missed: Vec<Cell> = self
             .outcomes
             .iter()
@@ -127,8 +150,11 @@ impl Matrix {
         }
         let deviates = |(cell, outcome): (&Cell, &Outcome)| {
             let expected = expected(cell);
-            (found(cell, outcome) != Some(expected))
-                .then(|| Deviation { cell: cell.clone(), expected, outcome: outcome.clone() })
+            (found(cell, outcome) != Some(expected)).then(|| Deviation {
+                cell: cell.clone(),
+                expected,
+                outcome: outcome.clone(),
+            })
         };
         Ok(self.outcomes.iter().filter_map(deviates).collect())
     }
@@ -140,14 +166,21 @@ impl Matrix {
 
     /// How many cells were answered.
     pub fn reached(&self) -> usize {
-        self.outcomes.values().filter(|outcome| outcome.is_reached()).count()
+        self.outcomes
+            .values()
+            .filter(|outcome| outcome.is_reached())
+            .count()
     }
 }
 
 /// What an outcome shows; nothing if the wrong server answered.
 fn found(cell: &Cell, outcome: &Outcome) -> Option<Expected> {
     match outcome {
-        Outcome::Answered(name) if cell.transport == Transport::Ping || *name == cell.destination => Some(Expected::Reached),
+        Outcome::Answered(name)
+            if cell.transport == Transport::Ping || *name == cell.destination =>
+        {
+            Some(Expected::Reached)
+        }
         Outcome::Answered(_) => None,
         Outcome::Refused => Some(Expected::Reached),
         Outcome::Silence => Some(Expected::Silent),
@@ -162,7 +195,10 @@ fn ask(lab: &Lab, cells: &[Cell], limit: Duration) -> Result<BTreeMap<Cell, Outc
     }
     let mut asked: Vec<(Vec<&Cell>, Pending)> = Vec::new();
     for (source, cells) in by_source {
-        let questions = cells.iter().map(|cell| question(lab, cell)).collect::<Result<Vec<Question>>>()?;
+        let questions = cells
+            .iter()
+            .map(|cell| question(lab, cell))
+            .collect::<Result<Vec<Question>>>()?;
         asked.push((cells, lab.endpoint(source)?.begin_probe(&questions, limit)?));
     }
     let mut outcomes = BTreeMap::new();
@@ -174,5 +210,8 @@ fn ask(lab: &Lab, cells: &[Cell], limit: Duration) -> Result<BTreeMap<Cell, Outc
 
 fn question(lab: &Lab, cell: &Cell) -> Result<Question> {
     let address = lab.addresses(&cell.destination)?.of(cell.family);
-    Ok(Question { transport: cell.transport, to: SocketAddr::new(address, cell.port) })
+    Ok(Question {
+        transport: cell.transport,
+        to: SocketAddr::new(address, cell.port),
+    })
 }

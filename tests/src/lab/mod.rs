@@ -24,7 +24,9 @@ pub use endpoint::Endpoint;
 pub use installation::{Installation, NodeStatus, Problem, Status, WorkloadStatus};
 pub use matrix::{Cell, Deviation, Expected, Matrix};
 pub use netns::Netns;
-pub use plan::{Addresses, CONTROL_PLANE, Family, Mac, NodeNumber, OutsidePlan, Plan, WorkloadPlan};
+pub use plan::{
+    Addresses, CONTROL_PLANE, Family, Mac, NodeNumber, OutsidePlan, Plan, WorkloadPlan,
+};
 pub use program::find_program;
 pub use run_folder::{remove_labs_of_this_process, remove_stale_labs};
 
@@ -48,7 +50,12 @@ impl Lab {
         let folder = RunFolder::create()?;
         let names = Names::new(folder.name());
         wiring::build(&names, &plan).context("wire the lab")?;
-        let mut lab = Self { endpoints: BTreeMap::new(), plan, names, folder };
+        let mut lab = Self {
+            endpoints: BTreeMap::new(),
+            plan,
+            names,
+            folder,
+        };
         lab.start_endpoints(&program)?;
         Ok(lab)
     }
@@ -60,14 +67,20 @@ impl Lab {
 
     /// The processes of a workload (`namespace/name`), a node (`node-1`) or a machine outside (its name).
     pub fn endpoint(&self, name: &str) -> Result<&Endpoint> {
-        self.endpoints.get(name).with_context(|| format!("nothing in the lab is called {name}"))
+        self.endpoints
+            .get(name)
+            .with_context(|| format!("nothing in the lab is called {name}"))
     }
 
     /// The addresses of whatever has an endpoint.
     pub fn addresses(&self, name: &str) -> Result<Addresses> {
         let workloads = self.plan.workloads().iter().map(|w| (w.key(), w.addresses));
         let nodes = self.plan.nodes().iter().map(|n| (n.name(), n.addresses()));
-        let outside = self.plan.outsiders().iter().map(|o| (o.name.clone(), o.addresses));
+        let outside = self
+            .plan
+            .outsiders()
+            .iter()
+            .map(|o| (o.name.clone(), o.addresses));
         workloads
             .chain(nodes)
             .chain(outside)
@@ -87,7 +100,10 @@ impl Lab {
 
     /// Where a workload lives.
     pub fn workload(&self, key: &str) -> Result<Netns> {
-        let workload = self.plan.find(key).with_context(|| format!("there is no workload {key}"))?;
+        let workload = self
+            .plan
+            .find(key)
+            .with_context(|| format!("there is no workload {key}"))?;
         Ok(self.names.workload(workload))
     }
 
@@ -104,16 +120,25 @@ impl Lab {
     fn start_endpoints(&mut self, program: &Path) -> Result<()> {
         let mut starts: Vec<(String, Netns, Vec<u16>)> = Vec::new();
         for workload in self.plan.workloads() {
-            starts.push((workload.key(), self.names.workload(workload), workload.ports.clone()));
+            starts.push((
+                workload.key(),
+                self.names.workload(workload),
+                workload.ports.clone(),
+            ));
         }
         for node in self.plan.nodes() {
             starts.push((node.name(), self.names.node(*node), Vec::new()));
         }
         for outsider in self.plan.outsiders() {
-            starts.push((outsider.name.clone(), self.names.outsider(outsider), outsider.ports.clone()));
+            starts.push((
+                outsider.name.clone(),
+                self.names.outsider(outsider),
+                outsider.ports.clone(),
+            ));
         }
         for (name, netns, _) in &starts {
-            self.endpoints.insert(name.clone(), Endpoint::start(program, name, netns)?);
+            self.endpoints
+                .insert(name.clone(), Endpoint::start(program, name, netns)?);
         }
         for (name, _, ports) in &starts {
             self.endpoint(name)?.serve(ports)?;

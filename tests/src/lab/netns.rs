@@ -36,11 +36,15 @@ impl Netns {
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                let namespace = File::open(self.path()).with_context(|| format!("open {}", self.path().display()))?;
-                setns(namespace, CloneFlags::CLONE_NEWNET).with_context(|| format!("enter {}", self.0))?;
+                let namespace = File::open(self.path())
+                    .with_context(|| format!("open {}", self.path().display()))?;
+                setns(namespace, CloneFlags::CLONE_NEWNET)
+                    .with_context(|| format!("enter {}", self.0))?;
                 work()
             });
-            inside.join().map_err(|_| anyhow!("a thread in {} panicked", self.0))?
+            inside
+                .join()
+                .map_err(|_| anyhow!("a thread in {} panicked", self.0))?
         })
     }
 
@@ -49,7 +53,8 @@ impl Netns {
         self.enter(|| {
             for (setting, value) in settings {
                 let path = PathBuf::from("/proc/sys/net").join(setting);
-                fs::write(&path, value).with_context(|| format!("write {value} to {}", path.display()))?;
+                fs::write(&path, value)
+                    .with_context(|| format!("write {value} to {}", path.display()))?;
             }
             Ok(())
         })
@@ -57,7 +62,8 @@ impl Netns {
 
     /// Executes lines of `ip` inside.
     pub fn ip(&self, lines: &str) -> Result<()> {
-        self.enter(|| ip_batch(lines)).with_context(|| format!("in {}", self.0))
+        self.enter(|| ip_batch(lines))
+            .with_context(|| format!("in {}", self.0))
     }
 
     /// What a program prints when it runs inside.
@@ -69,7 +75,11 @@ impl Netns {
                 .output()
                 .with_context(|| format!("start {program}"))?;
             if !output.status.success() {
-                bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+                bail!(
+                    "{program} {}: {}",
+                    arguments.join(" "),
+                    String::from_utf8_lossy(&output.stderr).trim()
+                );
             }
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         })
@@ -88,10 +98,16 @@ pub(crate) fn remove<'a>(namespaces: impl IntoIterator<Item = &'a Netns>) -> Res
 
 /// The namespaces there are whose names begin so.
 pub(crate) fn with_prefix(prefix: &str) -> Result<Vec<Netns>> {
-    let Ok(entries) = fs::read_dir("/run/netns") else { return Ok(Vec::new()) };
+    let Ok(entries) = fs::read_dir("/run/netns") else {
+        return Ok(Vec::new());
+    };
     let mut found = Vec::new();
     for entry in entries {
-        let name = entry.context("read /run/netns")?.file_name().to_string_lossy().into_owned();
+        let name = entry
+            .context("read /run/netns")?
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
         if name.starts_with(prefix) {
             found.push(Netns(name));
         }
@@ -101,7 +117,10 @@ pub(crate) fn with_prefix(prefix: &str) -> Result<Vec<Netns>> {
 }
 
 fn lines<'a>(verb: &str, namespaces: impl IntoIterator<Item = &'a Netns>) -> String {
-    namespaces.into_iter().map(|netns| format!("{verb} {}\n", netns.0)).collect()
+    namespaces
+        .into_iter()
+        .map(|netns| format!("{verb} {}\n", netns.0))
+        .collect()
 }
 
 fn ip_batch(lines: &str) -> Result<()> {
@@ -112,10 +131,18 @@ fn ip_batch(lines: &str) -> Result<()> {
         .stderr(Stdio::piped())
         .spawn()
         .context("start ip (Debian package iproute2)")?;
-    child.stdin.take().context("no pipe to ip")?.write_all(lines.as_bytes()).context("write to ip")?;
+    child
+        .stdin
+        .take()
+        .context("no pipe to ip")?
+        .write_all(lines.as_bytes())
+        .context("write to ip")?;
     let output = child.wait_with_output().context("wait for ip")?;
     if !output.status.success() {
-        bail!("ip: {}\nwhile executing\n{lines}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "ip: {}\nwhile executing\n{lines}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }

@@ -106,7 +106,10 @@ impl NodeNumber {
     /// The ranges of its workloads.
     pub fn ranges(self) -> [IpNet; 2] {
         let Addresses { v4, v6 } = self.in_range(0);
-        [IpNet::new_assert(v4.into(), 24), IpNet::new_assert(v6.into(), 64)]
+        [
+            IpNet::new_assert(v4.into(), 24),
+            IpNet::new_assert(v6.into(), 64),
+        ]
     }
 
     /// What its workloads send everything to.
@@ -177,7 +180,11 @@ pub struct Plan {
 impl Plan {
     /// Nodes and nothing on them.
     pub fn new(nodes: u8) -> Self {
-        Self { nodes: NodeNumber::first(nodes), workloads: Vec::new(), outside: Vec::new() }
+        Self {
+            nodes: NodeNumber::first(nodes),
+            workloads: Vec::new(),
+            outside: Vec::new(),
+        }
     }
 
     /// Adds a workload `namespace/name` on the node of that number (from 1).
@@ -186,10 +193,15 @@ impl Plan {
             bail!("workload {key:?}: write it as namespace/name");
         };
         if !self.nodes.contains(&NodeNumber(node)) {
-            bail!("workload {key}: there is no node {node}, only {}", self.nodes.len());
+            bail!(
+                "workload {key}: there is no node {node}, only {}",
+                self.nodes.len()
+            );
         }
         if name.len() > INTERFACE_NAME_MAX || self.workloads.iter().any(|w| w.interface == name) {
-            bail!("workload {key}: its name becomes its interface, so it has to be unique and at most {INTERFACE_NAME_MAX} letters");
+            bail!(
+                "workload {key}: its name becomes its interface, so it has to be unique and at most {INTERFACE_NAME_MAX} letters"
+            );
         }
         let node = NodeNumber(node);
         let on_node = self.workloads.iter().filter(|w| w.node == node).count();
@@ -248,7 +260,10 @@ pub(crate) fn outside_addresses(host: u8) -> Addresses {
 
 /// Addresses of the fabric on the nodes' side.
 pub(crate) fn fabric_addresses() -> Addresses {
-    Addresses { v4: CONTROL_PLANE, v6: Ipv6Addr::new(0xfd70, 0, 0, 0, 0, 0, 0, 1) }
+    Addresses {
+        v4: CONTROL_PLANE,
+        v6: Ipv6Addr::new(0xfd70, 0, 0, 0, 0, 0, 0, 1),
+    }
 }
 
 #[cfg(test)]
@@ -263,19 +278,37 @@ mod tests {
             .and_then(|p| p.workload("a/two", 1, &[]))
             .and_then(|p| p.workload("b/three", 2, &[]))
             .unwrap();
-        let mut addresses: Vec<IpAddr> = plan.workloads().iter().flat_map(|w| w.addresses.both()).collect();
+        let mut addresses: Vec<IpAddr> = plan
+            .workloads()
+            .iter()
+            .flat_map(|w| w.addresses.both())
+            .collect();
         addresses.sort();
         addresses.dedup();
         assert_eq!(addresses.len(), 6);
         let one = plan.find("a/one").unwrap();
-        assert!(one.node.ranges().iter().zip(one.addresses.both()).all(|(range, address)| range.contains(&address)));
+        assert!(
+            one.node
+                .ranges()
+                .iter()
+                .zip(one.addresses.both())
+                .all(|(range, address)| range.contains(&address))
+        );
     }
 
     #[test]
     fn a_workload_that_cannot_be_built_is_named() {
-        let unknown_node = Plan::new(1).workload("a/one", 2, &[]).unwrap_err().to_string();
+        let unknown_node = Plan::new(1)
+            .workload("a/one", 2, &[])
+            .unwrap_err()
+            .to_string();
         assert!(unknown_node.contains("a/one"), "{unknown_node}");
-        let twice = Plan::new(1).workload("a/one", 1, &[]).unwrap().workload("b/one", 1, &[]).unwrap_err().to_string();
+        let twice = Plan::new(1)
+            .workload("a/one", 1, &[])
+            .unwrap()
+            .workload("b/one", 1, &[])
+            .unwrap_err()
+            .to_string();
         assert!(twice.contains("b/one"), "{twice}");
     }
 }

@@ -51,10 +51,22 @@ impl RunFolder {
         fs::create_dir_all(path.join("bpf")).with_context(|| format!("make {}", path.display()))?;
         let lock = File::create(path.join("lock"))?;
         lock.lock().context("lock the lab's folder")?;
-        UP.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
-        let folder = Self { name, path, _lock: lock };
-        mount(Some("bpf"), &folder.bpffs(), Some("bpf"), MsFlags::empty(), None::<&str>)
-            .with_context(|| format!("mount a bpffs on {}", folder.bpffs().display()))?;
+        UP.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(name.clone());
+        let folder = Self {
+            name,
+            path,
+            _lock: lock,
+        };
+        mount(
+            Some("bpf"),
+            &folder.bpffs(),
+            Some("bpf"),
+            MsFlags::empty(),
+            None::<&str>,
+        )
+        .with_context(|| format!("mount a bpffs on {}", folder.bpffs().display()))?;
         Ok(folder)
     }
 
@@ -77,7 +89,9 @@ impl RunFolder {
 impl Drop for RunFolder {
     fn drop(&mut self) {
         let mut up = UP.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(position) = up.iter().position(|name| *name == self.name) else { return };
+        let Some(position) = up.iter().position(|name| *name == self.name) else {
+            return;
+        };
         if let Err(error) = remove(&self.name) {
             eprintln!("lab {}: {error:#}", self.name);
         }
@@ -121,7 +135,9 @@ fn remove_stale() -> Result<()> {
 }
 
 fn lives(folder: &Path) -> Result<bool> {
-    let Ok(lock) = File::open(folder.join("lock")) else { return Ok(false) };
+    let Ok(lock) = File::open(folder.join("lock")) else {
+        return Ok(false);
+    };
     match lock.try_lock() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
@@ -150,11 +166,17 @@ fn remove(name: &str) -> Result<()> {
 
 /// The living processes in any of the namespaces; only labs' own can be there, nobody else knows the names.
 fn processes_in(namespaces: &[Netns]) -> Result<Vec<Pid>> {
-    let inodes: Vec<u64> = namespaces.iter().filter_map(|n| Some(fs::metadata(n.path()).ok()?.ino())).collect();
+    let inodes: Vec<u64> = namespaces
+        .iter()
+        .filter_map(|n| Some(fs::metadata(n.path()).ok()?.ino()))
+        .collect();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").context("read /proc")? {
-        let Some(Ok(number)) = entry?.file_name().to_str().map(str::parse::<i32>) else { continue };
-        let inside = fs::metadata(format!("/proc/{number}/ns/net")).is_ok_and(|own| inodes.contains(&own.ino()));
+        let Some(Ok(number)) = entry?.file_name().to_str().map(str::parse::<i32>) else {
+            continue;
+        };
+        let inside = fs::metadata(format!("/proc/{number}/ns/net"))
+            .is_ok_and(|own| inodes.contains(&own.ino()));
         if inside && !is_zombie(number) {
             found.push(Pid::from_raw(number));
         }
@@ -163,6 +185,8 @@ fn processes_in(namespaces: &[Netns]) -> Result<Vec<Pid>> {
 }
 
 fn is_zombie(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('Z'))
+    })
 }

@@ -6,7 +6,9 @@ use std::thread;
 use anyhow::{Result, anyhow};
 
 use super::netns::{self, Netns};
-use super::plan::{Addresses, NodeNumber, OutsidePlan, Plan, WorkloadPlan, fabric_addresses, outside_addresses};
+use super::plan::{
+    Addresses, NodeNumber, OutsidePlan, Plan, WorkloadPlan, fabric_addresses, outside_addresses,
+};
 
 /// Addresses are usable at once, and nothing filters but what is under test.
 const EVERYWHERE: &[(&str, &str)] = &[
@@ -31,7 +33,9 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn new(lab: &str) -> Self {
-        Self { prefix: format!("{lab}-") }
+        Self {
+            prefix: format!("{lab}-"),
+        }
     }
 
     pub(crate) fn prefix(&self) -> &str {
@@ -61,8 +65,10 @@ impl Names {
 
 /// Makes all namespaces of the plan and everything in them.
 pub(crate) fn build(names: &Names, plan: &Plan) -> Result<()> {
-    let routers: Vec<Netns> =
-        [names.fabric()].into_iter().chain(plan.nodes().iter().map(|node| names.node(*node))).collect();
+    let routers: Vec<Netns> = [names.fabric()]
+        .into_iter()
+        .chain(plan.nodes().iter().map(|node| names.node(*node)))
+        .collect();
     let leaves: Vec<Netns> = plan
         .workloads()
         .iter()
@@ -82,16 +88,29 @@ pub(crate) fn build(names: &Names, plan: &Plan) -> Result<()> {
     for node in plan.nodes() {
         names.node(*node).ip(&node_lines(names, plan, *node))?;
     }
-    work.extend(plan.workloads().iter().map(|w| (names.workload(w), workload_lines(w))));
-    work.extend(plan.outsiders().iter().map(|o| (names.outsider(o), outsider_lines(o))));
+    work.extend(
+        plan.workloads()
+            .iter()
+            .map(|w| (names.workload(w), workload_lines(w))),
+    );
+    work.extend(
+        plan.outsiders()
+            .iter()
+            .map(|o| (names.outsider(o), outsider_lines(o))),
+    );
     in_parallel(work, |(netns, lines)| netns.ip(&lines))
 }
 
 fn in_parallel<T: Send>(work: Vec<T>, run: impl Fn(T) -> Result<()> + Sync) -> Result<()> {
     thread::scope(|scope| {
-        let threads: Vec<_> = work.into_iter().map(|item| scope.spawn(|| run(item))).collect();
+        let threads: Vec<_> = work
+            .into_iter()
+            .map(|item| scope.spawn(|| run(item)))
+            .collect();
         for thread in threads {
-            thread.join().map_err(|_| anyhow!("a thread that wires the lab panicked"))??;
+            thread
+                .join()
+                .map_err(|_| anyhow!("a thread that wires the lab panicked"))??;
         }
         Ok(())
     })
@@ -114,7 +133,13 @@ fn fabric_lines(names: &Names, plan: &Plan) -> String {
     );
     for node in plan.nodes() {
         let (name, addresses) = (node.name(), node.addresses());
-        push(&mut lines, &format!("link add {name} type veth peer name eth0 netns {}", names.node(*node).name()));
+        push(
+            &mut lines,
+            &format!(
+                "link add {name} type veth peer name eth0 netns {}",
+                names.node(*node).name()
+            ),
+        );
         push(&mut lines, &format!("link set {name} master nodes up"));
         for (range, via) in node.ranges().iter().zip(addresses.both()) {
             push(&mut lines, &format!("route add {range} via {via}"));
@@ -122,7 +147,13 @@ fn fabric_lines(names: &Names, plan: &Plan) -> String {
     }
     for outsider in plan.outsiders() {
         let name = &outsider.name;
-        push(&mut lines, &format!("link add {name} type veth peer name eth0 netns {}", names.outsider(outsider).name()));
+        push(
+            &mut lines,
+            &format!(
+                "link add {name} type veth peer name eth0 netns {}",
+                names.outsider(outsider).name()
+            ),
+        );
         push(&mut lines, &format!("link set {name} master outside up"));
     }
     lines
@@ -147,7 +178,13 @@ fn node_lines(names: &Names, plan: &Plan, node: NodeNumber) -> String {
     }
     let gateway = node.gateway();
     for workload in plan.workloads().iter().filter(|w| w.node == node) {
-        let WorkloadPlan { interface, gateway_mac, mac, addresses, .. } = workload;
+        let WorkloadPlan {
+            interface,
+            gateway_mac,
+            mac,
+            addresses,
+            ..
+        } = workload;
         let inside = names.workload(workload);
         push(
             &mut lines,
@@ -156,11 +193,23 @@ fn node_lines(names: &Names, plan: &Plan, node: NodeNumber) -> String {
                 inside.name()
             ),
         );
-        push(&mut lines, &format!("addr add {}/32 dev {interface}", gateway.v4));
-        push(&mut lines, &format!("addr add {}/128 dev {interface} nodad", gateway.v6));
+        push(
+            &mut lines,
+            &format!("addr add {}/32 dev {interface}", gateway.v4),
+        );
+        push(
+            &mut lines,
+            &format!("addr add {}/128 dev {interface} nodad", gateway.v6),
+        );
         push(&mut lines, &format!("link set {interface} up"));
-        push(&mut lines, &format!("route add {}/32 dev {interface}", addresses.v4));
-        push(&mut lines, &format!("route add {}/128 dev {interface}", addresses.v6));
+        push(
+            &mut lines,
+            &format!("route add {}/32 dev {interface}", addresses.v4),
+        );
+        push(
+            &mut lines,
+            &format!("route add {}/128 dev {interface}", addresses.v6),
+        );
     }
     lines
 }

@@ -20,25 +20,36 @@ fn g3_an_unaffected_flow_survives_a_hundred_revisions_and_twenty_kills_of_the_ag
         .and_then(|plan| plan.workload("shop/jobs", 2, &[9000]))
         .unwrap();
     let mut world = Guarded::start(plan).unwrap();
-    world.enforce("db.json", &isolate("shop", "db", &[("web", 5432)])).unwrap();
-    let flows: Vec<_> = [(Transport::Tcp, Family::V4), (Transport::Tcp, Family::V6), (Transport::Udp, Family::V4)]
-        .into_iter()
-        .map(|(transport, family)| Stream {
-            source: "shop/web",
-            destination: "shop/db",
-            transport,
-            family,
-            from_port: 0,
-            port: 5432,
-            records_per_second: 500,
-        })
-        .map(|stream| (stream, world.open(&stream).unwrap()))
-        .collect();
+    world
+        .enforce("db.json", &isolate("shop", "db", &[("web", 5432)]))
+        .unwrap();
+    let flows: Vec<_> = [
+        (Transport::Tcp, Family::V4),
+        (Transport::Tcp, Family::V6),
+        (Transport::Udp, Family::V4),
+    ]
+    .into_iter()
+    .map(|(transport, family)| Stream {
+        source: "shop/web",
+        destination: "shop/db",
+        transport,
+        family,
+        from_port: 0,
+        port: 5432,
+        records_per_second: 500,
+    })
+    .map(|stream| (stream, world.open(&stream).unwrap()))
+    .collect();
     let nodes = world.lab.plan().nodes().to_vec();
     let per_kill = REVISIONS / (KILLS / 2);
     for revision in 0..REVISIONS {
         // Other workloads, one on each node, change all the time.
-        world.enforce("batch.json", &isolate("shop", "batch", &[("jobs", 9000 + revision)])).unwrap();
+        world
+            .enforce(
+                "batch.json",
+                &isolate("shop", "batch", &[("jobs", 9000 + revision)]),
+            )
+            .unwrap();
         if revision % per_kill == 0 {
             for node in &nodes {
                 world.product.kill_agent(*node).unwrap();
@@ -58,7 +69,12 @@ fn g3_an_unaffected_flow_survives_a_hundred_revisions_and_twenty_kills_of_the_ag
     for (stream, id) in &flows {
         world.wait_echoes(stream.source, *id, 20).unwrap();
         let sent = web.stream(*id).unwrap();
-        println!("{} of {} records came back, longest pause {:?}", sent.echoed, sent.records, Duration::from_nanos(sent.longest_gap_ns));
+        println!(
+            "{} of {} records came back, longest pause {:?}",
+            sent.echoed,
+            sent.records,
+            Duration::from_nanos(sent.longest_gap_ns)
+        );
         assert_eq!(sent.error, None, "{stream:?} was reset");
         assert_eq!(sent.disorder, 0, "{stream:?} has lost records");
         web.close(*id).unwrap();
@@ -67,12 +83,22 @@ fn g3_an_unaffected_flow_survives_a_hundred_revisions_and_twenty_kills_of_the_ag
 
 #[test]
 fn g3_a_restart_with_nothing_changed_writes_nothing() {
-    let plan = Plan::new(1).workload("shop/web", 1, &[8080]).and_then(|plan| plan.workload("shop/db", 1, &[5432])).unwrap();
+    let plan = Plan::new(1)
+        .workload("shop/web", 1, &[8080])
+        .and_then(|plan| plan.workload("shop/db", 1, &[5432]))
+        .unwrap();
     let mut world = Guarded::start(plan).unwrap();
-    world.enforce("db.json", &isolate("shop", "db", &[("web", 5432)])).unwrap();
+    world
+        .enforce("db.json", &isolate("shop", "db", &[("web", 5432)]))
+        .unwrap();
     let node = world.lab.plan().nodes()[0];
     world.product.kill_agent(node).unwrap();
-    world.product.wait("the loss of the agent noticed", |status| !status.nodes[0].connected).unwrap();
+    world
+        .product
+        .wait("the loss of the agent noticed", |status| {
+            !status.nodes[0].connected
+        })
+        .unwrap();
     world.product.start_agent(node).unwrap();
     let status = world.product.wait_settled().unwrap();
     assert_eq!(status.nodes[0].writes, Some(0), "{status:?}");
@@ -81,17 +107,26 @@ fn g3_a_restart_with_nothing_changed_writes_nothing() {
 
 #[test]
 fn the_controller_gone_nothing_opens_and_nothing_is_cut() {
-    let plan = Plan::new(1).workload("shop/web", 1, &[8080]).and_then(|plan| plan.workload("shop/db", 1, &[5432, 5433])).unwrap();
+    let plan = Plan::new(1)
+        .workload("shop/web", 1, &[8080])
+        .and_then(|plan| plan.workload("shop/db", 1, &[5432, 5433]))
+        .unwrap();
     let mut world = Guarded::start(plan).unwrap();
-    world.enforce("db.json", &isolate("shop", "db", &[("web", 5432)])).unwrap();
+    world
+        .enforce("db.json", &isolate("shop", "db", &[("web", 5432)]))
+        .unwrap();
     world.product.kill_controller().unwrap();
     world.expect_reached("shop/web", "shop/db", 5432).unwrap();
     world.expect_silence("shop/web", "shop/db", 5433).unwrap();
     world.product.start_controller().unwrap();
     world.product.wait_settled().unwrap();
-    world.enforce("db.json", &isolate("shop", "db", &[("web", 5433)])).unwrap();
+    world
+        .enforce("db.json", &isolate("shop", "db", &[("web", 5433)]))
+        .unwrap();
     world.expect_silence("shop/web", "shop/db", 5432).unwrap();
     Deadline::after(Duration::from_secs(5))
-        .until("the new rule in force", || world.expect_reached("shop/web", "shop/db", 5433).map(Some))
+        .until("the new rule in force", || {
+            world.expect_reached("shop/web", "shop/db", 5433).map(Some)
+        })
         .unwrap();
 }

@@ -39,7 +39,10 @@ type Outgoing = Pin<Box<dyn Stream<Item = Result<ControllerMessage, Status>> + S
 impl Distribution for Liar {
     type SyncStream = Outgoing;
 
-    async fn sync(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Outgoing>, Status> {
+    async fn sync(
+        &self,
+        request: Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Outgoing>, Status> {
         let (sender, receiver) = mpsc::channel(16);
         let (lie, heard) = (self.lie, self.heard.clone());
         let mut incoming = request.into_inner();
@@ -48,7 +51,10 @@ impl Distribution for Liar {
                 let message = FromAgent::try_from(message).unwrap();
                 if let FromAgent::Hello(hello) = &message {
                     for lied in lie(hello) {
-                        sender.send(Ok(ControllerMessage::from(lied))).await.unwrap();
+                        sender
+                            .send(Ok(ControllerMessage::from(lied)))
+                            .await
+                            .unwrap();
                     }
                 }
                 // Whoever listened has heard enough.
@@ -62,11 +68,21 @@ impl Distribution for Liar {
 /// A whole and sound graph in which nobody may do anything: were it taken, what is allowed would be cut.
 fn barren() -> NodeGraph {
     let ranges = Arc::from([Prefix::IPV4]);
-    NodeGraph::new(BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), Arc::default(), ranges, Arc::default())
+    NodeGraph::new(
+        BTreeMap::new(),
+        BTreeMap::new(),
+        BTreeMap::new(),
+        Arc::default(),
+        ranges,
+        Arc::default(),
+    )
 }
 
 fn messages(frontier: &Frontier) -> Vec<FromController> {
-    let revision = Revision { delta: Delta::snapshot(&barren()), frontier: frontier.clone() };
+    let revision = Revision {
+        delta: Delta::snapshot(&barren()),
+        frontier: frontier.clone(),
+    };
     revision.messages().unwrap().collect()
 }
 
@@ -76,7 +92,10 @@ fn held(hello: &Hello) -> Frontier {
 
 fn ahead(hello: &Hello) -> Frontier {
     let mut frontier = held(hello);
-    frontier.versions.values_mut().for_each(|version| *version += 1);
+    frontier
+        .versions
+        .values_mut()
+        .for_each(|version| *version += 1);
     frontier
 }
 
@@ -122,18 +141,36 @@ fn on_another_base(hello: &Hello) -> Vec<FromController> {
 
 fn old(hello: &Hello) -> Vec<FromController> {
     let mut frontier = held(hello);
-    frontier.versions.values_mut().for_each(|version| *version -= 1);
+    frontier
+        .versions
+        .values_mut()
+        .for_each(|version| *version -= 1);
     messages(&frontier)
 }
 
 /// What an agent answers to a lie.
 fn refusal(world: &Guarded, lie: Lie) -> Refusal {
     let at = SocketAddr::new(CONTROL_PLANE.into(), 9443);
-    let listener = world.lab.fabric().enter(|| Ok(TcpListener::bind(at)?)).unwrap();
+    let listener = world
+        .lab
+        .fabric()
+        .enter(|| Ok(TcpListener::bind(at)?))
+        .unwrap();
     listener.set_nonblocking(true).unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-    let tls = tls(&world.product.keys(), Timestamp(i64::try_from(now).unwrap())).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis();
+    let tls = tls(
+        &world.product.keys(),
+        Timestamp(i64::try_from(now).unwrap()),
+    )
+    .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let refused = Arc::new(Mutex::new(None));
     runtime.block_on(async {
         let (heard, mut messages) = mpsc::channel(64);
@@ -168,9 +205,14 @@ fn refusal(world: &Guarded, lie: Lie) -> Refusal {
 
 #[test]
 fn g5_damaged_truncated_mislabelled_and_old_snapshots_are_refused_with_the_old_graph_in_force() {
-    let plan = Plan::new(1).workload("shop/web", 1, &[8080]).and_then(|plan| plan.workload("shop/db", 1, &[5432, 5433])).unwrap();
+    let plan = Plan::new(1)
+        .workload("shop/web", 1, &[8080])
+        .and_then(|plan| plan.workload("shop/db", 1, &[5432, 5433]))
+        .unwrap();
     let mut world = Guarded::start(plan).unwrap();
-    world.enforce("db.json", &isolate("shop", "db", &[("web", 5432)])).unwrap();
+    world
+        .enforce("db.json", &isolate("shop", "db", &[("web", 5432)]))
+        .unwrap();
     world.product.kill_controller().unwrap();
     let lies: [(&str, Lie, Refusal); 5] = [
         ("damaged", damaged, Refusal::Damaged),
@@ -181,11 +223,17 @@ fn g5_damaged_truncated_mislabelled_and_old_snapshots_are_refused_with_the_old_g
     ];
     for (name, lie, expected) in lies {
         assert_eq!(refusal(&world, lie), expected, "{name}");
-        world.expect_reached("shop/web", "shop/db", 5432).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-        world.expect_silence("shop/web", "shop/db", 5433).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        world
+            .expect_reached("shop/web", "shop/db", 5432)
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        world
+            .expect_silence("shop/web", "shop/db", 5433)
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
     }
     // The true controller is believed again.
     world.product.start_controller().unwrap();
-    world.enforce("db.json", &isolate("shop", "db", &[("web", 5433)])).unwrap();
+    world
+        .enforce("db.json", &isolate("shop", "db", &[("web", 5433)]))
+        .unwrap();
     world.expect_reached("shop/web", "shop/db", 5433).unwrap();
 }

@@ -36,22 +36,42 @@ fn g8_a_full_map_denies_only_the_subject_that_does_not_fit() {
         .and_then(|plan| plan.workload("hog/friend", 1, &[80]))
         .unwrap();
     let world = Guarded::with_agent_flags(plan, &["--max-decisions", DECISIONS]).unwrap();
-    world.enforce("db.json", &isolate("shop", "db", &[("web", 5432)])).unwrap();
-    world.expect_reached("hog/friend", "hog/greedy", 80).unwrap();
+    world
+        .enforce("db.json", &isolate("shop", "db", &[("web", 5432)]))
+        .unwrap();
+    world
+        .expect_reached("hog/friend", "hog/greedy", 80)
+        .unwrap();
     world.enforce("greedy.json", &greedy()).unwrap();
     let status = world.product.wait_settled().unwrap();
-    let denied: Vec<&str> = status.nodes[0].denied.iter().map(|workload| workload.name.as_str()).collect();
+    let denied: Vec<&str> = status.nodes[0]
+        .denied
+        .iter()
+        .map(|workload| workload.name.as_str())
+        .collect();
     assert!(denied.contains(&"hog/greedy"), "{status:#?}");
-    assert!(denied.iter().all(|name| name.starts_with("hog/")), "only the greedy tenant is hit: {denied:?}");
+    assert!(
+        denied.iter().all(|name| name.starts_with("hog/")),
+        "only the greedy tenant is hit: {denied:?}"
+    );
     // Denied, although its own policy would allow this.
-    world.expect_silence("hog/friend", "hog/greedy", 80).unwrap();
+    world
+        .expect_silence("hog/friend", "hog/greedy", 80)
+        .unwrap();
     world.expect_silence("shop/web", "hog/greedy", 80).unwrap();
     // Everybody else goes on, and revoking works as ever.
     world.expect_reached("shop/web", "shop/db", 5432).unwrap();
-    world.enforce("db.json", &isolate("shop", "db", &[])).unwrap();
+    world
+        .enforce("db.json", &isolate("shop", "db", &[]))
+        .unwrap();
     world.expect_silence("shop/web", "shop/db", 5432).unwrap();
     // Modest again, served again.
-    world.product.settle(|| world.product.withdraw("greedy.json")).unwrap();
-    world.expect_reached("hog/friend", "hog/greedy", 80).unwrap();
+    world
+        .product
+        .settle(|| world.product.withdraw("greedy.json"))
+        .unwrap();
+    world
+        .expect_reached("hog/friend", "hog/greedy", 80)
+        .unwrap();
     assert!(world.product.status().unwrap().nodes[0].denied.is_empty());
 }

@@ -30,25 +30,37 @@ impl Guarded {
         let lab = Lab::start(plan)?;
         let product = Installation::start(&lab, flags)?;
         let guarded = Self { product, lab };
-        guarded.product.apply("world.json", &manifests::describe(guarded.lab.plan()))?;
-        let (nodes, workloads) = (guarded.lab.plan().nodes().len(), guarded.lab.plan().workloads().len());
-        guarded.product.wait("every workload behind its hooks", |status| {
-            let protected: u32 = status.nodes.iter().map(|node| node.protected).sum();
-            status.is_settled(nodes) && usize::try_from(protected) == Ok(workloads)
-        })?;
+        guarded
+            .product
+            .apply("world.json", &manifests::describe(guarded.lab.plan()))?;
+        let (nodes, workloads) = (
+            guarded.lab.plan().nodes().len(),
+            guarded.lab.plan().workloads().len(),
+        );
+        guarded
+            .product
+            .wait("every workload behind its hooks", |status| {
+                let protected: u32 = status.nodes.iter().map(|node| node.protected).sum();
+                status.is_settled(nodes) && usize::try_from(protected) == Ok(workloads)
+            })?;
         Ok(guarded)
     }
 
     /// Applies a policy and waits until it is in force everywhere.
     pub(crate) fn enforce(&self, file: &str, policy: &Value) -> Result<()> {
-        self.product.settle(|| self.product.apply(file, &policy.to_string())).map(|_| ())
+        self.product
+            .settle(|| self.product.apply(file, &policy.to_string()))
+            .map(|_| ())
     }
 
     /// Whether one workload gets an answer from another; asks patiently.
     pub(crate) fn expect_reached(&self, source: &str, destination: &str, port: u16) -> Result<()> {
         for family in Family::BOTH {
             let outcome = self.ask(source, destination, port, family, PATIENCE)?;
-            ensure!(outcome.is_reached(), "{source} does not reach {destination}:{port} over {family}: {outcome:?}");
+            ensure!(
+                outcome.is_reached(),
+                "{source} does not reach {destination}:{port} over {family}: {outcome:?}"
+            );
         }
         Ok(())
     }
@@ -57,19 +69,32 @@ impl Guarded {
     pub(crate) fn expect_silence(&self, source: &str, destination: &str, port: u16) -> Result<()> {
         for family in Family::BOTH {
             let outcome = self.ask(source, destination, port, family, SILENCE)?;
-            ensure!(outcome == Outcome::Silence, "{source} reaches {destination}:{port} over {family}: {outcome:?}");
+            ensure!(
+                outcome == Outcome::Silence,
+                "{source} reaches {destination}:{port} over {family}: {outcome:?}"
+            );
         }
         Ok(())
     }
 
-    fn ask(&self, source: &str, destination: &str, port: u16, family: Family, limit: Duration) -> Result<Outcome> {
+    fn ask(
+        &self,
+        source: &str,
+        destination: &str,
+        port: u16,
+        family: Family,
+        limit: Duration,
+    ) -> Result<Outcome> {
         let to = SocketAddr::new(self.lab.addresses(destination)?.of(family), port);
         self.lab.endpoint(source)?.asks(Transport::Tcp, to, limit)
     }
 
     /// Opens a stream and waits until records come back.
     pub(crate) fn open(&self, stream: &Stream<'_>) -> Result<StreamId> {
-        let to = SocketAddr::new(self.lab.addresses(stream.destination)?.of(stream.family), stream.port);
+        let to = SocketAddr::new(
+            self.lab.addresses(stream.destination)?.of(stream.family),
+            stream.port,
+        );
         let client = self.lab.endpoint(stream.source)?;
         let plan = StreamPlan {
             transport: stream.transport,
@@ -110,7 +135,8 @@ pub(crate) fn isolate(namespace: &str, app: &str, allowed: &[(&str, u16)]) -> Va
     let rules: Vec<Value> = allowed
         .iter()
         .map(|(peer, port)| {
-            let ports = ["TCP", "UDP"].map(|protocol| json!({"port": {"protocol": protocol, "number": port}}));
+            let ports = ["TCP", "UDP"]
+                .map(|protocol| json!({"port": {"protocol": protocol, "number": port}}));
             json!({
                 "action": "Allow",
                 "from": [{"workloads": {"pods": {"matchLabels": {"app": peer}}}}],
@@ -118,7 +144,8 @@ pub(crate) fn isolate(namespace: &str, app: &str, allowed: &[(&str, u16)]) -> Va
             })
         })
         .collect();
-    let mut spec = json!({"subjects": [{"pods": {"matchLabels": {"app": app}}}], "isolates": ["Ingress"]});
+    let mut spec =
+        json!({"subjects": [{"pods": {"matchLabels": {"app": app}}}], "isolates": ["Ingress"]});
     if !rules.is_empty() {
         spec["ingress"] = rules.into();
     }

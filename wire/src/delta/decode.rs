@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Address, Delta, Digest, Entry, LocalWorkload, MemberChange, Network, PeerMatch, PeerSetId, PortMatch,
-    PortRange, Prefix, RuleSet, RuleSetId, ServiceAddress, ServiceBackend, ServicePort, Timestamp,
-    WorkloadUid, Workloads,
+    Address, Delta, Digest, Entry, LocalWorkload, MemberChange, Network, PeerMatch, PeerSetId,
+    PortMatch, PortRange, Prefix, RuleSet, RuleSetId, ServiceAddress, ServiceBackend, ServicePort,
+    Timestamp, WorkloadUid, Workloads,
 };
 use prost::Message as _;
 
@@ -19,7 +19,8 @@ use crate::proto::{self, peer_match, port_match};
 /// # Errors
 /// Names the first field that is missing, of the wrong length, or not understood.
 pub fn decode_delta(base: Digest, target: Digest, bytes: &[u8]) -> Result<Delta, Malformed> {
-    let message = proto::Delta::decode(bytes).map_err(|error| Malformed::new("Delta", error.to_string()))?;
+    let message =
+        proto::Delta::decode(bytes).map_err(|error| Malformed::new("Delta", error.to_string()))?;
     read_delta(base, target, message).map_err(|error| error.within("Delta"))
 }
 
@@ -28,22 +29,39 @@ fn read_delta(base: Digest, target: Digest, message: proto::Delta) -> Result<Del
     let peer_set_id = |bytes: Vec<u8>| field::id(&bytes, "id").map(PeerSetId);
     let cluster_ranges = match message.cluster_ranges {
         None => None,
-        Some(ranges) => Some(Arc::from(each(ranges.ranges, "cluster_ranges", read_prefix)?)),
+        Some(ranges) => Some(Arc::from(each(
+            ranges.ranges,
+            "cluster_ranges",
+            read_prefix,
+        )?)),
     };
     Ok(Delta {
         base,
         target,
-        workloads: unique(each(message.workloads, "workloads", read_workload)?, "workloads")?,
+        workloads: unique(
+            each(message.workloads, "workloads", read_workload)?,
+            "workloads",
+        )?,
         workloads_gone: each(message.workloads_gone, "workloads_gone", |uid| {
             field::text(uid, "uid").map(WorkloadUid)
         })?,
-        rule_sets: unique(each(message.rule_sets, "rule_sets", read_rule_set)?, "rule_sets")?,
+        rule_sets: unique(
+            each(message.rule_sets, "rule_sets", read_rule_set)?,
+            "rule_sets",
+        )?,
         rule_sets_gone: each(message.rule_sets_gone, "rule_sets_gone", rule_set_id)?,
-        peer_sets: unique(each(message.peer_sets, "peer_sets", read_peer_set)?, "peer_sets")?,
+        peer_sets: unique(
+            each(message.peer_sets, "peer_sets", read_peer_set)?,
+            "peer_sets",
+        )?,
         peer_sets_gone: each(message.peer_sets_gone, "peer_sets_gone", peer_set_id)?,
-        known: read_members(required(message.known, "known")?).map_err(|error| error.within("known"))?,
+        known: read_members(required(message.known, "known")?)
+            .map_err(|error| error.within("known"))?,
         cluster_ranges,
-        services: unique(each(message.services, "services", read_service)?, "services")?,
+        services: unique(
+            each(message.services, "services", read_service)?,
+            "services",
+        )?,
         services_gone: field::addresses(&message.services_gone, "services_gone")?,
     })
 }
@@ -51,7 +69,11 @@ fn read_delta(base: Digest, target: Digest, message: proto::Delta) -> Result<Del
 fn unique<K: Ord, V>(items: Vec<(K, V)>, field: &str) -> Result<BTreeMap<K, V>, Malformed> {
     let length = items.len();
     let map: BTreeMap<K, V> = items.into_iter().collect();
-    if map.len() == length { Ok(map) } else { Err(Malformed::new(field, "names one thing twice")) }
+    if map.len() == length {
+        Ok(map)
+    } else {
+        Err(Malformed::new(field, "names one thing twice"))
+    }
 }
 
 fn read_workload(message: proto::Workload) -> Result<(WorkloadUid, Arc<LocalWorkload>), Malformed> {
@@ -67,7 +89,10 @@ fn read_workload(message: proto::Workload) -> Result<(WorkloadUid, Arc<LocalWork
         egress: RuleSetId(field::id(&message.egress, "egress")?),
         ingress: RuleSetId(field::id(&message.ingress, "ingress")?),
     };
-    Ok((WorkloadUid(field::text(message.uid, "uid")?), Arc::new(workload)))
+    Ok((
+        WorkloadUid(field::text(message.uid, "uid")?),
+        Arc::new(workload),
+    ))
 }
 
 fn read_members(message: proto::MemberChange) -> Result<MemberChange, Malformed> {
@@ -114,13 +139,18 @@ fn read_peers(message: proto::PeerMatch) -> Result<PeerMatch, Malformed> {
             Workloads::Sets(ids.into_iter().map(PeerSetId).collect())
         }
     };
-    Ok(PeerMatch::Of { workloads, networks: each(of.networks, "peers.of.networks", read_network)? })
+    Ok(PeerMatch::Of {
+        workloads,
+        networks: each(of.networks, "peers.of.networks", read_network)?,
+    })
 }
 
 fn read_network(message: proto::Network) -> Result<Network, Malformed> {
     Ok(Network {
         cidr: field::network(&message.cidr, "cidr")?,
-        except: each(message.except, "except", |hole| field::network(&hole, "network"))?,
+        except: each(message.except, "except", |hole| {
+            field::network(&hole, "network")
+        })?,
     })
 }
 
@@ -142,20 +172,31 @@ fn read_port_range(message: proto::PortRange) -> Result<PortRange, Malformed> {
     if range.from <= range.to {
         Ok(range)
     } else {
-        Err(Malformed::new("to", format!("{} is before {}", range.to, range.from)))
+        Err(Malformed::new(
+            "to",
+            format!("{} is before {}", range.to, range.from),
+        ))
     }
 }
 
 fn read_prefix(message: proto::Prefix) -> Result<Prefix, Malformed> {
-    let length = u8::try_from(message.length).ok().filter(|length| *length <= 128);
-    let length = length
-        .ok_or_else(|| Malformed::new("length", format!("{} is no prefix length", message.length)))?;
-    Ok(Prefix { address: Address(field::id(&message.address, "address")?), length })
+    let length = u8::try_from(message.length)
+        .ok()
+        .filter(|length| *length <= 128);
+    let length = length.ok_or_else(|| {
+        Malformed::new("length", format!("{} is no prefix length", message.length))
+    })?;
+    Ok(Prefix {
+        address: Address(field::id(&message.address, "address")?),
+        length,
+    })
 }
 
 fn read_service(message: proto::Service) -> Result<(Address, ServiceAddress), Malformed> {
-    let service =
-        ServiceAddress { external: message.external, ports: each(message.ports, "ports", read_service_port)? };
+    let service = ServiceAddress {
+        external: message.external,
+        ports: each(message.ports, "ports", read_service_port)?,
+    };
     Ok((Address(field::id(&message.address, "address")?), service))
 }
 

@@ -1,8 +1,8 @@
 //! Graph types into messages. Equal deltas make equal bytes.
 
 use bulkhead_graph::{
-    Delta, Entry, LocalWorkload, MemberChange, Network, PeerMatch, PortMatch, RuleSet, ServiceAddress,
-    ServicePort, WorkloadUid, Workloads,
+    Delta, Entry, LocalWorkload, MemberChange, Network, PeerMatch, PortMatch, RuleSet,
+    ServiceAddress, ServicePort, WorkloadUid, Workloads,
 };
 use prost::Message as _;
 
@@ -13,26 +13,52 @@ use crate::proto::{self, peer_match, port_match};
 /// The bytes of a delta, without its base and target.
 pub fn encode_delta(delta: &Delta) -> Vec<u8> {
     let message = proto::Delta {
-        workloads: delta.workloads.iter().map(|(uid, workload)| write_workload(uid, workload)).collect(),
-        workloads_gone: delta.workloads_gone.iter().map(|uid| uid.0.to_string()).collect(),
-        rule_sets: delta.rule_sets.iter().map(|(id, rules)| write_rule_set(&id.0, rules)).collect(),
-        rule_sets_gone: delta.rule_sets_gone.iter().map(|id| id.0.to_vec()).collect(),
+        workloads: delta
+            .workloads
+            .iter()
+            .map(|(uid, workload)| write_workload(uid, workload))
+            .collect(),
+        workloads_gone: delta
+            .workloads_gone
+            .iter()
+            .map(|uid| uid.0.to_string())
+            .collect(),
+        rule_sets: delta
+            .rule_sets
+            .iter()
+            .map(|(id, rules)| write_rule_set(&id.0, rules))
+            .collect(),
+        rule_sets_gone: delta
+            .rule_sets_gone
+            .iter()
+            .map(|id| id.0.to_vec())
+            .collect(),
         peer_sets: delta
             .peer_sets
             .iter()
-            .map(|(id, change)| proto::PeerSet { id: id.0.to_vec(), change: Some(write_members(change)) })
+            .map(|(id, change)| proto::PeerSet {
+                id: id.0.to_vec(),
+                change: Some(write_members(change)),
+            })
             .collect(),
-        peer_sets_gone: delta.peer_sets_gone.iter().map(|id| id.0.to_vec()).collect(),
+        peer_sets_gone: delta
+            .peer_sets_gone
+            .iter()
+            .map(|id| id.0.to_vec())
+            .collect(),
         known: Some(write_members(&delta.known)),
-        cluster_ranges: delta.cluster_ranges.as_ref().map(|ranges| proto::ClusterRanges {
-            ranges: ranges
-                .iter()
-                .map(|range| proto::Prefix {
-                    address: range.address.0.to_vec(),
-                    length: u32::from(range.length),
-                })
-                .collect(),
-        }),
+        cluster_ranges: delta
+            .cluster_ranges
+            .as_ref()
+            .map(|ranges| proto::ClusterRanges {
+                ranges: ranges
+                    .iter()
+                    .map(|range| proto::Prefix {
+                        address: range.address.0.to_vec(),
+                        length: u32::from(range.length),
+                    })
+                    .collect(),
+            }),
         services: delta
             .services
             .iter()
@@ -85,12 +111,15 @@ fn write_peers(peers: &PeerMatch) -> proto::PeerMatch {
     use peer_match::of::Workloads as Written;
     let peers = match peers {
         PeerMatch::Any => peer_match::Peers::Any(proto::Everyone {}),
-        PeerMatch::Of { workloads, networks } => peer_match::Peers::Of(peer_match::Of {
+        PeerMatch::Of {
+            workloads,
+            networks,
+        } => peer_match::Peers::Of(peer_match::Of {
             workloads: Some(match workloads {
                 Workloads::All => Written::All(proto::Everyone {}),
-                Workloads::Sets(sets) => {
-                    Written::Sets(proto::Sets { ids: joined(sets.iter().map(|set| &set.0)) })
-                }
+                Workloads::Sets(sets) => Written::Sets(proto::Sets {
+                    ids: joined(sets.iter().map(|set| &set.0)),
+                }),
             }),
             networks: networks.iter().map(write_network).collect(),
         }),

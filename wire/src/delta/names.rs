@@ -24,8 +24,34 @@ macro_rules! enumeration {
     };
 }
 
-enumeration!(write_direction, read_direction, Direction { Ingress, Egress });
-enumeration!(write_stage, read_stage, Stage { Quarantine, Admin, Boundary, Namespace, Baseline, Segment });
+enumeration!(
+    write_direction,
+    read_direction,
+    Direction { Ingress, Egress }
+);
+enumeration!(
+    write_stage,
+    read_stage,
+    Stage {
+        Quarantine,
+        Admin,
+        Boundary,
+        Namespace,
+        Baseline,
+        Segment
+    }
+);
 enumeration!(write_action, read_action, Action { Allow, Deny, Pass });
 enumeration!(write_mode, read_mode, Mode { Enforce, Audit });
-enumeration!(write_protocol, read_protocol, Protocol { Tcp, Udp, Sctp, Icmp, Icmpv6, Other });
+enumeration!(
+    write_protocol,
+    read_protocol,
+    Protocol {
+        Tcp,
+        Udp,
+        Sctp,
+        Icmp,
+        Icmpv6,
+        Other
+    }
+);

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Action, Address, Delta, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph, PeerMatch, PeerSet,
-    PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress, ServiceBackend, ServicePort,
-    Stage, Timestamp, WorkloadUid, Workloads,
+    Action, Address, Delta, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph, PeerMatch,
+    PeerSet, PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress,
+    ServiceBackend, ServicePort, Stage, Timestamp, WorkloadUid, Workloads,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -28,10 +28,18 @@ fn network() -> impl Strategy<Value = Network> {
 }
 
 fn ports() -> impl Strategy<Value = PortMatch> {
-    let range = (select(&Protocol::ALL[..]), any::<u16>(), any::<u16>()).prop_map(|(protocol, a, b)| {
-        PortRange { protocol, from: a.min(b), to: a.max(b) }
-    });
-    prop_oneof![Just(PortMatch::Any), vec(range, 0..4).prop_map(PortMatch::of)]
+    let range =
+        (select(&Protocol::ALL[..]), any::<u16>(), any::<u16>()).prop_map(|(protocol, a, b)| {
+            PortRange {
+                protocol,
+                from: a.min(b),
+                to: a.max(b),
+            }
+        });
+    prop_oneof![
+        Just(PortMatch::Any),
+        vec(range, 0..4).prop_map(PortMatch::of)
+    ]
 }
 
 fn peers(sets: Vec<PeerSetId>) -> impl Strategy<Value = PeerMatch> {
@@ -41,8 +49,10 @@ fn peers(sets: Vec<PeerSetId>) -> impl Strategy<Value = PeerMatch> {
         Workloads::Sets(sets)
     });
     let workloads = prop_oneof![Just(Workloads::All), some];
-    let of = (workloads, vec(network(), 0..3))
-        .prop_map(|(workloads, networks)| PeerMatch::Of { workloads, networks });
+    let of = (workloads, vec(network(), 0..3)).prop_map(|(workloads, networks)| PeerMatch::Of {
+        workloads,
+        networks,
+    });
     prop_oneof![1 => Just(PeerMatch::Any), 3 => of]
 }
 
@@ -71,16 +81,30 @@ fn rule_set(sets: Vec<PeerSetId>) -> impl Strategy<Value = RuleSet> {
             ports,
             until,
         });
-    (select(&[Direction::Ingress, Direction::Egress][..]), vec(entry, 0..5))
+    (
+        select(&[Direction::Ingress, Direction::Egress][..]),
+        vec(entry, 0..5),
+    )
         .prop_map(|(direction, entries)| RuleSet { direction, entries })
 }
 
 fn service() -> impl Strategy<Value = ServiceAddress> {
-    let backend = (address(), any::<u16>(), any::<bool>())
-        .prop_map(|(address, port, guarded)| ServiceBackend { address, port, guarded });
-    let port = (select(&Protocol::ALL[..]), any::<u16>(), vec(backend, 0..3))
-        .prop_map(|(protocol, port, backends)| ServicePort { protocol, port, backends });
-    (any::<bool>(), vec(port, 0..3)).prop_map(|(external, ports)| ServiceAddress { external, ports })
+    let backend = (address(), any::<u16>(), any::<bool>()).prop_map(|(address, port, guarded)| {
+        ServiceBackend {
+            address,
+            port,
+            guarded,
+        }
+    });
+    let port = (select(&Protocol::ALL[..]), any::<u16>(), vec(backend, 0..3)).prop_map(
+        |(protocol, port, backends)| ServicePort {
+            protocol,
+            port,
+            backends,
+        },
+    );
+    (any::<bool>(), vec(port, 0..3))
+        .prop_map(|(external, ports)| ServiceAddress { external, ports })
 }
 
 prop_compose! {
@@ -128,11 +152,15 @@ prop_compose! {
 
 fn transport(revision: &Revision) -> Revision {
     let mut messages = revision.messages().unwrap();
-    let Some(FromController::Header(header)) = messages.next() else { panic!("no header") };
+    let Some(FromController::Header(header)) = messages.next() else {
+        panic!("no header")
+    };
     let mut assembly = Assembly::new(header);
     for message in messages {
         let wire = crate::proto::ControllerMessage::from(message);
-        let FromController::Part { offset, content } = wire.try_into().unwrap() else { panic!("no part") };
+        let FromController::Part { offset, content } = wire.try_into().unwrap() else {
+            panic!("no part")
+        };
         assembly.add(offset, &content).unwrap();
     }
     assert!(assembly.is_complete());
@@ -189,27 +217,51 @@ fn an_entry_that_lost_its_peers_is_refused_by_name() {
         action: 1,
         mode: 1,
         peers: Some(proto::PeerMatch { peers: None }),
-        ports: Some(proto::PortMatch { ports: Some(proto::port_match::Ports::Any(proto::Everyone {})) }),
+        ports: Some(proto::PortMatch {
+            ports: Some(proto::port_match::Ports::Any(proto::Everyone {})),
+        }),
         until_ms: None,
     };
     let check = |entry: proto::Entry, field: &str, problem: &str| {
-        let rules = proto::RuleSet { id: vec![0; 16], direction: 1, entries: vec![entry] };
+        let rules = proto::RuleSet {
+            id: vec![0; 16],
+            direction: 1,
+            entries: vec![entry],
+        };
         let delta = proto::Delta {
             rule_sets: vec![rules],
             known: Some(proto::MemberChange::default()),
             ..proto::Delta::default()
         };
-        let error = decode_delta(Default::default(), Default::default(), &delta.encode_to_vec()).unwrap_err();
-        assert_eq!((error.field.as_str(), error.problem.as_str()), (field, problem));
+        let error = decode_delta(
+            Default::default(),
+            Default::default(),
+            &delta.encode_to_vec(),
+        )
+        .unwrap_err();
+        assert_eq!(
+            (error.field.as_str(), error.problem.as_str()),
+            (field, problem)
+        );
     };
-    check(entry.clone(), "Delta.rule_sets[0].entries[0].peers", "is missing");
+    check(
+        entry.clone(),
+        "Delta.rule_sets[0].entries[0].peers",
+        "is missing",
+    );
     let unknown = proto::Entry { action: 9, ..entry };
-    check(unknown, "Delta.rule_sets[0].entries[0].action", "9 is no known Action");
+    check(
+        unknown,
+        "Delta.rule_sets[0].entries[0].action",
+        "9 is no known Action",
+    );
 }
 
 #[test]
 fn parts_out_of_order_or_too_many_are_refused() {
-    let members: PeerSet = (0..40_000_u32).map(|n| Address::from(IpAddr::from(n.to_be_bytes()))).collect();
+    let members: PeerSet = (0..40_000_u32)
+        .map(|n| Address::from(IpAddr::from(n.to_be_bytes())))
+        .collect();
     let graph = NodeGraph::new(
         BTreeMap::new(),
         BTreeMap::new(),
@@ -218,12 +270,25 @@ fn parts_out_of_order_or_too_many_are_refused() {
         [].into(),
         Arc::default(),
     );
-    let revision = Revision { delta: Delta::snapshot(&graph), frontier: Frontier::default() };
+    let revision = Revision {
+        delta: Delta::snapshot(&graph),
+        frontier: Frontier::default(),
+    };
     let messages: Vec<_> = revision.messages().unwrap().collect();
     assert!(messages.len() > 3, "{} messages", messages.len());
-    let FromController::Header(header) = &messages[0] else { panic!("no header") };
-    let FromController::Part { content: first, .. } = &messages[1] else { panic!("no part") };
-    let FromController::Part { offset, content: second } = &messages[2] else { panic!("no part") };
+    let FromController::Header(header) = &messages[0] else {
+        panic!("no header")
+    };
+    let FromController::Part { content: first, .. } = &messages[1] else {
+        panic!("no part")
+    };
+    let FromController::Part {
+        offset,
+        content: second,
+    } = &messages[2]
+    else {
+        panic!("no part")
+    };
 
     let mut assembly = Assembly::new(header.clone());
     assembly.add(0, first).unwrap();
@@ -232,5 +297,10 @@ fn parts_out_of_order_or_too_many_are_refused() {
     assembly.add(*offset, second).unwrap();
     assert!(!assembly.is_complete());
     let rest = vec![0; usize::try_from(header.length).unwrap()];
-    assert!(assembly.add((first.len() + second.len()) as u64, &rest).is_err(), "a surplus");
+    assert!(
+        assembly
+            .add((first.len() + second.len()) as u64, &rest)
+            .is_err(),
+        "a surplus"
+    );
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use super::program::Program;
 use crate::workspace::Workspace;
 
-/// Builds the linker into `target/tools/bin`, unless one of that version runs there.
+/// Builds the linker into the tools folder, unless one of that version runs there.
 pub(crate) fn bring(workspace: &Workspace) -> Result<()> {
     let mut program = program();
     if program.is_there(workspace) {

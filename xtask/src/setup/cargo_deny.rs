@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::program::Program;
 use crate::workspace::Workspace;
 
-/// Builds it into `target/tools/bin`, unless it is there.
+/// Builds it into the tools folder, unless it is there.
 pub(crate) fn bring(workspace: &Workspace) -> Result<()> {
     let program = program();
     if program.is_there(workspace) {

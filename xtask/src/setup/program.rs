@@ -1,4 +1,4 @@
-//! Programs that cargo builds from a pinned release into `target/tools/bin`.
+//! Programs that cargo builds from a pinned release into the tools folder.
 
 use std::{
     ffi::OsString,

@@ -12,7 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::protocol::{
-    Answer, Answered, Asked, Intake, Outcome, Question, Request, Sent, StreamId, StreamPlan, Transport,
+    Answer, Answered, Asked, Intake, Outcome, Question, Request, Sent, StreamId, StreamPlan,
+    Transport,
 };
 use crate::lab::netns::Netns;
 
@@ -87,7 +88,13 @@ impl Endpoint {
     pub fn begin_probe(&self, questions: &[Question], limit: Duration) -> Result<Pending> {
         let limit_ms = u64::try_from(limit.as_millis())?;
         let batches = u32::try_from(questions.len() / 200 + 1)?;
-        self.put(Request::Probe { questions: questions.to_vec(), limit_ms }, limit * batches)
+        self.put(
+            Request::Probe {
+                questions: questions.to_vec(),
+                limit_ms,
+            },
+            limit * batches,
+        )
     }
 
     /// One question.
@@ -98,13 +105,17 @@ impl Endpoint {
 
     /// Begins a stream; fails if a connection cannot be made.
     pub fn open(&self, plan: StreamPlan) -> Result<StreamId> {
-        let Answer::Opened(id) = self.ask(Request::Open(plan))? else { return Err(self.confused()) };
+        let Answer::Opened(id) = self.ask(Request::Open(plan))? else {
+            return Err(self.confused());
+        };
         Ok(id)
     }
 
     /// The state of a stream.
     pub fn stream(&self, id: StreamId) -> Result<Sent> {
-        let Answer::Stream(sent) = self.ask(Request::Stream(id))? else { return Err(self.confused()) };
+        let Answer::Stream(sent) = self.ask(Request::Stream(id))? else {
+            return Err(self.confused());
+        };
         Ok(sent)
     }
 
@@ -115,29 +126,46 @@ impl Endpoint {
 
     /// What its servers have got from there.
     pub fn intake(&self, transport: Transport, port: u16, from: IpAddr) -> Result<Intake> {
-        let Answer::Intake(intake) = self.ask(Request::Intake { transport, port, from })? else { return Err(self.confused()) };
+        let Answer::Intake(intake) = self.ask(Request::Intake {
+            transport,
+            port,
+            from,
+        })?
+        else {
+            return Err(self.confused());
+        };
         Ok(intake)
     }
 
     /// Puts a frame on an interface of its namespace.
     pub fn inject(&self, interface: &str, frame: &[u8]) -> Result<()> {
-        self.done(Request::Inject { interface: interface.to_owned(), frame: frame.to_vec() })
+        self.done(Request::Inject {
+            interface: interface.to_owned(),
+            frame: frame.to_vec(),
+        })
     }
 
     /// Looks at what arrives on an interface, counting frames by marks.
     pub fn watch(&self, interface: &str, markers: &[&[u8]]) -> Result<()> {
         let markers = markers.iter().map(|marker| marker.to_vec()).collect();
-        self.done(Request::Watch { interface: interface.to_owned(), markers })
+        self.done(Request::Watch {
+            interface: interface.to_owned(),
+            markers,
+        })
     }
 
     /// How many frames with each of the marks have arrived.
     pub fn watched(&self) -> Result<Vec<u64>> {
-        let Answer::Watched(counts) = self.ask(Request::Watched)? else { return Err(self.confused()) };
+        let Answer::Watched(counts) = self.ask(Request::Watched)? else {
+            return Err(self.confused());
+        };
         Ok(counts)
     }
 
     fn done(&self, request: Request) -> Result<()> {
-        let Answer::Done = self.ask(request)? else { return Err(self.confused()) };
+        let Answer::Done = self.ask(request)? else {
+            return Err(self.confused());
+        };
         Ok(())
     }
 
@@ -150,12 +178,21 @@ impl Endpoint {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         let number = line.next;
         line.next += 1;
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sender);
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(number, sender);
         let mut text = serde_json::to_string(&Asked { number, request })?;
         text.push('\n');
         let input = line.input.as_mut().context("the endpoint has ended")?;
-        input.write_all(text.as_bytes()).with_context(|| format!("endpoint {} is gone", self.name))?;
-        Ok(Pending { endpoint: self.name.clone(), answer, limit: takes + ANSWER_LIMIT })
+        input
+            .write_all(text.as_bytes())
+            .with_context(|| format!("endpoint {} is gone", self.name))?;
+        Ok(Pending {
+            endpoint: self.name.clone(),
+            answer,
+            limit: takes + ANSWER_LIMIT,
+        })
     }
 
     fn confused(&self) -> anyhow::Error {
@@ -165,7 +202,10 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner).input = None;
+        self.line
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .input = None;
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         // It may have ended by itself; waiting tells the kernel to forget it.
         let _killed = child.kill();
@@ -177,15 +217,19 @@ impl Pending {
     /// The outcomes of a probe.
     pub fn outcomes(self) -> Result<Vec<Outcome>> {
         let endpoint = self.endpoint.clone();
-        let Answer::Probed(outcomes) = self.wait()? else { bail!("endpoint {endpoint} has answered another question") };
+        let Answer::Probed(outcomes) = self.wait()? else {
+            bail!("endpoint {endpoint} has answered another question")
+        };
         Ok(outcomes)
     }
 
     fn wait(self) -> Result<Answer> {
-        let answer = self
-            .answer
-            .recv_timeout(self.limit)
-            .with_context(|| format!("endpoint {} has not answered within {:?}", self.endpoint, self.limit))?;
+        let answer = self.answer.recv_timeout(self.limit).with_context(|| {
+            format!(
+                "endpoint {} has not answered within {:?}",
+                self.endpoint, self.limit
+            )
+        })?;
         if let Answer::Failed(reason) = answer {
             bail!("endpoint {}: {reason}", self.endpoint);
         }
@@ -196,15 +240,23 @@ impl Pending {
 /// Until the endpoint ends; those who still wait then find their channel closed.
 fn hand_out(output: ChildStdout, waiting: &Mutex<BTreeMap<u64, Sender<Answer>>>) {
     for line in BufReader::new(output).lines() {
-        let Ok(Answered { number, answer }) = line.map_err(anyhow::Error::from).and_then(|l| Ok(serde_json::from_str(&l)?))
+        let Ok(Answered { number, answer }) = line
+            .map_err(anyhow::Error::from)
+            .and_then(|l| Ok(serde_json::from_str(&l)?))
         else {
             break;
         };
-        let asked = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        let asked = waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&number);
         if let Some(asked) = asked {
             // Whoever asked may have given up.
             let _taken = asked.send(answer);
         }
     }
-    waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    waiting
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clear();
 }

@@ -16,7 +16,13 @@ const FRAME_MAX: usize = 70_000;
 /// Puts one frame on the wire as it is.
 pub(crate) fn inject(interface: &str, frame: &[u8]) -> Result<()> {
     let address = link_address(interface)?;
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).context("open a packet socket")?;
+    let socket = socket(
+        AddressFamily::Packet,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .context("open a packet socket")?;
     sendto(socket.as_raw_fd(), frame, &address, MsgFlags::empty())
         .with_context(|| format!("send {} bytes on {interface}", frame.len()))?;
     Ok(())
@@ -30,19 +36,29 @@ pub(crate) struct Watch {
 impl Watch {
     /// Everything that arrives after this returns is looked at.
     pub(crate) fn begin(interface: &str, markers: Vec<Vec<u8>>) -> Result<Self> {
-        let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
-            .context("open a packet socket")?;
+        let socket = socket(
+            AddressFamily::Packet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::EthAll,
+        )
+        .context("open a packet socket")?;
         let address = link_address(interface)?;
         bind(socket.as_raw_fd(), &address).with_context(|| format!("look at {interface}"))?;
         let seen = Arc::new(Mutex::new(vec![0; markers.len()]));
         let counts = Arc::clone(&seen);
-        let own = address.addr().context("an Ethernet interface has an address")?;
+        let own = address
+            .addr()
+            .context("an Ethernet interface has an address")?;
         thread::spawn(move || look(&socket, own, &markers, &counts));
         Ok(Self { seen })
     }
 
     pub(crate) fn seen(&self) -> Vec<u64> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -50,7 +66,9 @@ impl Watch {
 fn look(socket: &OwnedFd, own: [u8; 6], markers: &[Vec<u8>], counts: &Mutex<Vec<u64>>) {
     let mut buffer = vec![0; FRAME_MAX];
     loop {
-        let Ok(length) = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) else { continue };
+        let Ok(length) = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) else {
+            continue;
+        };
         let frame = &buffer[..length];
         if frame.get(6..12) == Some(&own) {
             continue;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, recv, send, setsockopt, socket,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, recv,
+    send, setsockopt, socket,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 use tokio::io::AsyncReadExt;
@@ -38,7 +39,10 @@ pub(crate) async fn probe(questions: Vec<Question>, limit: Duration) -> Vec<Outc
             })
             .collect();
         for task in asked {
-            outcomes.push(task.await.unwrap_or_else(|error| Outcome::Error(error.to_string())));
+            outcomes.push(
+                task.await
+                    .unwrap_or_else(|error| Outcome::Error(error.to_string())),
+            );
         }
     }
     outcomes
@@ -76,7 +80,11 @@ async fn greeting(to: SocketAddr) -> io::Result<String> {
 async fn reflection(to: SocketAddr, number: u64, again: Duration) -> io::Result<String> {
     let socket = UdpSocket::bind(any_of(to.ip())).await?;
     socket.connect(to).await?;
-    let record = Record { sequence: number, sent: now() }.to_bytes();
+    let record = Record {
+        sequence: number,
+        sent: now(),
+    }
+    .to_bytes();
     let mut buffer = [0; 256];
     socket.send(&record).await?;
     let length = match timeout(again, socket.recv(&mut buffer)).await {
@@ -89,7 +97,9 @@ async fn reflection(to: SocketAddr, number: u64, again: Duration) -> io::Result<
     let answer = &buffer[..length];
     match answer.strip_prefix(&record) {
         Some(name) => Ok(String::from_utf8_lossy(name).into_owned()),
-        None => Err(io::Error::other(format!("an answer to another question, {length} bytes"))),
+        None => Err(io::Error::other(format!(
+            "an answer to another question, {length} bytes"
+        ))),
     }
 }
 
@@ -107,8 +117,18 @@ async fn ping(to: IpAddr, number: u64, limit: Duration) -> io::Result<String> {
 
 fn ping_blocking(to: IpAddr, number: u64, limit: Duration) -> io::Result<String> {
     let (family, protocol, request, reply) = match to {
-        IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY),
-        IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY),
+        IpAddr::V4(_) => (
+            AddressFamily::Inet,
+            SockProtocol::Icmp,
+            ICMP_ECHO_REQUEST,
+            ICMP_ECHO_REPLY,
+        ),
+        IpAddr::V6(_) => (
+            AddressFamily::Inet6,
+            SockProtocol::IcmpV6,
+            ICMPV6_ECHO_REQUEST,
+            ICMPV6_ECHO_REPLY,
+        ),
     };
     let socket = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
     let limit_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
@@ -116,13 +136,23 @@ fn ping_blocking(to: IpAddr, number: u64, limit: Duration) -> io::Result<String>
     let address = SockaddrStorage::from(SocketAddr::new(to, 0));
     // Only what comes from there is delivered.
     connect(socket.as_raw_fd(), &address)?;
-    let token = Record { sequence: number, sent: now() }.to_bytes();
-    send(socket.as_raw_fd(), &echo_request(request, &token), MsgFlags::empty())?;
+    let token = Record {
+        sequence: number,
+        sent: now(),
+    }
+    .to_bytes();
+    send(
+        socket.as_raw_fd(),
+        &echo_request(request, &token),
+        MsgFlags::empty(),
+    )?;
     let mut buffer = [0; 512];
     let sent = std::time::Instant::now();
     while sent.elapsed() < limit {
         match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-            Ok(length) if is_reply(to, &buffer[..length], reply, &token) => return Ok(String::new()),
+            Ok(length) if is_reply(to, &buffer[..length], reply, &token) => {
+                return Ok(String::new());
+            }
             Ok(_) | Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => break,
             Err(error) => return Err(error.into()),
@@ -145,10 +175,14 @@ fn echo_request(kind: u8, token: &[u8; RECORD_LENGTH]) -> Vec<u8> {
 /// Raw sockets of IPv4 deliver the header too, those of IPv6 do not.
 fn is_reply(from: IpAddr, packet: &[u8], reply: u8, token: &[u8; RECORD_LENGTH]) -> bool {
     let header = match from {
-        IpAddr::V4(_) => packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4),
+        IpAddr::V4(_) => packet
+            .first()
+            .map_or(0, |first| usize::from(first & 0x0f) * 4),
         IpAddr::V6(_) => 0,
     };
-    let Some(message) = packet.get(header..) else { return false };
+    let Some(message) = packet.get(header..) else {
+        return false;
+    };
     message.first() == Some(&reply) && message.get(8..) == Some(token)
 }
 
@@ -156,7 +190,12 @@ fn is_reply(from: IpAddr, packet: &[u8], reply: u8, token: &[u8; RECORD_LENGTH])
 pub(crate) fn internet_checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes
         .chunks(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])))
+        .map(|pair| {
+            u32::from(u16::from_be_bytes([
+                pair[0],
+                pair.get(1).copied().unwrap_or(0),
+            ]))
+        })
         .sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

@@ -29,7 +29,9 @@ struct Endpoint {
 
 /// Runs until standard input ends. `name` is what servers answer with.
 pub fn run(name: &str) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let endpoint = Rc::new(Endpoint {
         name: name.to_owned(),
         ledger: Ledger::default(),
@@ -39,10 +41,14 @@ pub fn run(name: &str) -> Result<()> {
     let questions = async {
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         while let Some(line) = lines.next_line().await.context("read standard input")? {
-            let Asked { number, request } = serde_json::from_str::<Asked>(&line).with_context(|| format!("read {line:?}"))?;
+            let Asked { number, request } =
+                serde_json::from_str::<Asked>(&line).with_context(|| format!("read {line:?}"))?;
             let endpoint = Rc::clone(&endpoint);
             tokio::task::spawn_local(async move {
-                let answer = endpoint.answer(request).await.unwrap_or_else(|error| Answer::Failed(format!("{error:#}")));
+                let answer = endpoint
+                    .answer(request)
+                    .await
+                    .unwrap_or_else(|error| Answer::Failed(format!("{error:#}")));
                 say(&Answered { number, answer });
             });
         }
@@ -63,11 +69,14 @@ impl Endpoint {
                 }
                 Answer::Done
             }
-            Request::Probe { questions, limit_ms } => {
-                Answer::Probed(probe(questions, Duration::from_millis(limit_ms)).await)
-            }
+            Request::Probe {
+                questions,
+                limit_ms,
+            } => Answer::Probed(probe(questions, Duration::from_millis(limit_ms)).await),
             Request::Open(plan) => {
-                let stream = Stream::open(plan).await.with_context(|| format!("open a stream to {}", plan.to))?;
+                let stream = Stream::open(plan)
+                    .await
+                    .with_context(|| format!("open a stream to {}", plan.to))?;
                 let mut streams = self.streams.borrow_mut();
                 let id = StreamId(u32::try_from(streams.len())?);
                 streams.insert(id, stream);
@@ -78,10 +87,19 @@ impl Endpoint {
                 self.stream(id, Stream::close)?;
                 Answer::Done
             }
-            Request::Intake { transport, port, from } => {
+            Request::Intake {
+                transport,
+                port,
+                from,
+            } => {
                 tokio::time::sleep(DRAIN_TIME).await;
                 let ledger = self.ledger.borrow();
-                Answer::Intake(ledger.get(&(transport, port, from.to_canonical())).copied().unwrap_or_default())
+                Answer::Intake(
+                    ledger
+                        .get(&(transport, port, from.to_canonical()))
+                        .copied()
+                        .unwrap_or_default(),
+                )
             }
             Request::Inject { interface, frame } => {
                 inject(&interface, &frame)?;
@@ -99,7 +117,11 @@ impl Endpoint {
     }
 
     fn stream<T>(&self, id: StreamId, look: impl FnOnce(&Stream) -> T) -> Result<T> {
-        self.streams.borrow().get(&id).map(look).ok_or_else(|| anyhow!("there is no stream {}", id.0))
+        self.streams
+            .borrow()
+            .get(&id)
+            .map(look)
+            .ok_or_else(|| anyhow!("there is no stream {}", id.0))
     }
 }
 

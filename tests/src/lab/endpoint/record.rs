@@ -25,7 +25,10 @@ impl Record {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (sequence, rest) = bytes.split_first_chunk::<8>()?;
         let (sent, _) = rest.split_first_chunk::<8>()?;
-        Some(Self { sequence: u64::from_be_bytes(*sequence), sent: Instant(u64::from_be_bytes(*sent)) })
+        Some(Self {
+            sequence: u64::from_be_bytes(*sequence),
+            sent: Instant(u64::from_be_bytes(*sent)),
+        })
     }
 }
 
@@ -40,7 +43,10 @@ impl Records {
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Record> {
         self.rest.extend_from_slice(bytes);
         let complete = self.rest.len() / RECORD_LENGTH * RECORD_LENGTH;
-        let records = self.rest[..complete].chunks_exact(RECORD_LENGTH).filter_map(Record::from_bytes).collect();
+        let records = self.rest[..complete]
+            .chunks_exact(RECORD_LENGTH)
+            .filter_map(Record::from_bytes)
+            .collect();
         self.rest.drain(..complete);
         records
     }
@@ -62,11 +68,19 @@ mod tests {
 
     #[test]
     fn records_survive_any_cut() {
-        let sent: Vec<Record> = (0..5).map(|n| Record { sequence: n, sent: Instant(100 + n) }).collect();
+        let sent: Vec<Record> = (0..5)
+            .map(|n| Record {
+                sequence: n,
+                sent: Instant(100 + n),
+            })
+            .collect();
         let bytes: Vec<u8> = sent.iter().flat_map(|r| r.to_bytes()).collect();
         for cut in 1..bytes.len() {
             let mut records = Records::default();
-            let got: Vec<Record> = bytes.chunks(cut).flat_map(|piece| records.push(piece)).collect();
+            let got: Vec<Record> = bytes
+                .chunks(cut)
+                .flat_map(|piece| records.push(piece))
+                .collect();
             assert_eq!(got, sent, "cut every {cut} bytes");
         }
     }

@@ -1,10 +1,10 @@
 //! The serving half of an endpoint: says its name, sends back what it gets and remembers how much that was.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
-use std::cell::RefCell;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,8 +22,12 @@ pub(crate) type Ledger = Rc<RefCell<BTreeMap<(Transport, u16, IpAddr), Intake>>>
 /// Opens a port in both transports; from then on it is answered until the process ends.
 pub(crate) async fn serve(name: &str, port: u16, ledger: &Ledger) -> Result<()> {
     let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let listener = TcpListener::bind(everywhere).await.with_context(|| format!("listen on TCP {port}"))?;
-    let socket = UdpSocket::bind(everywhere).await.with_context(|| format!("listen on UDP {port}"))?;
+    let listener = TcpListener::bind(everywhere)
+        .await
+        .with_context(|| format!("listen on TCP {port}"))?;
+    let socket = UdpSocket::bind(everywhere)
+        .await
+        .with_context(|| format!("listen on UDP {port}"))?;
     tokio::task::spawn_local(accept(name.to_owned(), port, listener, Rc::clone(ledger)));
     tokio::task::spawn_local(reflect(name.to_owned(), port, socket, Rc::clone(ledger)));
     Ok(())
@@ -42,7 +46,13 @@ async fn accept(name: String, port: u16, listener: TcpListener, ledger: Ledger) 
     }
 }
 
-async fn converse(name: &str, port: u16, mut stream: TcpStream, peer: IpAddr, ledger: &Ledger) -> io::Result<()> {
+async fn converse(
+    name: &str,
+    port: u16,
+    mut stream: TcpStream,
+    peer: IpAddr,
+    ledger: &Ledger,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.write_all(format!("{name}\n").as_bytes()).await?;
     let mut buffer = vec![0; BUFFER_LENGTH];
@@ -62,7 +72,9 @@ async fn reflect(name: String, port: u16, socket: UdpSocket, ledger: Ledger) {
     let mut buffer = vec![0; BUFFER_LENGTH];
     loop {
         // An ICMP error about an earlier answer shows up here and is about that answer only.
-        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
         let got: Vec<Record> = Record::from_bytes(&buffer[..length]).into_iter().collect();
         note(&ledger, Transport::Udp, port, peer.ip(), length, &got);
         let mut answer = buffer[..length].to_vec();
@@ -72,10 +84,23 @@ async fn reflect(name: String, port: u16, socket: UdpSocket, ledger: Ledger) {
     }
 }
 
-fn note(ledger: &Ledger, transport: Transport, port: u16, peer: IpAddr, length: usize, records: &[Record]) {
+fn note(
+    ledger: &Ledger,
+    transport: Transport,
+    port: u16,
+    peer: IpAddr,
+    length: usize,
+    records: &[Record],
+) {
     let mut ledger = ledger.borrow_mut();
-    let intake = ledger.entry((transport, port, peer.to_canonical())).or_default();
+    let intake = ledger
+        .entry((transport, port, peer.to_canonical()))
+        .or_default();
     intake.bytes += length as u64;
     intake.last_arrival = Some(now());
-    intake.newest_record = records.iter().map(|r| r.sent).chain(intake.newest_record).max();
+    intake.newest_record = records
+        .iter()
+        .map(|r| r.sent)
+        .chain(intake.newest_record)
+        .max();
 }

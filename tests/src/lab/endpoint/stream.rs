@@ -119,7 +119,11 @@ struct Pace {
 
 impl Pace {
     fn new(records_per_second: u32) -> Self {
-        Self { start: now(), period_ns: NANOSECONDS_PER_SECOND / u64::from(records_per_second.max(1)), count: 0 }
+        Self {
+            start: now(),
+            period_ns: NANOSECONDS_PER_SECOND / u64::from(records_per_second.max(1)),
+            count: 0,
+        }
     }
 
     fn wait(&mut self) -> u64 {
@@ -131,7 +135,11 @@ impl Pace {
 }
 
 async fn connect(plan: StreamPlan) -> io::Result<TcpStream> {
-    let socket = if plan.to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if plan.to.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(local(plan))?;
     let stream = tokio::time::timeout(CONNECT_LIMIT, socket.connect(plan.to))
@@ -153,7 +161,13 @@ fn local(plan: StreamPlan) -> SocketAddr {
 fn write_tcp(mut stream: TcpStream, mut pace: Pace, state: &State) -> io::Result<()> {
     while !state.is_closed() {
         let sequence = pace.wait();
-        stream.write_all(&Record { sequence, sent: now() }.to_bytes())?;
+        stream.write_all(
+            &Record {
+                sequence,
+                sent: now(),
+            }
+            .to_bytes(),
+        )?;
         state.wrote();
     }
     Ok(())
@@ -182,7 +196,16 @@ fn read_tcp(mut stream: TcpStream, state: &State) -> io::Result<()> {
 fn write_udp(socket: &UdpSocket, mut pace: Pace, state: &State) {
     while !state.is_closed() {
         let sequence = pace.wait();
-        if socket.send(&Record { sequence, sent: now() }.to_bytes()).is_ok() {
+        if socket
+            .send(
+                &Record {
+                    sequence,
+                    sent: now(),
+                }
+                .to_bytes(),
+            )
+            .is_ok()
+        {
             state.wrote();
         }
     }
@@ -191,8 +214,13 @@ fn write_udp(socket: &UdpSocket, mut pace: Pace, state: &State) {
 fn read_udp(socket: &UdpSocket, state: &State) {
     let mut buffer = [0; 256];
     while !state.is_closed() {
-        let Ok(length) = socket.recv(&mut buffer) else { continue };
-        if let Some(record) = buffer.get(..length.min(RECORD_LENGTH)).and_then(Record::from_bytes) {
+        let Ok(length) = socket.recv(&mut buffer) else {
+            continue;
+        };
+        if let Some(record) = buffer
+            .get(..length.min(RECORD_LENGTH))
+            .and_then(Record::from_bytes)
+        {
             state.came_back(record, now());
         }
     }
