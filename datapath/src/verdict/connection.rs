@@ -184,8 +184,11 @@ fn connect<T: Tables>(
             ),
         },
         (Err(reason), Some((_, flow))) if plan == Plan::Again => {
-            // The host may still be talking; an entry that is denied keeps it from opening one of its own.
-            if tables.node_address(&key.peer) & NODE_ADDRESS_OWN == 0 {
+            // The host may still be talking, or connections may still be adopted: an entry that is denied remembers
+            // who opened it, and so keeps it from being taken for one in the other direction.
+            let may_come_back = tables.node_address(&key.peer) & NODE_ADDRESS_OWN != 0
+                || now_ns < subject.node.adopt_until_ns;
+            if !may_come_back {
                 trace.closed = remove(tables, subject, &key, flow.life().opener());
             }
             Err(reason)

@@ -70,6 +70,26 @@ fn an_allowed_reverse_direction_revives_nothing() {
 }
 
 #[test]
+fn a_revoked_flow_is_not_adopted_as_one_of_the_other_direction() {
+    let mut world = World::new();
+    world.tables.node.adopt_until_ns = world.tables.now_ns + 1;
+    // I may open 80 from my port 22; the peer may open my port 22.
+    assert_eq!(world.outward(&tcp(ME, PEER, (22, 80), SYN)), Reason::Opened);
+    world.allow(EGRESS, PEERS_CLASS, &[]);
+    world.flip();
+    for _ in 0..2 {
+        assert_eq!(
+            world.outward(&tcp(ME, PEER, (22, 80), ACK)),
+            Reason::EgressDenied
+        );
+        assert_eq!(
+            world.inward(&tcp(PEER, ME, (80, 22), ACK)),
+            Reason::EgressDenied
+        );
+    }
+}
+
+#[test]
 fn opening_against_a_flow_is_judged_by_itself() {
     let mut world = World::new();
     assert_eq!(world.outward(&tcp(ME, PEER, (22, 80), SYN)), Reason::Opened);
