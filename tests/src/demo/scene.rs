@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use bulkhead_policy::model::{Object, Timestamp};
+use bulkhead_policy::model::{Object, ObjectRef, Timestamp};
 
 use super::application::{self, Manifests};
 use super::oracle::Oracle;
@@ -77,16 +77,20 @@ impl Scene {
     /// Copies the policies into the watched folder; returns how long it took until they were in force on every node.
     pub fn apply_policies(&mut self) -> Result<Duration> {
         let files = self.manifests.policies()?;
+        let mut policies: Vec<ObjectRef> = Vec::new();
         for file in &files {
+            policies.extend(application::read(file)?.iter().map(Object::reference));
             self.oracle.read(file)?;
         }
-        let (from, to) = self.product.settle_timed(|| {
-            files
-                .iter()
-                .try_for_each(|file| self.product.apply_file(file))
-        })?;
-        // The folder is read while it is being written; what counts is the state after the last file.
-        self.product.wait_settled()?;
+        let (from, to) = self.product.settle_timed(
+            || {
+                files
+                    .iter()
+                    .try_for_each(|file| self.product.apply_file(file))
+            },
+            // The folder may be read while it is being written.
+            |status| policies.iter().all(|policy| status.is_enforced(policy)),
+        )?;
         Ok(Duration::from_nanos(to.0 - from.0))
     }
 

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use bulkhead_policy::model::ObjectRef;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 
@@ -51,8 +52,23 @@ pub struct Status {
     pub versions: BTreeMap<String, u64>,
     /// All nodes.
     pub nodes: Vec<NodeStatus>,
-    /// What is wrong with the manifests.
-    pub problems: Vec<Problem>,
+    /// Policies and segments.
+    pub objects: Vec<ObjectStatus>,
+    /// What is wrong with the manifests, as the controller puts it.
+    pub problems: Vec<serde_json::Value>,
+}
+
+/// One policy or segment as the controller sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ObjectStatus {
+    /// Its kind.
+    pub kind: String,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is in force on every node that it belongs on.
+    pub enforced: bool,
 }
 
 /// One node as the controller sees it.
@@ -87,17 +103,6 @@ pub struct WorkloadStatus {
     pub reason: String,
 }
 
-/// Something wrong with a manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Problem {
-    /// What.
-    pub object: String,
-    /// File and line.
-    pub place: String,
-    /// Why, and what to do.
-    pub message: String,
-}
-
 impl Status {
     /// Whether every one of the nodes enforces what it should.
     pub fn is_settled(&self, nodes: usize) -> bool {
@@ -105,6 +110,16 @@ impl Status {
             node.connected && node.desired.is_some() && node.desired == node.realised
         };
         self.ready && self.nodes.len() == nodes && self.nodes.iter().all(settled)
+    }
+
+    /// Whether a policy or segment is known and in force wherever it belongs.
+    pub fn is_enforced(&self, object: &ObjectRef) -> bool {
+        self.objects.iter().any(|status| {
+            status.enforced
+                && status.kind == object.kind.name()
+                && *status.namespace == *object.namespace
+                && *status.name == *object.name
+        })
     }
 
     fn version(&self) -> u64 {
@@ -189,16 +204,22 @@ impl Installation {
         })
     }
 
-    /// The same, with the time from before the change until the answer of the controller arrived that says so: the
-    /// read-back in the kernel of the last node lies before its end.
-    pub fn settle_timed(&self, change: impl FnOnce() -> Result<()>) -> Result<(Instant, Instant)> {
+    /// Makes a change and waits until every node enforces its revision and `is_in` says that all of the change is in. Answers with the
+    /// times from before the change until the controller's answer had arrived: the read-back in the kernel of the last node lies
+    /// before its end.
+    pub fn settle_timed(
+        &self,
+        change: impl FnOnce() -> Result<()>,
+        is_in: impl Fn(&Status) -> bool,
+    ) -> Result<(Instant, Instant)> {
         let before = self.status()?.version();
         let deadline = Deadline::after(SETTLE_LIMIT);
         let changed = now();
         change()?;
         loop {
             let status = self.status()?;
-            if status.version() > before && status.is_settled(self.place.nodes.len()) {
+            let settled = status.is_settled(self.place.nodes.len());
+            if status.version() > before && settled && is_in(&status) {
                 return Ok((changed, now()));
             }
             if deadline.remaining().is_zero() {

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 pub use endpoint::Endpoint;
-pub use installation::{Installation, NodeStatus, Problem, Status, WorkloadStatus};
+pub use installation::{Installation, NodeStatus, ObjectStatus, Status, WorkloadStatus};
 pub use matrix::{Cell, Deviation, Expected, Matrix};
 pub use netns::Netns;
 pub use plan::{

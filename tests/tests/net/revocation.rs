@@ -85,7 +85,10 @@ fn g1_a_revoked_edge_cuts_an_established_flow_and_nothing_arrives_after_the_ack(
         let udp = world.open(&flow(Transport::Udp, family, 10_000)).unwrap();
         let (written, acknowledged) = world
             .product
-            .settle_timed(|| world.product.apply("db.json", &closed.to_string()))
+            .settle_timed(
+                || world.product.apply("db.json", &closed.to_string()),
+                |_| true,
+            )
             .unwrap();
         assert_no_byte_after(acknowledged, &|| {
             db.intake(Transport::Tcp, 5432, from.of(family)).unwrap()
