@@ -166,7 +166,7 @@ fn repeated(kernel: &Kernel, frame: &[u8], reason: Reason) -> Result<f64> {
 
 fn frame(port: u16, flags: u8) -> IpFrame {
     // The first port that the changing program makes, so that its flow is there.
-    let source = (40_503_u64 % 65_536) as u16;
+    let source = 40_503;
     IpFrame::new(
         MAC,
         ME,
