@@ -5,4 +5,5 @@ pub mod bench;
 pub mod cluster;
 pub mod demo;
 pub mod lab;
+pub mod packets;
 pub mod worlds;
