@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::at::{At, instant};
 use crate::endpoint::{self, Endpoint, EndpointKind};
-use crate::engine::{Answer, EngineKind, Judge, Side, prepare};
+use crate::engine::{Answer, EngineKind, Evidence, Judge, Side, prepare};
 use crate::input::Manifests;
 use crate::ports::{PortQuery, protocol_name};
 use crate::table::{self, Output};
@@ -55,6 +55,8 @@ struct Row<'a> {
 #[derive(Serialize)]
 struct Verdicts<'a> {
     verdicts: Vec<Row<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    programs: Vec<Evidence>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -82,6 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         verdicts.push(of_port);
     }
+    let programs = judge.evidence()?;
     let mut out = BufWriter::new(io::stdout().lock());
     match arguments.output {
         Output::Json => {
@@ -89,12 +92,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                 &mut out,
                 &Verdicts {
                     verdicts: verdicts.into_iter().flatten().collect(),
+                    programs,
                 },
             )?;
             writeln!(out)?;
         }
         Output::Table => {
             print(&mut out, &endpoints, &arguments.ports, &verdicts)?;
+            for Evidence {
+                node,
+                program,
+                tag,
+                run_count,
+            } in programs
+            {
+                writeln!(
+                    out,
+                    "node {node}: the kernel ran {program} (tag {tag}) {run_count} times"
+                )?;
+            }
         }
     }
     Ok(out.flush()?)

@@ -1,10 +1,11 @@
 //! The compiler and the tables: what nodes get, read as their programs read it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bulkhead_encode::{Clock, Desired, Memory};
-use bulkhead_graph::{Address, RuleSetId, Stance};
+use bulkhead_graph::{Address, NodeGraph, RuleSetId, Stance};
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::eval::Flow;
 use bulkhead_policy::model::{Direction, Event, Interned, Object, Timestamp, Workload};
@@ -15,10 +16,67 @@ use super::{Answer, Judge, Side};
 /// Stands for the node of workloads that are not scheduled yet, so that somebody judges for them. Not a legal node name.
 const UNSCHEDULED: &str = "(unscheduled)";
 
-/// One node's tables by node, and which workload is where.
+/// What a node gets.
+pub(crate) struct NodeTables {
+    /// Its name.
+    #[cfg_attr(
+        not(feature = "kernel"),
+        expect(
+            dead_code,
+            reason = "only the programs of the kernel are told apart by node"
+        )
+    )]
+    pub(crate) name: Interned,
+    /// Its graph.
+    pub(crate) graph: Arc<NodeGraph>,
+    /// Its tables.
+    pub(crate) memory: Memory,
+}
+
+/// Everything compiled for one instant.
+pub(crate) struct Compilation {
+    /// Answers why.
+    pub(crate) engine: Engine,
+    /// Node by node.
+    pub(crate) nodes: Vec<NodeTables>,
+    /// Addresses that belong to nobody, because several claim them.
+    pub(crate) contested: BTreeSet<Address>,
+}
+
+/// Compiles the objects for an instant.
+pub(crate) fn compile(objects: &[Object], ranges: &[IpNet], clock: Clock) -> Result<Compilation> {
+    let mut engine = Engine::new(EngineConfig {
+        cluster_ranges: ranges.to_vec(),
+    });
+    engine.advance(clock.wall);
+    objects
+        .iter()
+        .for_each(|object| engine.apply(Event::Apply(scheduled(object))));
+    let contested = engine.contested();
+    let mut nodes = Vec::new();
+    for name in engine.nodes() {
+        let Some(graph) = engine.node_graph(&name) else {
+            continue;
+        };
+        let memory = Memory::new(&Desired::build(&graph, clock.wall), clock).with_context(|| {
+            format!("the policies of node {name} tell more ports apart than its tables can; use fewer port ranges")
+        })?;
+        nodes.push(NodeTables {
+            name,
+            graph,
+            memory,
+        });
+    }
+    Ok(Compilation {
+        engine,
+        nodes,
+        contested,
+    })
+}
+
+/// The compiled tables, and which workload is where.
 pub(crate) struct Compiled {
-    engine: Engine,
-    nodes: Vec<Memory>,
+    compilation: Compilation,
     guards: BTreeMap<Address, Guard>,
 }
 
@@ -33,45 +91,31 @@ struct Guard {
 impl Compiled {
     /// Compiles the objects for an instant.
     pub(crate) fn new(objects: &[Object], ranges: &[IpNet], now: Timestamp) -> Result<Self> {
-        let mut engine = Engine::new(EngineConfig {
-            cluster_ranges: ranges.to_vec(),
-        });
-        engine.advance(now);
-        objects
-            .iter()
-            .for_each(|object| engine.apply(Event::Apply(scheduled(object))));
-        let contested = engine.contested();
-        let names: Vec<Interned> = engine.nodes().into_iter().collect();
-        let (mut nodes, mut guards) = (Vec::new(), BTreeMap::new());
-        for name in names {
-            let Some(graph) = engine.node_graph(&name) else {
-                continue;
-            };
-            let desired = Desired::build(&graph, now);
-            let clock = Clock {
+        let compilation = compile(
+            objects,
+            ranges,
+            Clock {
                 wall: now,
                 monotonic_ns: 0,
-            };
-            let memory = Memory::new(&desired, clock).with_context(|| {
-                format!("the policies of node {name} tell more ports apart than its tables can; use fewer port ranges")
-            })?;
-            for workload in graph.workloads.values() {
+            },
+        )?;
+        let mut guards = BTreeMap::new();
+        for (node, tables) in compilation.nodes.iter().enumerate() {
+            for workload in tables.graph.workloads.values() {
                 let guard = Guard {
-                    node: nodes.len(),
+                    node,
                     egress: workload.egress,
                     ingress: workload.ingress,
                 };
                 let own = workload
                     .addresses
                     .iter()
-                    .filter(|address| !contested.contains(address));
+                    .filter(|address| !compilation.contested.contains(address));
                 guards.extend(own.map(|address| (*address, guard)));
             }
-            nodes.push(memory);
         }
         Ok(Self {
-            engine,
-            nodes,
+            compilation,
             guards,
         })
     }
@@ -85,7 +129,7 @@ impl Compiled {
         flow: &Flow,
     ) -> (Side, bool) {
         let Some(guard) = self.guards.get(&subject).copied() else {
-            return match self.engine.contested().contains(&subject) {
+            return match self.compilation.contested.contains(&subject) {
                 true => (
                     Side {
                         allowed: false,
@@ -106,13 +150,17 @@ impl Compiled {
             Direction::Egress => guard.egress,
             Direction::Ingress => guard.ingress,
         };
-        let half = self.nodes[guard.node].half(rules, peer, flow.protocol, flow.port);
+        let half =
+            self.compilation.nodes[guard.node]
+                .memory
+                .half(rules, peer, flow.protocol, flow.port);
         let (allowed, intended) =
             half.map_or((false, false), |half| (half.enforced, half.intended));
         let port = (flow.protocol, flow.port);
-        let explained = self
-            .engine
-            .explain(subject, direction, peer, port, Stance::Enforced);
+        let explained =
+            self.compilation
+                .engine
+                .explain(subject, direction, peer, port, Stance::Enforced);
         let rule = match explained {
             Some(explained) if explained.allowed == allowed => explained.reason.to_string(),
             // The tables decide; a reason for something else would be a lie.

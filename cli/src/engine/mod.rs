@@ -1,6 +1,8 @@
 //! Who answers: the oracle, the compiled tables, or the kernel's programs. All have to agree.
 
 mod compiled;
+#[cfg(all(feature = "kernel", target_os = "linux"))]
+mod kernel;
 mod oracle;
 
 use anyhow::Result;
@@ -18,6 +20,8 @@ pub(crate) enum EngineKind {
     Oracle,
     /// Compiles them to the tables that nodes get, and reads those
     Compiled,
+    /// Runs the kernel's own programs on the packets, with those tables; needs root and a build with feature `kernel`
+    Kernel,
 }
 
 /// What one side says.
@@ -46,6 +50,25 @@ pub(crate) struct Answer {
 pub(crate) trait Judge {
     /// Judges one.
     fn judge(&mut self, flow: &Flow) -> Result<Answer>;
+
+    /// What ran in the kernel for it.
+    fn evidence(&self) -> Result<Vec<Evidence>> {
+        Ok(Vec::new())
+    }
+}
+
+/// A program of the kernel, as the kernel itself sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Evidence {
+    /// Whose tables it read.
+    pub(crate) node: String,
+    /// Its name.
+    pub(crate) program: &'static str,
+    /// The kernel's hash of its instructions.
+    pub(crate) tag: String,
+    /// How often the kernel ran it.
+    pub(crate) run_count: u64,
 }
 
 /// Sets an engine up for a set of objects and an instant.
@@ -58,5 +81,11 @@ pub(crate) fn prepare(
     Ok(match kind {
         EngineKind::Oracle => Box::new(Oracle::new(objects, ranges, now)),
         EngineKind::Compiled => Box::new(compiled::Compiled::new(objects, ranges, now)?),
+        #[cfg(all(feature = "kernel", target_os = "linux"))]
+        EngineKind::Kernel => Box::new(kernel::Kernels::new(objects, ranges, now)?),
+        #[cfg(not(all(feature = "kernel", target_os = "linux")))]
+        EngineKind::Kernel => anyhow::bail!(
+            "this bulkhead was built without the kernel's programs; build it on Linux with `--features kernel`"
+        ),
     })
 }
