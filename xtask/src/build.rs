@@ -84,10 +84,11 @@ pub(crate) fn programs(
 /// Compiles the tests of the selection, and runs none.
 pub(crate) fn tests(workspace: &Workspace, selection: &Selection) -> Result<Vec<Executable>> {
     let mut cargo = workspace.cargo();
+    // `--tests` means unit tests, too. `--lib` beside it fails for a crate that is a program only.
     cargo
         .args(["test", "--no-run"])
         .args(selection.arguments())
-        .args(["--lib", "--bins", "--tests"]);
+        .arg("--tests");
     compile(cargo)
 }
 
