@@ -41,17 +41,18 @@ pub struct Fitted {
 
 /// The part of a graph that fits into the limits.
 pub fn fit(graph: &Arc<NodeGraph>, limits: &Limits, now: Timestamp) -> Fitted {
-    let desired = Desired::build(graph, now);
-    let need = Need::of(&desired, limits);
-    if need.fits(limits) {
-        return Fitted {
-            desired,
-            need,
-            unfit: Vec::new(),
-            limits: *limits,
-        };
-    }
-    let (admitted, unfit) = admit(graph, limits, now, need);
+    let whole = match build(graph, limits, now) {
+        Ok((desired, need)) if need.fits(limits) => {
+            return Fitted {
+                desired,
+                need,
+                unfit: Vec::new(),
+                limits: *limits,
+            };
+        }
+        Ok((_, need)) | Err(need) => need,
+    };
+    let (admitted, unfit) = admit(graph, limits, now, whole);
     let desired = Desired::build(&Arc::new(with_only(graph, &admitted)), now);
     let need = Need::of(&desired, limits);
     Fitted {
@@ -62,10 +63,35 @@ pub fn fit(graph: &Arc<NodeGraph>, limits: &Limits, now: Timestamp) -> Fitted {
     }
 }
 
+/// The tables and what they need; only that where the rules would make more work than there is time for.
+fn build(graph: &Arc<NodeGraph>, limits: &Limits, now: Timestamp) -> Result<(Desired, Need), Need> {
+    let rules = Need::of_rules(graph, now);
+    if !rules.fits(limits) {
+        return Err(rules);
+    }
+    let desired = Desired::build(graph, now);
+    let need = Need::of(&desired, limits);
+    Ok((desired, need))
+}
+
+/// What the tables of a graph need, as far as that is found out.
+fn need_of(graph: NodeGraph, limits: &Limits, now: Timestamp) -> Need {
+    match build(&Arc::new(graph), limits, now) {
+        Ok((_, need)) | Err(need) => need,
+    }
+}
+
 impl Fitted {
     /// Goes on to another graph and instant; the outcome equals [`fit`] of them.
     pub fn update(&mut self, graph: &Arc<NodeGraph>, now: Timestamp) -> Changes {
-        if !self.unfit.is_empty() {
+        let same_rules = self
+            .desired
+            .graph()
+            .rule_sets
+            .keys()
+            .eq(graph.rule_sets.keys());
+        if !self.unfit.is_empty() || (!same_rules && !Need::of_rules(graph, now).fits(&self.limits))
+        {
             *self = fit(graph, &self.limits, now);
             return Changes::Everything;
         }
@@ -204,7 +230,7 @@ fn share_alone(
     let mut alone = NodeGraph::default();
     alone.cluster_ranges = graph.cluster_ranges.clone();
     copy_rules(graph, [rules.0, rules.1].into_iter(), &mut alone);
-    Need::of(&Desired::build(&Arc::new(alone), now), limits).share(limits)
+    need_of(alone, limits, now).share(limits)
 }
 
 /// Copies rule sets and the peer sets that they name.
@@ -290,12 +316,8 @@ fn admit(
     now: Timestamp,
     whole: Need,
 ) -> (BTreeSet<WorkloadUid>, Vec<Unfit>) {
-    let need_of = |admitted: &BTreeSet<WorkloadUid>| {
-        Need::of(
-            &Desired::build(&Arc::new(with_only(graph, admitted)), now),
-            limits,
-        )
-    };
+    let need_of =
+        |admitted: &BTreeSet<WorkloadUid>| need_of(with_only(graph, admitted), limits, now);
     let mut admitted: BTreeSet<WorkloadUid> = BTreeSet::new();
     let mut refused: BTreeMap<WorkloadUid, Need> = BTreeMap::new();
     let mut full: BTreeMap<(Rank, Arc<str>), Need> = BTreeMap::new();

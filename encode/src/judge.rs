@@ -3,17 +3,20 @@
 //! The bits are those of `graph::judge`, read for 64 port classes at a time (property test in `tests/`). For a Service
 //! address the egress half asks: may the flow go to at least one backend, and to every backend that nobody guards?
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bulkhead_graph::{Action, Direction, Matched, Mode, Stance, Timestamp};
+use bulkhead_graph::{Action, Direction, Matched, Mode, PortMatch, Stance, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::peer_match::MatchIndex;
 use crate::rule_set::Line;
 use crate::service::{Itself, ServiceClass};
-use crate::{Class, ClassKey, Desired, EffectiveRules, PortLayout};
+use crate::{Class, ClassKey, Desired, EffectiveRules, PortClass, PortLayout};
 
 type Bits = Vec<u64>;
+/// Which words of [`Bits`] have bits, and these.
+type Mask = Vec<(usize, u64)>;
 type Seen = [(MatchIndex, Matched)];
 
 /// What a rule set says about a class on the port classes of one block. Rows that allow nothing are left out.
@@ -37,9 +40,10 @@ pub struct Row {
 pub struct Judge<'a> {
     desired: &'a Desired,
     layout: &'a PortLayout,
-    /// By port match, then by block.
-    masks: Vec<Bits>,
+    /// By port match. Most of them concern few of the blocks.
+    masks: Vec<Mask>,
     all: Bits,
+    everything: Mask,
 }
 
 /// Both verdicts from one instant to the next.
@@ -59,31 +63,24 @@ impl<'a> Judge<'a> {
             .places
             .iter()
             .for_each(|(word, bit)| all[*word] |= 1 << bit);
-        let masks = desired
-            .ports
+        let everything = all.iter().copied().enumerate().collect();
+        let ports = &desired.ports;
+        let masks = ports
             .matches
             .iter()
-            .map(|ports| {
-                let mut mask = vec![0; words];
-                for (class, (word, bit)) in desired.ports.classes.iter().zip(&layout.places) {
-                    let first = class.ranges.first().map_or(0, |(from, _)| *from);
-                    if ports.contains(class.protocol, first) {
-                        mask[*word] |= 1 << bit;
-                    }
-                }
-                mask
-            })
+            .map(|ports| mask_of(ports, desired, layout))
             .collect();
         Self {
             desired,
             layout,
             masks,
             all,
+            everything,
         }
     }
 
     /// The bits of each block that stand for a port class.
-    pub fn live(&self) -> std::collections::BTreeMap<u32, u64> {
+    pub fn live(&self) -> BTreeMap<u32, u64> {
         self.layout
             .blocks
             .iter()
@@ -168,13 +165,26 @@ impl<'a> Judge<'a> {
 
     fn phases(&self, rules: &EffectiveRules, class: &Class) -> Vec<Phase> {
         let first = std::iter::once(None);
-        let instants = first.chain(rules.deadlines.iter().copied().map(Some));
+        let instants = first.chain(self.deadlines(rules, class).into_iter().map(Some));
         instants
             .map(|from| Phase {
                 from,
                 enforced: self.bits(rules, class, Stance::Enforced, from),
                 intended: self.bits(rules, class, Stance::Intended, from),
             })
+            .collect()
+    }
+
+    /// The instants at which what a rule set says about a class may change: those of lines that concern it.
+    fn deadlines(&self, rules: &EffectiveRules, class: &Class) -> BTreeSet<Timestamp> {
+        if rules.deadlines.is_empty() {
+            return BTreeSet::new();
+        }
+        let backends = class.service.iter().flat_map(|service| &service.ports);
+        let backends = backends.flat_map(|port| &port.backends);
+        let ends = std::iter::once(&*class.seen).chain(backends.map(|backend| &*backend.seen));
+        ends.flat_map(|seen| rules.concerning(seen))
+            .filter_map(|line| line.until)
             .collect()
     }
 
@@ -185,7 +195,7 @@ impl<'a> Judge<'a> {
         stance: Stance,
         at: Option<Timestamp>,
     ) -> Bits {
-        let half = |seen: &Seen| self.half(&rules.lines, seen, stance, at);
+        let half = |seen: &Seen| self.half(&rules.concerning(seen), seen, stance, at);
         let mut bits = half(&class.seen);
         if let (Some(service), Direction::Egress) = (&class.service, rules.direction) {
             self.behind(service, &mut bits, half);
@@ -223,7 +233,7 @@ impl<'a> Judge<'a> {
         bits[word] >> bit & 1 == 1
     }
 
-    fn half(&self, lines: &[Line], seen: &Seen, stance: Stance, at: Option<Timestamp>) -> Bits {
+    fn half(&self, lines: &[&Line], seen: &Seen, stance: Stance, at: Option<Timestamp>) -> Bits {
         let applies = |line: &Line| {
             (stance == Stance::Intended || line.mode == Mode::Enforce)
                 && !at.is_some_and(|at| crate::rule_set::is_over(line.until, at))
@@ -234,7 +244,7 @@ impl<'a> Judge<'a> {
     /// The bits of `active` that the lines allow.
     fn run(
         &self,
-        lines: &[Line],
+        lines: &[&Line],
         mut active: Bits,
         seen: &Seen,
         applies: &impl Fn(&Line) -> bool,
@@ -259,27 +269,16 @@ impl<'a> Judge<'a> {
                 .map_or(Matched::Yes, |peers| Class::matched(seen, peers));
             let mask = line
                 .ports
-                .map_or(&self.all, |ports| &self.masks[ports as usize]);
-            let hit = || active.iter().zip(mask).map(|(a, m)| a & m);
+                .map_or(&self.everything, |ports| &self.masks[ports as usize]);
             match (line.action, matched) {
-                (Action::Allow, Matched::Yes) => {
-                    allowed
-                        .iter_mut()
-                        .zip(hit())
-                        .for_each(|(all, hit)| *all |= hit);
-                    clear(&mut active, mask);
-                }
+                (Action::Allow, Matched::Yes) => take(&mut active, mask, &mut allowed),
                 (Action::Deny, Matched::Yes | Matched::Maybe) => clear(&mut active, mask),
-                (Action::Pass, Matched::Yes) => {
-                    passed
-                        .iter_mut()
-                        .zip(hit())
-                        .for_each(|(all, hit)| *all |= hit);
-                    clear(&mut active, mask);
-                }
+                (Action::Pass, Matched::Yes) => take(&mut active, mask, &mut passed),
                 (Action::Pass, Matched::Maybe) => {
                     // Counts only if both ways allow: what would be denied after passing is denied.
-                    let hit: Bits = hit().collect();
+                    let mut hit = vec![0; active.len()];
+                    mask.iter()
+                        .for_each(|(word, bits)| hit[*word] = active[*word] & bits);
                     let later = at
                         + lines[at..]
                             .iter()
@@ -335,8 +334,42 @@ impl<'a> Judge<'a> {
     }
 }
 
-fn clear(active: &mut Bits, mask: &Bits) {
-    active.iter_mut().zip(mask).for_each(|(a, m)| *a &= !m);
+fn clear(active: &mut Bits, mask: &Mask) {
+    mask.iter().for_each(|(word, bits)| active[*word] &= !bits);
+}
+
+/// Moves what the mask holds.
+fn take(active: &mut Bits, mask: &Mask, to: &mut Bits) {
+    for (word, bits) in mask {
+        to[*word] |= active[*word] & bits;
+        active[*word] &= !bits;
+    }
+}
+
+/// The bits of the classes whose ports match. A class lies in a match whole or not at all, so its first port tells.
+fn mask_of(ports: &PortMatch, desired: &Desired, layout: &PortLayout) -> Mask {
+    let classes = &desired.ports.classes;
+    let first = |class: &PortClass| {
+        let (from, _) = class.ranges.first().copied().unwrap_or_default();
+        (class.protocol, from)
+    };
+    let mut words: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut add = |(word, bit): (usize, u32)| *words.entry(word).or_default() |= 1 << bit;
+    match ports {
+        PortMatch::Any => layout.places.iter().copied().for_each(add),
+        PortMatch::Of(ranges) => {
+            for range in ranges {
+                let begin =
+                    classes.partition_point(|class| first(class) < (range.protocol, range.from));
+                let inside = classes[begin..]
+                    .iter()
+                    .zip(&layout.places[begin..])
+                    .take_while(|(class, _)| first(class) <= (range.protocol, range.to));
+                inside.for_each(|(_, place)| add(*place));
+            }
+        }
+    }
+    words.into_iter().collect()
 }
 
 /// Which classes a match concerns, by themselves or by what stands behind them.

@@ -22,6 +22,7 @@ mod ports;
 mod regions;
 mod rule_set;
 mod service;
+mod steps;
 mod update;
 
 pub use address::table_address;

@@ -4,13 +4,19 @@ use std::fmt;
 
 use bulkhead_datapath::abi::{CAPACITIES, Capacity};
 
+use bulkhead_graph::{NodeGraph, Timestamp};
+
 use crate::judge::ClassIndex;
+use crate::steps::steps;
 use crate::{Desired, Judge};
 
 /// Blocks of 64 port classes that 16-bit numbers can name.
 const PORT_BLOCKS: usize = 1 << 10;
 
-/// Entries of each table.
+/// Work that rules may make for one revision; see `steps`. On one processor of these days a second at most.
+const STEPS: usize = 1 << 24;
+
+/// Entries of each table, and the work to find them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Need {
     /// PEERS and CLASSES.
@@ -23,6 +29,8 @@ pub struct Need {
     pub port_blocks: usize,
     /// EXPIRIES.
     pub deadlines: usize,
+    /// Rules over rules: nested networks and port ranges, dated rules, rules for everybody beside rules for single peers.
+    pub steps: usize,
 }
 
 /// What one revision may take of each table. The old and the new one lie in the tables together for a grace period.
@@ -39,6 +47,7 @@ impl Limits {
             port_blocks: PORT_BLOCKS / 2,
             // Number 0 means "no deadline".
             deadlines: (capacity.expiries as usize - 1) / 2,
+            steps: STEPS,
         })
     }
 }
@@ -50,14 +59,24 @@ impl Default for Limits {
 }
 
 impl Need {
-    fn parts(&self) -> [(&'static str, usize); 5] {
+    fn parts(&self) -> [(&'static str, usize); 6] {
         [
             ("peers", self.peers),
             ("networks", self.networks),
             ("decisions", self.decisions),
             ("port blocks", self.port_blocks),
             ("deadlines", self.deadlines),
+            ("steps of rules over rules", self.steps),
         ]
+    }
+
+    /// Of the rules alone; the rest is not known yet.
+    pub(crate) fn of_rules(graph: &NodeGraph, now: Timestamp) -> Self {
+        let rule_sets = graph.rule_sets.values().map(AsRef::as_ref);
+        Self {
+            steps: steps(rule_sets, &graph.cluster_ranges, now),
+            ..Self::default()
+        }
     }
 
     /// Whether it is within the limits.
@@ -99,6 +118,7 @@ impl Need {
             // What it would take if numbers did not end.
             port_blocks: desired.port_classes().len().div_ceil(64),
             deadlines: desired.deadlines().len(),
+            ..Self::of_rules(desired.graph(), desired.now())
         };
         if let Some(layout) = desired.compact_layout() {
             need.port_blocks = layout.blocks().len();

@@ -109,7 +109,8 @@ impl Regions {
             .map(|at| self.list[at].inside.clone())
             .unwrap_or_default();
         inside.extend(&edges.begin);
-        inside.retain(|position| !edges.end.contains(position));
+        // Both were gathered in the order of positions.
+        inside.retain(|position| edges.end.binary_search(position).is_err());
         let mut by_network: Vec<MatchIndex> = inside
             .iter()
             .map(|position| matches.networks[*position as usize].1)

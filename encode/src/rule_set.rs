@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Action, Direction, Mode, PeerMatch, PortMatch, RuleSet, RuleSetId, Stage, Timestamp,
+    Action, Direction, Matched, Mode, PeerMatch, PortMatch, RuleSet, RuleSetId, Stage, Timestamp,
 };
 use rustc_hash::FxHashMap;
 
@@ -39,6 +39,10 @@ pub struct EffectiveRules {
     /// Which half it judges.
     pub direction: Direction,
     pub(crate) lines: Arc<[Line]>,
+    /// Positions of lines about everybody, ascending.
+    for_all: Arc<[usize]>,
+    /// Which lines name a match, ascending by match and position.
+    by_match: Arc<[(MatchIndex, usize)]>,
     /// The matches that its lines name, ascending.
     pub(crate) matches: Arc<[MatchIndex]>,
     /// The instants at which what it says may change, ascending.
@@ -87,8 +91,16 @@ impl EffectiveRules {
                 until: entry.until,
             })
             .collect();
-        let mut matches: Vec<MatchIndex> = lines.iter().filter_map(|line| line.peers).collect();
-        matches.sort_unstable();
+        let numbered = || lines.iter().enumerate();
+        let for_all = numbered()
+            .filter(|(_, line)| line.peers.is_none())
+            .map(|(at, _)| at)
+            .collect();
+        let mut by_match: Vec<(MatchIndex, usize)> = numbered()
+            .filter_map(|(at, line)| Some((line.peers?, at)))
+            .collect();
+        by_match.sort_unstable();
+        let mut matches: Vec<MatchIndex> = by_match.iter().map(|(index, _)| *index).collect();
         matches.dedup();
         let mut deadlines: Vec<Timestamp> = lines.iter().filter_map(|line| line.until).collect();
         deadlines.sort_unstable();
@@ -96,9 +108,27 @@ impl EffectiveRules {
         Self {
             key: RuleSetKey::at(id, rules, now),
             direction: rules.direction,
+            for_all,
+            by_match: by_match.into(),
             lines,
             matches: matches.into(),
             deadlines: deadlines.into(),
         }
+    }
+
+    /// The lines that have something to say about a peer of whom this is seen, in their order.
+    pub(crate) fn concerning(&self, seen: &[(MatchIndex, Matched)]) -> Vec<&Line> {
+        let mut at: Vec<usize> = self.for_all.to_vec();
+        for (index, _) in seen {
+            let from = self.by_match.partition_point(|(named, _)| named < index);
+            let lines = self.by_match[from..].iter();
+            at.extend(
+                lines
+                    .take_while(|(named, _)| named == index)
+                    .map(|(_, at)| *at),
+            );
+        }
+        at.sort_unstable();
+        at.into_iter().map(|at| &self.lines[at]).collect()
     }
 }

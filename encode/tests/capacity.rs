@@ -122,6 +122,7 @@ fn limits(decisions: usize, peers: usize) -> Limits {
         decisions,
         port_blocks: 16,
         deadlines: 100,
+        ..Limits::default().0
     })
 }
 
@@ -295,7 +296,7 @@ proptest! {
         other in world::parts(),
         (peers, networks, decisions) in (0_usize..10, 2_usize..10, 0_usize..20),
     ) {
-        let limits = Limits(Need { peers, networks, decisions, port_blocks: 4, deadlines: 4 });
+        let limits = Limits(Need { peers, networks, decisions, port_blocks: 4, deadlines: 4, ..Limits::default().0 });
         let (graph, other) = (Arc::new(graph), Arc::new(other));
         let fitted = fit(&graph, &limits, NOW);
         check_never_wider(&graph, &fitted)?;
