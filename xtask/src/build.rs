@@ -34,6 +34,9 @@ impl Selection {
                 "bulkhead-agent-ebpf",
                 "--exclude",
                 "xtask",
+                // Optional for those who build on other desktops, but never untested.
+                "--features",
+                "bulkhead-cli/kernel",
             ],
         }
     }

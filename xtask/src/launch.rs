@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     build::{self, Executable, Profile, Role, Selection},
+    command::run,
     ebpf, privilege, setup,
     workspace::Workspace,
 };
@@ -42,7 +43,12 @@ pub(crate) fn cluster(workspace: &Workspace, arguments: &[String]) -> Result<()>
     )
 }
 
-/// The rows of docs/performance; those that run programs in the kernel say themselves that they
+/// Compiles the programs of a real Kubernetes, unless they are there.
+pub(crate) fn kubernetes(programs: &[Executable]) -> Result<()> {
+    run(Command::new(find(programs, "cluster")?).arg("build")).context("compiling Kubernetes")
+}
+
+/// The rows of docs/performance.md; those that run programs in the kernel say themselves that they
 /// need root.
 pub(crate) fn bench(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     start(workspace, "bench", &MEASURED, Profile::Release, arguments)

@@ -19,7 +19,7 @@ use self::{
 };
 use crate::{
     build::{self, Executable, Profile, Selection},
-    ebpf, privilege, setup,
+    ebpf, launch, privilege, setup,
     workspace::Workspace,
 };
 
@@ -109,6 +109,9 @@ fn prepare(
     effort: u32,
 ) -> Result<(Vec<Executable>, Environment)> {
     let needs = |wanted: Needs| rungs.iter().any(|rung| rung.needs.contains(&wanted));
+    if needs(Needs::Go) {
+        setup::compiler_of_the_cluster(workspace)?;
+    }
     if needs(Needs::Packages) {
         setup::packages()?;
     }
@@ -140,6 +143,10 @@ fn prepare(
         let programs = build::programs(workspace, &Selection::Product, Profile::Dev)?;
         environment.programs = Some(build::program_folder(&programs)?);
         built.extend(programs);
+    }
+    if needs(Needs::Go) {
+        // Here, so that a hanging test is told from a slow compiler.
+        launch::kubernetes(&built)?;
     }
     Ok((built, environment))
 }

@@ -7,7 +7,11 @@ use std::{env, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command::run_quietly, privilege::is_root, setup::apt_sources::Archive};
+use crate::{
+    command::{run, run_quietly},
+    privilege::is_root,
+    setup::apt_sources::Archive,
+};
 
 /// A package, and a file that is there once it is installed: a program, looked for on the search
 /// path and where the system keeps its own, or an absolute path.
@@ -79,15 +83,14 @@ pub(crate) fn install_missing() -> Result<()> {
     eprintln!("setup: installing Debian packages: {list}");
     let apt = || {
         let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq");
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("-q");
         command
     };
     run_quietly(apt().arg("update")).context("setup, step Debian packages (update)")?;
-    run_quietly(
-        apt()
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(&missing),
-    )
+    // It tells itself how far it is.
+    run(apt()
+        .args(["install", "--yes", "--no-install-recommends"])
+        .args(&missing))
     .context("setup, step Debian packages (install)")
 }
 

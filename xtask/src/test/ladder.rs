@@ -26,17 +26,20 @@ pub(super) struct Rung {
 /// A group of tests that must not be empty.
 #[derive(Debug)]
 pub(super) enum Suite {
-    /// Unit tests of a room, and the test files beside it.
+    /// Unit tests of a room, and the test files beside it that are no suite of their own.
     Room(&'static str),
-    /// `tests/tests/<name>.rs`.
-    File(&'static str),
+    /// `<room>/tests/<name>.rs`.
+    File {
+        room: &'static str,
+        name: &'static str,
+    },
 }
 
 impl Suite {
     pub(super) fn label(&self) -> String {
         match self {
             Room(room) => (*room).to_owned(),
-            File(name) => format!("tests/{name}.rs"),
+            File { room, name } => format!("{room}/tests/{name}.rs"),
         }
     }
 }
@@ -49,6 +52,8 @@ pub(super) enum Needs {
     Programs,
     /// Debian's.
     Packages,
+    /// To compile Kubernetes.
+    Go,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +64,14 @@ pub(super) enum Output {
 }
 
 use Suite::{File, Room};
+
+/// A test file of the harness.
+const fn rung(name: &'static str) -> Suite {
+    File {
+        room: "tests",
+        name,
+    }
+}
 
 const PURE: &[&str] = &[
     "bulkhead-policy",
@@ -124,7 +137,7 @@ static LADDER: &[Rung] = &[
         part: Part::Diff,
         name: "diff",
         what: "the oracle against engine and decision function, and the order of events",
-        suites: &[File("diff")],
+        suites: &[rung("diff")],
         selection: Selection::Product,
         within_product: true,
         needs: &[],
@@ -136,7 +149,13 @@ static LADDER: &[Rung] = &[
         part: Part::Kernel,
         name: "kernel",
         what: "the decision function on the host against the programs in the kernel",
-        suites: &[File("kernel")],
+        suites: &[
+            rung("kernel"),
+            File {
+                room: "cli",
+                name: "kernel",
+            },
+        ],
         selection: Selection::Product,
         within_product: true,
         needs: &[Needs::KernelPrograms, Needs::Programs],
@@ -148,7 +167,7 @@ static LADDER: &[Rung] = &[
         part: Part::Net,
         name: "net",
         what: "real packets between network namespaces, restarts",
-        suites: &[File("net")],
+        suites: &[rung("net")],
         selection: Selection::Product,
         within_product: true,
         needs: &[Needs::Packages, Needs::KernelPrograms, Needs::Programs],
@@ -160,16 +179,32 @@ static LADDER: &[Rung] = &[
         part: Part::Cluster,
         name: "cluster",
         what: "a real Kubernetes with real pods",
-        suites: &[File("cluster")],
+        suites: &[rung("cluster")],
         selection: Selection::Product,
         within_product: true,
-        needs: &[Needs::Packages, Needs::KernelPrograms, Needs::Programs],
+        needs: &[
+            Needs::Packages,
+            Needs::Go,
+            Needs::KernelPrograms,
+            Needs::Programs,
+        ],
         root: Some("it makes namespaces, mounts and cgroups, and loads eBPF programs"),
         output: Output::OfAll,
-        // The first run compiles Kubernetes.
         limit_seconds: 2400,
     },
 ];
+
+/// Whether a test file is a suite of its own, and so none of its room's.
+pub(super) fn is_suite(room: &str, name: &str) -> bool {
+    let is_it = |suite: &Suite| match suite {
+        Room(_) => false,
+        File {
+            room: of,
+            name: file,
+        } => *of == room && *file == name,
+    };
+    LADDER.iter().any(|rung| rung.suites.iter().any(is_it))
+}
 
 /// The rungs of a part, in order.
 pub(super) fn rungs(part: Part) -> Vec<&'static Rung> {

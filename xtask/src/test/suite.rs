@@ -14,15 +14,12 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     closing::Count,
-    ladder::{Output, Rung, Suite},
+    ladder::{self, Output, Rung, Suite},
 };
 use crate::{
     build::{Executable, Role},
     workspace::Workspace,
 };
-
-/// The room whose test files are the rungs above the rooms.
-const HARNESS: &str = "tests";
 
 /// What test programs are told by their environment.
 #[derive(Debug, Clone)]
@@ -127,12 +124,11 @@ fn belongs(executable: &Executable, suite: &Suite) -> bool {
                 && match executable.role {
                     Role::Program => false,
                     Role::UnitTests => true,
-                    // Those of the harness are rungs of their own.
-                    Role::TestFile => *room != HARNESS,
+                    Role::TestFile => !ladder::is_suite(room, &executable.target),
                 }
         }
-        Suite::File(name) => {
-            executable.room == HARNESS
+        Suite::File { room, name } => {
+            executable.room == *room
                 && executable.role == Role::TestFile
                 && executable.target == *name
         }
@@ -263,6 +259,10 @@ mod tests {
 
     #[test]
     fn a_suite_that_is_not_there_has_no_program() {
+        let file = |name| Suite::File {
+            room: "tests",
+            name,
+        };
         let built = [Executable {
             room: "tests".to_owned(),
             manifest_dir: PathBuf::new(),
@@ -270,8 +270,10 @@ mod tests {
             role: Role::TestFile,
             path: PathBuf::from("/x/diff"),
         }];
-        assert_eq!(find(&Suite::File("kernel"), &built).len(), 0);
-        assert_eq!(find(&Suite::File("diff"), &built).len(), 1);
+        assert_eq!(find(&file("kernel"), &built).len(), 0);
+        assert_eq!(find(&file("diff"), &built).len(), 1);
         assert_eq!(find(&Suite::Room("policy"), &built).len(), 0);
+        // It is a rung, and so no test of its room.
+        assert_eq!(find(&Suite::Room("tests"), &built).len(), 0);
     }
 }
