@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use bulkhead_graph::Address;
 use bulkhead_policy::model::{Kind, Object, Workload};
 
@@ -57,21 +57,32 @@ impl Endpoint {
 /// # Errors
 /// Names the first one without an address: nobody can say what it may reach.
 pub(crate) fn workloads(objects: &[Object]) -> Result<Vec<Endpoint>> {
-    let mut endpoints = Vec::new();
-    for object in objects {
-        let Object::Workload(kind, workload) = object else {
-            continue;
-        };
-        if workload.is_live() {
-            endpoints.push(endpoint(*kind, workload)?);
-        }
-    }
+    let mut endpoints = live(objects)
+        .map(|(kind, workload)| endpoint(kind, workload))
+        .collect::<Result<Vec<Endpoint>>>()?;
     endpoints.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(endpoints)
 }
 
+fn live(objects: &[Object]) -> impl Iterator<Item = (Kind, &Workload)> {
+    objects.iter().filter_map(|object| match object {
+        Object::Workload(kind, workload) if workload.is_live() => Some((*kind, workload)),
+        Object::Workload(..)
+        | Object::Namespace(_)
+        | Object::Node(_)
+        | Object::Service(_)
+        | Object::EndpointSlice(_)
+        | Object::Segment(_)
+        | Object::Policy(_) => None,
+    })
+}
+
+fn full_name(workload: &Workload) -> String {
+    format!("{}/{}", workload.namespace, workload.name)
+}
+
 fn endpoint(kind: Kind, workload: &Workload) -> Result<Endpoint> {
-    let name = format!("{}/{}", workload.namespace, workload.name);
+    let name = full_name(workload);
     if workload.addresses.is_empty() {
         let field = if kind == Kind::Pod {
             "status.podIP"
@@ -97,51 +108,45 @@ fn endpoint(kind: Kind, workload: &Workload) -> Result<Endpoint> {
 }
 
 /// One end by what a person typed: `namespace/name`, `name` if only one namespace has it, or an address.
-pub(crate) fn find(text: &str, workloads: &[Endpoint]) -> Result<Endpoint> {
+///
+/// # Errors
+/// If it names nobody, several, or a workload without an address.
+pub(crate) fn find(text: &str, objects: &[Object]) -> Result<Endpoint> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(Endpoint::external(address));
     }
-    if let Some(found) = workloads.iter().find(|endpoint| endpoint.name == text) {
-        return Ok(found.clone());
-    }
-    let is_named = |endpoint: &&Endpoint| {
-        endpoint
-            .name
-            .rsplit_once('/')
-            .is_some_and(|(_, name)| name == text)
+    let is_meant = |(_, workload): &(Kind, &Workload)| {
+        workload.name.as_ref() == text || full_name(workload) == text
     };
-    let named: Vec<&Endpoint> = workloads.iter().filter(is_named).collect();
-    match named[..] {
-        [only] => Ok(only.clone()),
-        [] => nearest(text, workloads).with_context(|| {
-            format!("there is no workload {text}; write NAMESPACE/NAME or an address")
-        }),
+    let meant: Vec<(Kind, &Workload)> = live(objects).filter(is_meant).collect();
+    match meant[..] {
+        [(kind, workload)] => endpoint(kind, workload),
+        [] => bail!(
+            "there is no workload {text}; write NAMESPACE/NAME or an address: {}",
+            those_there_are(objects)
+        ),
         _ => {
-            let names: Vec<&str> = named
+            let mut names: Vec<String> = meant
                 .iter()
-                .map(|endpoint| endpoint.name.as_str())
+                .map(|(_, workload)| full_name(workload))
                 .collect();
+            names.sort();
             bail!("{text} may be {}; write NAMESPACE/NAME", names.join(" or "))
         }
     }
 }
 
-fn nearest(text: &str, workloads: &[Endpoint]) -> Result<Endpoint> {
-    let names: Vec<&str> = workloads
-        .iter()
-        .map(|endpoint| endpoint.name.as_str())
-        .take(10)
+fn those_there_are(objects: &[Object]) -> String {
+    /// More would scroll the message away.
+    const SHOWN: usize = 10;
+    let mut names: Vec<String> = live(objects)
+        .map(|(_, workload)| full_name(workload))
         .collect();
+    names.sort();
+    let rest = if names.len() > SHOWN { ", …" } else { "" };
+    names.truncate(SHOWN);
     if names.is_empty() {
-        bail!("the manifests hold no workload ({text} or other)");
+        return "the manifests hold no workload".to_owned();
     }
-    bail!(
-        "the manifests hold {}{}",
-        names.join(", "),
-        if workloads.len() > names.len() {
-            ", …"
-        } else {
-            ""
-        }
-    )
+    format!("the manifests hold {}{rest}", names.join(", "))
 }

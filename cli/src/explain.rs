@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::at::{At, instant};
 use crate::endpoint;
-use crate::engine::Oracle;
+use crate::engine::{Answer, EngineKind, Evidence, Oracle, prepare};
 use crate::input::Manifests;
 use crate::ports::{PortQuery, protocol_name};
 use crate::table::Output;
@@ -18,7 +18,8 @@ use crate::table::Output;
 #[command(after_help = "Examples:\n  \
     bulkhead explain -f policies/ web/frontend db/postgres:5432\n  \
     bulkhead explain -f policies/ web/frontend 203.0.113.7:53/udp\n  \
-    bulkhead explain -f policies/ web/frontend '[2001:db8::1]:443'")]
+    bulkhead explain -f policies/ web/frontend '[2001:db8::1]:443'\n  \
+    bulkhead explain -f policies/ --engine kernel web/frontend db/postgres:5432")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     manifests: Manifests,
@@ -26,6 +27,9 @@ pub(crate) struct Arguments {
     source: String,
     /// The same with a port: NAMESPACE/NAME:PORT[/PROTOCOL], or :icmp
     destination: String,
+    /// Who judges; steps are the oracle's, and a judge who disagrees with it is an error
+    #[arg(long, value_enum, default_value = "oracle")]
+    engine: EngineKind,
     /// The instant to judge for, like 2026-11-23T12:00:00Z; now if it is not given
     #[arg(long)]
     at: Option<At>,
@@ -44,14 +48,40 @@ const STEPS: [(Stage, &str); 6] = [
     (Stage::Segment, "segment isolation"),
 ];
 
+/// One flow for each address family that both ends have.
 #[derive(Serialize)]
+struct Explanations {
+    flows: Vec<Explanation>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    programs: Vec<Evidence>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Explanation {
     source: String,
+    source_address: String,
     destination: String,
+    destination_address: String,
     protocol: &'static str,
     port: u16,
     enforced: Stance,
     intended: Stance,
+    /// What the engine says, where another than the oracle was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<Answer>,
+}
+
+impl Explanation {
+    /// Whether the engine found what the oracle did.
+    fn is_agreed(&self) -> bool {
+        self.engine.as_ref().is_none_or(|answer| {
+            answer.allowed == self.enforced.allowed
+                && answer.intended == self.intended.allowed
+                && answer.egress.allowed == self.enforced.egress.allowed
+                && answer.ingress.allowed == self.enforced.ingress.allowed
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -77,10 +107,9 @@ struct Step {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let objects = arguments.manifests.read()?;
-    let workloads = endpoint::workloads(&objects)?;
     let (destination, port) = split_port(&arguments.destination)?;
-    let source = endpoint::find(&arguments.source, &workloads)?;
-    let destination = endpoint::find(destination, &workloads)?;
+    let source = endpoint::find(&arguments.source, &objects)?;
+    let destination = endpoint::find(destination, &objects)?;
     let pairs = source.pairs(&destination);
     if pairs.is_empty() {
         bail!(
@@ -89,35 +118,63 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             destination.name
         );
     }
-    let oracle = Oracle::new(
-        &objects,
-        &arguments.manifests.cluster_ranges,
-        instant(arguments.at),
-    );
-    let mut out = io::stdout().lock();
+    let ranges = &arguments.manifests.cluster_ranges;
+    let now = instant(arguments.at);
+    let oracle = Oracle::new(&objects, ranges, now);
+    let mut judge = match arguments.engine {
+        EngineKind::Oracle => None,
+        other @ (EngineKind::Compiled | EngineKind::Kernel) => {
+            Some(prepare(other, &objects, ranges, now)?)
+        }
+    };
+    let mut flows = Vec::new();
     for (from, to) in pairs {
         let (protocol, number) = port.to(to);
-        let verdict = oracle.verdict(&Flow {
+        let flow = Flow {
             source: from,
             destination: to,
             protocol,
             port: number,
-        });
-        let explanation = Explanation {
+        };
+        let verdict = oracle.verdict(&flow);
+        flows.push(Explanation {
             source: source.name.clone(),
+            source_address: from.to_string(),
             destination: destination.name.clone(),
+            destination_address: to.to_string(),
             protocol: protocol_name(protocol),
             port: port.number(),
             enforced: stance(&verdict.enforced, &objects),
             intended: stance(&verdict.intended, &objects),
-        };
-        match arguments.output {
-            Output::Json => {
-                serde_json::to_writer(&mut out, &explanation)?;
-                writeln!(out)?;
-            }
-            Output::Table => print(&mut out, &explanation, &format!("{from} → {to}"))?,
+            engine: match &mut judge {
+                Some(judge) => Some(judge.judge(&flow)?),
+                None => None,
+            },
+        });
+    }
+    let programs = judge.map_or_else(|| Ok(Vec::new()), |judge| judge.evidence())?;
+    let explanations = Explanations { flows, programs };
+    let mut out = io::stdout().lock();
+    match arguments.output {
+        Output::Json => {
+            serde_json::to_writer(&mut out, &explanations)?;
+            writeln!(out)?;
         }
+        Output::Table => {
+            for explanation in &explanations.flows {
+                print(&mut out, explanation)?;
+            }
+            for program in &explanations.programs {
+                writeln!(out, "{program}")?;
+            }
+        }
+    }
+    if let Some(wrong) = explanations.flows.iter().find(|flow| !flow.is_agreed()) {
+        bail!(
+            "{} → {}: the engine and the oracle disagree, which is a defect of Bulkhead; please report it with these manifests",
+            wrong.source_address,
+            wrong.destination_address
+        );
     }
     Ok(())
 }
@@ -226,14 +283,17 @@ fn stage_of(rule: &RuleReference, objects: &[Object]) -> Option<Stage> {
     })
 }
 
-fn print(out: &mut impl Write, explanation: &Explanation, addresses: &str) -> io::Result<()> {
+fn print(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
     let Explanation {
         source,
+        source_address,
         destination,
+        destination_address,
         protocol,
         port,
         enforced,
         intended,
+        engine,
     } = explanation;
     let port = if *port == 0 {
         String::new()
@@ -243,7 +303,7 @@ fn print(out: &mut impl Write, explanation: &Explanation, addresses: &str) -> io
     let word = |stance: &Stance| if stance.allowed { "ALLOWED" } else { "DENIED" };
     writeln!(
         out,
-        "{source} → {destination}{port} {protocol} ({addresses}): {}",
+        "{source} → {destination}{port} {protocol} ({source_address} → {destination_address}): {}",
         word(enforced)
     )?;
     print_stance(out, enforced)?;
@@ -251,10 +311,25 @@ fn print(out: &mut impl Write, explanation: &Explanation, addresses: &str) -> io
         && enforced.egress.rule == intended.egress.rule
         && enforced.ingress.rule == intended.ingress.rule
     {
-        return writeln!(out, "The same with everything in Audit enforced.");
+        writeln!(out, "The same with everything in Audit enforced.")?;
+    } else {
+        writeln!(out, "With everything in Audit enforced: {}", word(intended))?;
+        print_stance(out, intended)?;
     }
-    writeln!(out, "With everything in Audit enforced: {}", word(intended))?;
-    print_stance(out, intended)
+    let Some(answer) = engine else {
+        return Ok(());
+    };
+    let word = |allowed: bool| if allowed { "allowed" } else { "denied" };
+    writeln!(
+        out,
+        "The engine: {}; egress {} ({}), ingress {} ({}); with everything in Audit enforced: {}",
+        word(answer.allowed),
+        word(answer.egress.allowed),
+        answer.egress.rule,
+        word(answer.ingress.allowed),
+        answer.ingress.rule,
+        word(answer.intended)
+    )
 }
 
 fn print_stance(out: &mut impl Write, stance: &Stance) -> io::Result<()> {

@@ -52,11 +52,7 @@ impl Manifests {
 
 fn report(problems: &[Problem]) -> Result<()> {
     for problem in problems {
-        let word = match problem.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        eprintln!("{word}: {problem}");
+        eprintln!("{}: {problem}", problem.severity);
     }
     match problems
         .iter()

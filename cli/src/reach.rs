@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                 if source.kind == EndpointKind::Workload
                     || destination.kind == EndpointKind::Workload
                 {
-                    of_port.extend(row(judge.as_mut(), source, destination, *port)?);
+                    of_port.push(row(judge.as_mut(), source, destination, *port)?);
                 }
             }
         }
@@ -99,73 +99,67 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         Output::Table => {
             print(&mut out, &endpoints, &arguments.ports, &verdicts)?;
-            for Evidence {
-                node,
-                program,
-                tag,
-                run_count,
-            } in programs
-            {
-                writeln!(
-                    out,
-                    "node {node}: the kernel ran {program} (tag {tag}) {run_count} times"
-                )?;
+            for program in programs {
+                writeln!(out, "{program}")?;
             }
         }
     }
     Ok(out.flush()?)
 }
 
-/// `None` if the two have no address family in common. Where they have both, a flow is allowed if it is in each: a client
-/// may choose either.
+/// Where both ends have both address families, a flow is allowed if it is in each: a client may choose either.
 fn row<'a>(
     judge: &mut dyn Judge,
     source: &'a Endpoint,
     destination: &'a Endpoint,
     query: PortQuery,
-) -> Result<Option<Row<'a>>> {
-    let mut row: Option<Row<'a>> = None;
+) -> Result<Row<'a>> {
+    let mut answer: Option<Answer> = None;
     for (from, to) in source.pairs(destination) {
         let (protocol, port) = query.to(to);
-        let flow = Flow {
+        let of_family = judge.judge(&Flow {
             source: from,
             destination: to,
             protocol,
             port,
-        };
-        let Answer {
-            allowed,
-            intended,
-            egress,
-            ingress,
-        } = judge.judge(&flow)?;
-        match &mut row {
-            None => {
-                let (source, destination) = (source.name.as_str(), destination.name.as_str());
-                let (protocol, port) = (protocol_name(protocol), query.number());
-                row = Some(Row {
-                    source,
-                    destination,
-                    protocol,
-                    port,
-                    allowed,
-                    intended,
-                    egress,
-                    ingress,
-                });
-            }
-            Some(row) => {
-                row.allowed &= allowed;
-                row.intended &= intended;
-                for (mine, other) in [(&mut row.egress, egress), (&mut row.ingress, ingress)] {
-                    if mine.allowed && !other.allowed {
-                        *mine = other;
-                    }
-                }
-            }
-        }
+        })?;
+        answer = Some(match answer {
+            None => of_family,
+            Some(other) => both(other, of_family),
+        });
     }
-    Ok(row)
+    let Answer {
+        allowed,
+        intended,
+        egress,
+        ingress,
+    } = answer.unwrap_or_else(Answer::unconnected);
+    Ok(Row {
+        source: &source.name,
+        destination: &destination.name,
+        protocol: protocol_name(query.to(destination.addresses[0]).0),
+        port: query.number(),
+        allowed,
+        intended,
+        egress,
+        ingress,
+    })
+}
+
+fn both(first: Answer, second: Answer) -> Answer {
+    let stricter = |first: Side, second: Side| {
+        if first.allowed && !second.allowed {
+            second
+        } else {
+            first
+        }
+    };
+    Answer {
+        allowed: first.allowed && second.allowed,
+        intended: first.intended && second.intended,
+        egress: stricter(first.egress, second.egress),
+        ingress: stricter(first.ingress, second.ingress),
+    }
 }
 
 /// One matrix for each port.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bulkhead_source::Problem;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,10 +14,15 @@ use crate::table::{self, Output};
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  bulkhead status --controller http://127.0.0.1:9464")]
+#[command(after_help = "Example:\n  bulkhead status --controller http://127.0.0.1:9480")]
 pub(crate) struct Arguments {
-    /// Where the controller serves its metrics and status
-    #[arg(long, value_name = "URL", env = "BULKHEAD_CONTROLLER")]
+    /// Where the controller serves its metrics and status (its `--http`)
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "BULKHEAD_CONTROLLER_URL",
+        default_value = "http://127.0.0.1:9480"
+    )]
     controller: String,
     /// How to print
     #[arg(short, long, value_enum, default_value = "table")]
@@ -32,7 +38,7 @@ struct Answer {
     #[serde(default)]
     objects: Vec<Object>,
     #[serde(default)]
-    problems: Vec<Value>,
+    problems: Vec<Problem>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,6 +63,7 @@ struct Object {
     #[serde(default)]
     namespace: String,
     name: String,
+    accepted: bool,
     enforced: bool,
     desired_nodes: usize,
     realised_nodes: usize,
@@ -126,7 +133,7 @@ fn print(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
     if !answer.objects.is_empty() {
         writeln!(out)?;
         let mut rows = vec![
-            ["OBJECT", "ENFORCED", "NODES", "MESSAGE"]
+            ["OBJECT", "ACCEPTED", "ENFORCED", "NODES", "MESSAGE"]
                 .map(str::to_owned)
                 .to_vec(),
         ];
@@ -134,7 +141,7 @@ fn print(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
         table::write(out, &rows)?;
     }
     for problem in &answer.problems {
-        writeln!(out, "problem: {}", problem_text(problem))?;
+        writeln!(out, "{}: {problem}", problem.severity)?;
     }
     Ok(())
 }
@@ -144,36 +151,24 @@ fn short(digest: Option<&str>) -> String {
     digest.map_or("-".to_owned(), |digest| digest.chars().take(12).collect())
 }
 
-fn text(value: &Value, key: &str) -> Option<String> {
-    match value.get(key)? {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
 fn object(object: &Object) -> Vec<String> {
     let Object {
         kind,
         namespace,
         name,
+        accepted,
         enforced,
         desired_nodes,
         realised_nodes,
         messages,
     } = object;
     let slash = if namespace.is_empty() { "" } else { "/" };
+    let word = |truth: bool| if truth { "yes" } else { "no" }.to_owned();
     vec![
         format!("{kind} {namespace}{slash}{name}"),
-        if *enforced { "yes" } else { "no" }.to_owned(),
+        word(*accepted),
+        word(*enforced),
         format!("{realised_nodes} of {desired_nodes}"),
         messages.join("; "),
     ]
-}
-
-fn problem_text(value: &Value) -> String {
-    let parts = ["object", "place", "message"]
-        .iter()
-        .filter_map(|key| text(value, key));
-    parts.collect::<Vec<_>>().join(": ")
 }

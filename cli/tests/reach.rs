@@ -4,60 +4,13 @@
     reason = "a test that cannot set up its input has failed"
 )]
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+mod command;
+
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const TWO_PODS: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: frontend, namespace: web, labels: {app: frontend}}
-spec: {containers: [{name: c, image: i}]}
-status: {phase: Running, podIP: 10.0.0.1}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: postgres, namespace: db, labels: {app: postgres}}
-spec: {containers: [{name: c, image: i}]}
-status: {phase: Running, podIP: 10.0.0.2}
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: only-frontend, namespace: db}
-spec:
-  podSelector: {}
-  ingress:
-  - from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: web}}}]
-    ports: [{port: 5432}]
-";
-
-fn bulkhead(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_bulkhead"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    child.wait_with_output().unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use command::{TWO_PODS, bulkhead, json};
 
 fn verdict<'a>(answer: &'a Value, source: &str, destination: &str, port: u64) -> &'a Value {
     let verdicts = answer["verdicts"].as_array().unwrap();
@@ -191,6 +144,74 @@ fn explain_names_the_rule_of_each_side() {
 }
 
 #[test]
+fn ends_without_a_common_family_are_in_the_matrix_and_cannot_reach_each_other() {
+    for engine in ["oracle", "compiled"] {
+        let arguments = [
+            "reach",
+            "-f",
+            "-",
+            "--port",
+            "tcp/22",
+            "--external",
+            "2001:db8::1",
+            "-o",
+            "json",
+            "--engine",
+            engine,
+        ];
+        let answer = json(&bulkhead(&arguments, TWO_PODS));
+        assert_eq!(answer["verdicts"].as_array().unwrap().len(), 4 + 4);
+        let none = verdict(&answer, "web/frontend", "2001:db8::1", 22);
+        assert_eq!(none["allowed"], false);
+        assert_eq!(none["egress"]["rule"], "no address family in common");
+    }
+}
+
+#[test]
+fn explain_asks_other_engines_and_concerns_only_the_two_ends() {
+    // Somebody else without an address is no reason to be silent about these two.
+    let input = format!(
+        "{TWO_PODS}---
+apiVersion: v1
+kind: Pod
+metadata: {{name: starting, namespace: web}}
+spec: {{containers: [{{name: c, image: i}}]}}
+status: {{phase: Pending}}
+"
+    );
+    let ask = |destination| {
+        let arguments = ["explain", "-f", "-", "--engine", "compiled", "-o", "json"];
+        bulkhead(
+            &[&arguments[..], &["frontend", destination]].concat(),
+            &input,
+        )
+    };
+    let answer = json(&ask("db/postgres:5432"));
+    let flow = &answer["flows"][0];
+    assert_eq!(flow["sourceAddress"], "10.0.0.1");
+    assert_eq!(flow["enforced"]["allowed"], true);
+    assert_eq!(flow["engine"]["allowed"], true);
+    assert_eq!(
+        flow["engine"]["ingress"]["rule"],
+        "NetworkPolicy db/only-frontend ingress[0]"
+    );
+    let said = String::from_utf8(ask("starting:80").stderr).unwrap();
+    assert!(said.contains("Pod web/starting: status.podIP"), "{said}");
+}
+
+#[test]
+fn status_without_a_controller_names_the_address_and_what_to_look_at() {
+    // Port 9 is "discard": nobody has listened there for decades.
+    let output = bulkhead(&["status", "--controller", "http://127.0.0.1:9/"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("http://127.0.0.1:9/status: the controller does not answer"),
+        "{said}"
+    );
+}
+
+#[test]
 fn ten_thousand_verdicts_compiled_take_well_under_a_second() {
     let mut input = TWO_PODS.to_owned();
     for index in 0..98 {
@@ -215,53 +236,4 @@ fn ten_thousand_verdicts_compiled_take_well_under_a_second() {
         .min()
         .unwrap();
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");
-}
-
-/// Needs root and a build with `--features kernel` and the kernel programs (`cargo xtask build-ebpf`).
-#[cfg(feature = "kernel")]
-#[test]
-fn the_kernels_programs_agree_with_the_oracle_and_show_that_they_ran() {
-    let audited = "---
-apiVersion: bulkhead.dev/v1alpha1
-kind: SegmentationPolicy
-metadata: {name: draft, namespace: web}
-spec: {mode: Audit, subjects: [{pods: {}}], isolates: [Ingress]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: cart, namespace: web, labels: {app: cart}}
-spec: {nodeName: n1, containers: [{name: c, image: i}]}
-status: {phase: Running, podIP: 10.0.0.3, podIPs: [{ip: 10.0.0.3}, {ip: 'fd00::3'}]}
-";
-    let input = format!(
-        "{}{audited}",
-        TWO_PODS.replace("spec: {containers", "spec: {nodeName: n1, containers")
-    );
-    let ask = |engine| {
-        let arguments = [
-            "reach", "-f", "-", "--port", "tcp/5432", "--port", "udp/53", "--port", "icmp",
-        ];
-        let rest = ["--external", "192.0.2.1", "-o", "json", "--engine", engine];
-        json(&bulkhead(&[&arguments[..], &rest].concat(), &input))
-    };
-    let (oracle, kernel) = (ask("oracle"), ask("kernel"));
-    let of = |answer: &Value| -> Vec<Value> {
-        let mut verdicts = answer["verdicts"].as_array().unwrap().clone();
-        for verdict in &mut verdicts {
-            for side in ["egress", "ingress"] {
-                verdict[side].as_object_mut().unwrap().remove("rule");
-            }
-        }
-        verdicts
-    };
-    assert_eq!(of(&oracle).len(), of(&kernel).len());
-    for (expected, found) in of(&oracle).iter().zip(of(&kernel)) {
-        assert_eq!(*expected, found);
-    }
-    let programs = kernel["programs"].as_array().unwrap();
-    assert_eq!(programs.len(), 2, "one node, two hooks: {programs:?}");
-    for program in programs {
-        assert_ne!(program["tag"], "0000000000000000");
-        assert!(program["runCount"].as_u64().unwrap() > 0, "{program}");
-    }
 }

@@ -5,6 +5,8 @@ mod compiled;
 mod kernel;
 mod oracle;
 
+use std::fmt;
+
 use anyhow::Result;
 use bulkhead_policy::eval::Flow;
 use bulkhead_policy::model::{Object, Timestamp};
@@ -34,7 +36,7 @@ pub(crate) struct Side {
 }
 
 /// What is said about one flow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Answer {
     /// As enforced.
     pub(crate) allowed: bool,
@@ -44,6 +46,22 @@ pub(crate) struct Answer {
     pub(crate) egress: Side,
     /// The receiver's side, as enforced.
     pub(crate) ingress: Side,
+}
+
+impl Answer {
+    /// Of two ends that have no address family in common: there is no packet that one could send the other.
+    pub(crate) fn unconnected() -> Self {
+        let side = Side {
+            allowed: false,
+            rule: "no address family in common".to_owned(),
+        };
+        Self {
+            allowed: false,
+            intended: false,
+            egress: side.clone(),
+            ingress: side,
+        }
+    }
 }
 
 /// Something that judges flows.
@@ -69,6 +87,21 @@ pub(crate) struct Evidence {
     pub(crate) tag: String,
     /// How often the kernel ran it.
     pub(crate) run_count: u64,
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            node,
+            program,
+            tag,
+            run_count,
+        } = self;
+        write!(
+            f,
+            "node {node}: the kernel ran {program} (tag {tag}) {run_count} times"
+        )
+    }
 }
 
 /// Sets an engine up for a set of objects and an instant.
