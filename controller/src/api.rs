@@ -8,8 +8,10 @@ use bulkhead_crds::kinds::{
     ClusterSegmentationPolicy, NodeEnforcement, NodeEnforcementSpec, Quarantine, Segment,
     SegmentationPolicy,
 };
-use kube::Client;
+use futures_util::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ApiResource, DynamicObject, Patch as Change, PatchParams, PostParams};
+use kube::{Client, Resource as _};
 use serde_json::json;
 use tracing::{debug, warn};
 
@@ -24,8 +26,14 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Dates of nodes are written this often.
 const LOOK_ANYWAY: Duration = Duration::from_secs(30);
 
-/// After a failed write, everything waits for so long.
+/// After a failed write, its target waits for so long, and everything else goes on.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// Writes under way at the same time.
+const WRITES: usize = 8;
+
+/// Agents of a controller that has just started come within so long; to write that none is there would be news to nobody.
+const ARRIVAL: Duration = Duration::from_secs(30);
 
 /// Reaches the API server by KUBECONFIG, or by the pod's service account.
 ///
@@ -41,9 +49,14 @@ pub async fn client() -> anyhow::Result<Client> {
 pub async fn write_statuses(client: Client, shared: Arc<Shared>, questions: Questions) {
     let mut ledger = Ledger::default();
     let mut seen = None;
-    let mut looked = tokio::time::Instant::now();
+    let start = tokio::time::Instant::now();
+    let mut looked = start;
     loop {
         tokio::time::sleep(LOOK).await;
+        let (connected, nodes) = shared.status().connected();
+        if connected < nodes && start.elapsed() < ARRIVAL {
+            continue;
+        }
         // Asking is not free for the compiler: where nothing was reported, nothing can have changed but dates.
         let changes = (shared.status().changes(), shared.board.frontier());
         if seen.as_ref() == Some(&changes) && looked.elapsed() < LOOK_ANYWAY {
@@ -51,17 +64,31 @@ pub async fn write_statuses(client: Client, shared: Arc<Shared>, questions: Ques
         }
         looked = tokio::time::Instant::now();
         seen = Some(changes);
-        let Some(objects) = questions.objects().await else {
+        let concerned = shared.status().concerned();
+        let Some(objects) = questions.objects(concerned).await else {
             return;
         };
         let view = shared.status().view(shared.board.frontier(), &objects);
-        for patch in ledger.patches(&view, clock::now()) {
-            if let Err(error) = write(&client, &patch).await {
-                warn!(target = ?patch.target, %error, "a status could not be written; it is tried again");
-                ledger.failed(&patch.target);
-                seen = None;
-                tokio::time::sleep(RETRY).await;
+        let writes = ledger.patches(&view, clock::now()).into_iter();
+        let writes = writes.map(|patch| {
+            let client = client.clone();
+            async move {
+                let outcome = write(&client, &patch).await;
+                (patch.target, outcome)
             }
+        });
+        let mut outcomes = stream::iter(writes).buffer_unordered(WRITES);
+        let mut is_whole = true;
+        while let Some((target, outcome)) = outcomes.next().await {
+            if let Err(error) = outcome {
+                warn!(?target, %error, "a status could not be written; it is tried again");
+                ledger.failed(&target);
+                is_whole = false;
+            }
+        }
+        if !is_whole {
+            seen = None;
+            tokio::time::sleep(RETRY).await;
         }
     }
 }
@@ -99,8 +126,14 @@ async fn write(client: &Client, patch: &Patch) -> Result<(), kube::Error> {
     match (outcome, &patch.target) {
         (Ok(_), _) => Ok(()),
         (Err(kube::Error::Api(error)), Target::Node(node)) if error.code == 404 => {
+            let Some(owner) = Api::<Node>::all(client.clone()).get_opt(node).await? else {
+                debug!(node, "no such node, and so nothing to write about it");
+                return Ok(());
+            };
             let nodes: Api<NodeEnforcement> = Api::all(client.clone());
-            let object = NodeEnforcement::new(node, NodeEnforcementSpec::default());
+            let mut object = NodeEnforcement::new(node, NodeEnforcementSpec::default());
+            // It goes with its node.
+            object.meta_mut().owner_references = owner.owner_ref(&()).map(|owner| vec![owner]);
             nodes.create(&PostParams::default(), &object).await?;
             api.patch_status(name, &PatchParams::default(), &change)
                 .await

@@ -66,7 +66,8 @@ async fn ready(State(http): State<Http>) -> Response {
 }
 
 async fn status(State(http): State<Http>) -> Response {
-    let Some(objects) = http.questions.objects().await else {
+    let concerned = http.shared.status().concerned();
+    let Some(objects) = http.questions.objects(concerned).await else {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
             "the controller is shutting down\n",

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bulkhead_graph::{NodeGraph, Timestamp};
 use bulkhead_policy::engine::{Counters, Engine, EngineConfig, Size};
-use bulkhead_policy::model::{Event, Interned, Kind, Object, ObjectRef};
-use bulkhead_source::Update;
+use bulkhead_policy::model::{Event, Interned, Object, ObjectRef};
+use bulkhead_source::{ObjectVersion, Update};
 use bulkhead_wire::Frontier;
 
 use crate::status::ObjectState;
@@ -18,6 +18,7 @@ pub fn append(earlier: &mut Update, later: Update) {
     earlier.incarnation = later.incarnation;
     earlier.versions = later.versions;
     earlier.problems = later.problems;
+    earlier.seen.extend(later.seen);
 }
 
 /// What has to be made known.
@@ -25,17 +26,30 @@ pub fn append(earlier: &mut Update, later: Update) {
 pub struct Compiled {
     /// Graphs that may have changed, with their digests computed; empty ones for nodes that nothing speaks of any more.
     pub graphs: Vec<(Interned, Arc<NodeGraph>)>,
+    /// Declared nodes and nodes with workloads: all that there are.
+    pub nodes: BTreeSet<Interned>,
     /// The state of the inputs that they all belong to.
     pub frontier: Frontier,
     /// Which update or boundary it was.
     pub sequence: u64,
 }
 
+/// A policy or segment.
+#[derive(Debug, Clone)]
+struct Known {
+    /// The update that last changed it.
+    sequence: u64,
+    /// When that was.
+    changed_at: Timestamp,
+    /// Where the source tells versions apart.
+    version: Option<ObjectVersion>,
+}
+
 /// The engine with what has to be known about its inputs.
 pub struct Intent {
     engine: Engine,
-    /// Policies and segments, with the update that last changed them.
-    objects: BTreeMap<ObjectRef, u64>,
+    /// Policies and segments.
+    objects: BTreeMap<ObjectRef, Known>,
     frontier: Frontier,
     /// Counts updates and boundaries; objects and nodes are compared by it.
     sequence: u64,
@@ -66,8 +80,14 @@ impl Intent {
         self.sequence += 1;
         self.pass(now);
         for event in update.events {
-            self.remember(&event);
+            self.remember(&event, &update.seen, now);
             self.engine.apply(event);
+        }
+        // Those too whose present version cannot be read.
+        for (object, version) in update.seen {
+            if let Some(known) = self.objects.get_mut(&object) {
+                known.version = Some(version);
+            }
         }
         self.frontier.incarnation = update.incarnation;
         self.frontier.versions = update.versions;
@@ -115,28 +135,54 @@ impl Intent {
         }
         Compiled {
             graphs,
+            nodes: self.engine.nodes(),
             frontier: self.frontier.clone(),
             sequence: self.sequence,
         }
     }
 
-    fn remember(&mut self, event: &Event) {
+    fn remember(
+        &mut self,
+        event: &Event,
+        seen: &BTreeMap<ObjectRef, ObjectVersion>,
+        now: Timestamp,
+    ) {
         match event {
-            Event::Apply(object) => self.remember_object(object),
+            Event::Apply(object) => self.remember_object(object, seen, now),
             Event::Delete(object) => drop(self.objects.remove(object)),
             Event::Reset(kind, objects) => {
-                self.objects.retain(|object, _| object.kind != *kind);
+                let there: BTreeSet<ObjectRef> = objects.iter().map(Object::reference).collect();
+                self.objects
+                    .retain(|object, _| object.kind != *kind || there.contains(object));
                 objects
                     .iter()
-                    .for_each(|object| self.remember_object(object));
+                    .for_each(|object| self.remember_object(object, seen, now));
             }
         }
     }
 
-    fn remember_object(&mut self, object: &Object) {
+    /// A version that was known before is no change: it comes again with every relist, and with every status that we
+    /// write ourselves.
+    fn remember_object(
+        &mut self,
+        object: &Object,
+        seen: &BTreeMap<ObjectRef, ObjectVersion>,
+        now: Timestamp,
+    ) {
         match object {
             Object::Policy(_) | Object::Segment(_) => {
-                self.objects.insert(object.reference(), self.sequence);
+                let reference = object.reference();
+                let version = seen.get(&reference).cloned();
+                let known = self.objects.get(&reference);
+                if known.is_some_and(|known| version.is_some() && known.version == version) {
+                    return;
+                }
+                let known = Known {
+                    sequence: self.sequence,
+                    changed_at: now,
+                    version,
+                };
+                self.objects.insert(reference, known);
             }
             Object::Namespace(_)
             | Object::Workload(..)
@@ -146,33 +192,22 @@ impl Intent {
         }
     }
 
-    /// Every policy and segment with the nodes it belongs on.
-    pub fn objects(&mut self) -> Vec<ObjectState> {
+    /// Every policy and segment with the nodes it belongs on, and those of the named workloads that are its subjects.
+    pub fn objects(&mut self, concerned: &BTreeSet<String>) -> Vec<ObjectState> {
         let engine = &mut self.engine;
-        let state = |(object, sequence): (&ObjectRef, &u64)| ObjectState {
+        let state = |(object, known): (&ObjectRef, &Known)| ObjectState {
             nodes: engine.nodes_of(object),
+            affected: engine.subjects_among(object, concerned),
             object: object.clone(),
-            sequence: *sequence,
+            sequence: known.sequence,
+            changed_at: known.changed_at,
+            generation: known.version.as_ref().map(|version| version.generation),
         };
         self.objects.iter().map(state).collect()
-    }
-
-    /// Declared nodes and nodes with workloads.
-    pub fn nodes(&self) -> BTreeSet<Interned> {
-        self.engine.nodes()
     }
 
     /// What was done and how much there is.
     pub fn counts(&self) -> (Counters, Size) {
         (self.engine.counters(), self.engine.size())
-    }
-
-    /// How many objects there are of kinds that have a status.
-    pub fn objects_by_kind(&self) -> BTreeMap<Kind, usize> {
-        let mut counts = BTreeMap::new();
-        self.objects
-            .keys()
-            .for_each(|object| *counts.entry(object.kind).or_default() += 1);
-        counts
     }
 }

@@ -189,6 +189,13 @@ impl Publisher {
         Step::Send(Box::new(Revision { delta, frontier }))
     }
 
+    /// The revision under way has been sent to its last part: from now on the agent is waited for.
+    pub fn sent(&mut self, now: Duration) {
+        if let Some(sent) = &mut self.under_way {
+            sent.sent_at = now;
+        }
+    }
+
     fn confirm(&mut self, now: Duration) -> Step {
         let Some(newest) = &self.newest else {
             return Step::Wait(None);
@@ -225,10 +232,14 @@ impl Publisher {
             });
         }
         if self.acked != Some(digest) {
-            // Something that this controller never sent: only a snapshot is safe now.
+            // Something that this controller never sent: only a snapshot is safe now, and not at any pace that an agent
+            // may dictate.
             self.acked = Some(digest);
             self.base = None;
             self.confirmed = None;
+            if let Some(newest) = self.newest.as_ref().map(|newest| newest.graph.digest()) {
+                self.hold_back(newest, now);
+            }
         }
         None
     }
@@ -242,6 +253,15 @@ impl Publisher {
         {
             return;
         }
+        self.hold_back(digest, now);
+        match refusal {
+            Refusal::Base | Refusal::Damaged => self.base = None,
+            Refusal::Older | Refusal::Kernel => {}
+        }
+    }
+
+    /// Sends a revision again only after a pause, which doubles.
+    fn hold_back(&mut self, digest: Digest, now: Duration) {
         let times = self
             .refusals
             .as_ref()
@@ -254,10 +274,6 @@ impl Publisher {
             times,
             until: now + wait.min(self.pace.retry_most),
         });
-        match refusal {
-            Refusal::Base | Refusal::Damaged => self.base = None,
-            Refusal::Older | Refusal::Kernel => {}
-        }
     }
 
     /// What the agent enforces, as far as is known.

@@ -1,5 +1,6 @@
 //! The running controller: the compiler's thread, the agents' server, the HTTP server, and the end of all three.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
 
 /// What the compiler's thread is asked.
 enum Question {
-    Objects(oneshot::Sender<Vec<ObjectState>>),
+    Objects(BTreeSet<String>, oneshot::Sender<Vec<ObjectState>>),
 }
 
 /// Asks the compiler's thread.
@@ -38,11 +39,18 @@ enum Question {
 pub struct Questions(mpsc::Sender<Question>);
 
 impl Questions {
-    /// Every policy and segment with its nodes; `None` when the controller ends.
-    pub async fn objects(&self) -> Option<Vec<ObjectState>> {
+    /// Every policy and segment with its nodes, and those of the `concerned` workloads that are its subjects; `None` when
+    /// the controller ends.
+    pub async fn objects(&self, concerned: BTreeSet<String>) -> Option<Vec<ObjectState>> {
         let (sender, answer) = oneshot::channel();
-        self.0.send(Question::Objects(sender)).await.ok()?;
+        let question = Question::Objects(concerned, sender);
+        self.0.send(question).await.ok()?;
         answer.await.ok()
+    }
+
+    /// Returns when the compiler has ended.
+    async fn ended(&self) {
+        self.0.closed().await;
     }
 }
 
@@ -94,7 +102,7 @@ async fn compile(
             }
             Some(question) = questions.recv() => match question {
                 // Whoever asked may have gone: then nobody needs the answer.
-                Question::Objects(answer) => drop(answer.send(intent.objects())),
+                Question::Objects(concerned, answer) => drop(answer.send(intent.objects(&concerned))),
             },
             () = tokio::time::sleep(pause) => {
                 if let Some(compiled) = intent.advance(clock::now()) {
@@ -111,6 +119,7 @@ fn publish(shared: &Shared, compiled: Compiled) {
     for (node, graph) in &compiled.graphs {
         status.desired(node, graph.digest(), compiled.sequence);
     }
+    status.forget_others(&compiled.nodes);
     drop(status);
     for (node, graph) in compiled.graphs {
         shared.board.put(&node, graph);
@@ -192,7 +201,7 @@ impl Listeners {
 /// Serves until `end` says so.
 ///
 /// # Errors
-/// If a server fails.
+/// If a server fails, or the compiler ends.
 pub async fn serve(
     shared: Arc<Shared>,
     questions: Questions,
@@ -218,12 +227,17 @@ pub async fn serve(
             tonic::transport::server::TcpIncoming::from(listeners.agents).with_nodelay(Some(true)),
             stop(end.clone()),
         );
+    let compiler = questions.clone();
     let http = axum::serve(listeners.http, router(Http { shared, questions }))
         .with_graceful_shutdown(stop(end.clone()));
     let (agents, http) = (tokio::spawn(agents), tokio::spawn(http.into_future()));
     tokio::select! {
         ended = flatten(agents) => ended.context("the agents' server"),
         ended = flatten(http) => ended.context("the HTTP server"),
+        // To go on would be to look healthy and to compile nothing; whoever started us starts us again.
+        () = compiler.ended(), if !*end.borrow() => {
+            bail!("the compiler or the source of intent has ended; nodes go on enforcing what they have")
+        }
         () = async {
             let _ = end.wait_for(|ended| *ended).await;
             // Streams have no end of their own: agents hear of it, reconnect elsewhere, and enforce meanwhile.

@@ -28,8 +28,8 @@ use crate::metrics::Metrics;
 use crate::publish::{Pace, Publisher, Step};
 use crate::status::Status;
 
-/// Revisions above this many bytes are admitted [`LARGE_AT_ONCE`] at a time.
-const LARGE_BYTES: u64 = 1 << 20;
+/// Revisions of more things than this (some hundred kilobytes) are admitted [`LARGE_AT_ONCE`] at a time.
+const LARGE: usize = 1 << 14;
 const LARGE_AT_ONCE: usize = 4;
 
 /// What all connections share.
@@ -255,30 +255,36 @@ impl Session {
         }
     }
 
-    async fn send(&self, revision: &Revision) -> Result<(), tonic::Status> {
+    /// One at a time for a node, for an older stream ends before its next part; a few large ones at a time for all, and
+    /// none is encoded before it is its turn.
+    async fn send(&mut self, revision: &Revision) -> Result<(), tonic::Status> {
         let (base, target) = (revision.delta.base, revision.delta.target);
+        let shared = self.shared.clone();
+        let _turn = if revision.delta.size() > LARGE {
+            let turn = timeout(limits::ACK, shared.large.acquire()).await;
+            Some(turn.ok().and_then(Result::ok).ok_or_else(|| {
+                tonic::Status::resource_exhausted("too many large revisions under way")
+            })?)
+        } else {
+            None
+        };
         let messages = revision
             .messages()
             .map_err(|error| tonic::Status::out_of_range(error.to_string()))?;
-        let mut admitted = None;
+        let deadline = Instant::now() + limits::REVISION;
         let mut bytes = 0;
         for message in messages {
             if let FromController::Header(header) = &message {
                 bytes = header.length;
-                if bytes > LARGE_BYTES {
-                    let deadline = Instant::now() + limits::ACK;
-                    let permit = timeout_at(deadline, self.shared.large.acquire()).await;
-                    admitted = permit.ok().and_then(Result::ok);
-                    if admitted.is_none() {
-                        return Err(tonic::Status::resource_exhausted(
-                            "too many large revisions under way",
-                        ));
-                    }
-                }
             }
-            self.put(message).await?;
+            if !self.shared.is_newest(&self.node, self.connection) {
+                return Err(tonic::Status::aborted("the node has a newer connection"));
+            }
+            timeout_at(deadline, self.put(message))
+                .await
+                .map_err(|_| tonic::Status::deadline_exceeded("the agent reads too slowly"))??;
         }
-        drop(admitted);
+        self.publisher.sent(self.shared.elapsed());
         self.shared.metrics.sent(bytes);
         debug!(revision = %target, %base, bytes, "revision sent");
         Ok(())

@@ -160,6 +160,15 @@ impl Delta {
         Self::between(&NodeGraph::default(), new)
     }
 
+    /// How many things it carries, as a measure of how long it will be: members of peer sets, entries of rule sets and
+    /// what has an address count one each.
+    pub fn size(&self) -> usize {
+        let members = |change: &MemberChange| change.added.len() + change.removed.len();
+        let of_sets: usize = self.peer_sets.values().map(members).sum();
+        let of_rules: usize = self.rule_sets.values().map(|set| set.entries.len()).sum();
+        of_sets + of_rules + members(&self.known) + self.workloads.len() + self.services.len()
+    }
+
     /// The graph this delta makes of `base`.
     ///
     /// # Errors

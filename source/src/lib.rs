@@ -13,4 +13,4 @@ pub mod review;
 mod update;
 
 pub use bulkhead_crds::manifest::{Problem, Severity};
-pub use update::Update;
+pub use update::{ObjectVersion, Update};

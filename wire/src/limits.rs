@@ -23,5 +23,8 @@ pub const HANDSHAKE: Duration = Duration::from_secs(5);
 /// From the handshake to the agent's Hello, and from one part of a revision to the next.
 pub const MESSAGE: Duration = Duration::from_secs(10);
 
+/// From the first part of a revision to its last, whatever its size; waiting for its turn not included.
+pub const REVISION: Duration = Duration::from_secs(60);
+
 /// From a revision's last part to its Ack or Refused.
 pub const ACK: Duration = Duration::from_secs(60);

@@ -144,6 +144,31 @@ fn a_refused_revision_is_tried_again_later_and_another_one_at_once() {
 }
 
 #[test]
+fn made_up_acknowledgements_are_answered_with_ever_rarer_snapshots() {
+    let mut publisher = Publisher::new(Pace::default(), None);
+    publisher.offer(graph(1), frontier(1), ms(0));
+    let mut sendings = 0;
+    for now in (0..60_000).step_by(10) {
+        if matches!(publisher.step(ms(now)), Step::Send(_)) {
+            sendings += 1;
+            publisher.acked(graph(1).digest(), ms(now));
+        }
+        publisher.acked(Digest([now.to_be_bytes()[7]; 16]), ms(now));
+    }
+    assert!((2..12).contains(&sendings), "{sendings}");
+}
+
+#[test]
+fn waiting_for_an_answer_begins_when_the_last_part_was_sent() {
+    let mut publisher = Publisher::new(Pace::default(), None);
+    publisher.offer(graph(1), frontier(1), ms(0));
+    sent(publisher.step(ms(0)));
+    publisher.sent(ms(50_000));
+    assert!(matches!(publisher.step(ms(60_000)), Step::Wait(Some(_))));
+    assert!(matches!(publisher.step(ms(110_000)), Step::Overdue));
+}
+
+#[test]
 fn silence_ends_the_connection() {
     let mut publisher = Publisher::new(Pace::default(), None);
     publisher.offer(graph(1), frontier(1), ms(0));

@@ -23,6 +23,12 @@ pub struct ObjectState {
     pub object: ObjectRef,
     /// The batch that last changed it.
     pub sequence: u64,
+    /// When that was.
+    pub changed_at: Timestamp,
+    /// The version that was seen last, where its source counts them.
+    pub generation: Option<i64>,
+    /// Of the workloads that nodes say something about, those that are its subjects.
+    pub affected: BTreeSet<String>,
     /// Where its subjects are.
     pub nodes: BTreeSet<Interned>,
 }
@@ -42,6 +48,8 @@ pub enum Presence {
 #[derive(Debug, Clone)]
 pub struct NodeState {
     presence: Presence,
+    /// Whether the intent knows it.
+    is_declared: bool,
     version: String,
     abi: u32,
     limits: Limits,
@@ -58,6 +66,7 @@ impl Default for NodeState {
     fn default() -> Self {
         Self {
             presence: Presence::Unseen,
+            is_declared: false,
             version: String::new(),
             abi: 0,
             limits: Limits::default(),
@@ -93,6 +102,7 @@ impl Status {
     /// The batch `sequence` makes the node ought to enforce `digest`.
     pub fn desired(&mut self, node: &str, digest: Digest, sequence: u64) {
         let state = self.node(node);
+        state.is_declared = true;
         if state.desired == Some(digest) {
             return;
         }
@@ -102,6 +112,24 @@ impl Status {
             Some(earlier) => Some(earlier),
             None => Some(sequence),
         };
+    }
+
+    /// Workloads that some node does not guard, or has cut off.
+    pub fn concerned(&self) -> BTreeSet<String> {
+        let acks = self.nodes.values().filter_map(|state| state.ack.as_ref());
+        acks.flat_map(findings)
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    }
+
+    /// These are all nodes there are. Of another one nothing is known any more, unless its agent is still there.
+    pub fn forget_others(&mut self, nodes: &BTreeSet<Interned>) {
+        let before = self.nodes.len();
+        self.nodes.retain(|name, state| {
+            state.is_declared = nodes.contains(name.as_str());
+            state.is_declared || matches!(state.presence, Presence::Connected(_))
+        });
+        self.changes += u64::from(self.nodes.len() != before);
     }
 
     /// All that is wrong with the inputs.
@@ -140,6 +168,9 @@ impl Status {
         let state = self.node(node);
         if state.presence == Presence::Connected(connection) {
             state.presence = Presence::Lost(now);
+            if !state.is_declared {
+                self.nodes.remove(node);
+            }
         }
     }
 
@@ -161,6 +192,19 @@ impl Status {
             .filter(|state| state.desired != state.realised)
             .count()
     }
+}
+
+/// Workloads that are not as their policies want them, by name, and why.
+fn findings(ack: &Ack) -> impl Iterator<Item = (&str, String)> {
+    let unprotected = ack.unprotected.iter().map(|workload| {
+        let why = format!("not guarded: {}", workload.reason);
+        (workload.name.as_str(), why)
+    });
+    let denied = ack.denied.iter().map(|workload| {
+        let why = format!("cut off: {}", workload.reason);
+        (workload.name.as_str(), why)
+    });
+    unprotected.chain(denied)
 }
 
 impl NodeState {

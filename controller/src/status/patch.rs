@@ -21,6 +21,9 @@ const NODE_MS: i64 = 30_000;
 /// Denied subjects that a node's status lists; the count is exact.
 const LISTED: usize = 64;
 
+/// Characters of a condition's message, as the definitions have it (in bytes, which are never fewer).
+const MESSAGE_BYTES: usize = 32_000;
+
 /// What is written to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
@@ -59,6 +62,8 @@ pub struct Patch {
 #[derive(Debug, Default)]
 pub struct Ledger {
     written: BTreeMap<Target, (Status, Timestamp)>,
+    /// How long the versions that are in force took, by the instant they came.
+    took: BTreeMap<Target, (i64, f64)>,
 }
 
 impl Ledger {
@@ -74,11 +79,12 @@ impl Ledger {
                 namespace: object.namespace.clone(),
                 name: object.name.clone(),
             };
+            let took = self.took(&target, object, now);
             let before = match self.written.get(&target) {
                 Some((Status::Object(status), _)) => status.conditions.as_slice(),
                 Some((Status::Node(_), _)) | None => &[],
             };
-            let status = Status::Object(object_status(object, before, now));
+            let status = Status::Object(object_status(object, before, took, now));
             wanted.insert(target, status);
         }
         for node in &view.nodes {
@@ -90,6 +96,7 @@ impl Ledger {
             wanted.insert(target, Status::Node(status));
         }
         self.written.retain(|target, _| wanted.contains_key(target));
+        self.took.retain(|target, _| wanted.contains_key(target));
         let mut patches = Vec::new();
         for (target, status) in wanted {
             if self.is_due(&target, &status, now) {
@@ -98,6 +105,20 @@ impl Ledger {
             }
         }
         patches
+    }
+
+    /// From the version's coming to the moment it was first seen in force; `None` until then.
+    fn took(&mut self, target: &Target, object: &ObjectView, now: Timestamp) -> Option<f64> {
+        let came = object.changed_at_ms;
+        match self.took.get(target) {
+            Some((of, seconds)) if *of == came => return Some(*seconds),
+            Some(_) | None if !object.enforced => return None,
+            Some(_) | None => {}
+        }
+        let ms = u32::try_from(now.0.saturating_sub(came).max(0)).unwrap_or(u32::MAX);
+        let seconds = f64::from(ms) / 1000.0;
+        self.took.insert(target.clone(), (came, seconds));
+        Some(seconds)
     }
 
     /// The write failed: it is due again.
@@ -150,10 +171,14 @@ fn count(number: usize) -> i32 {
 fn condition(
     kind: &str,
     holds: bool,
-    (reason, message): (&str, String),
+    (reason, mut message): (&str, String),
     before: &[Condition],
     now: Timestamp,
 ) -> Condition {
+    if message.len() > MESSAGE_BYTES {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
+        message.push('…');
+    }
     let status = if holds {
         ConditionStatus::True
     } else {
@@ -175,7 +200,16 @@ fn condition(
     }
 }
 
-fn object_status(object: &ObjectView, before: &[Condition], now: Timestamp) -> PolicyStatus {
+fn object_status(
+    object: &ObjectView,
+    before: &[Condition],
+    took: Option<f64>,
+    now: Timestamp,
+) -> PolicyStatus {
+    let condition = |kind, holds, said: (&str, String)| Condition {
+        observed_generation: object.generation,
+        ..condition(kind, holds, said, before, now)
+    };
     let said = object.messages.join("\n");
     let accepted = match object.accepted {
         true => ("Understood", "the object is understood".to_owned()),
@@ -200,23 +234,17 @@ fn object_status(object: &ObjectView, before: &[Condition], now: Timestamp) -> P
         false => ("Incomplete", said),
     };
     PolicyStatus {
-        observed_generation: None,
+        observed_generation: object.generation,
         conditions: vec![
-            condition("Accepted", object.accepted, accepted, before, now),
-            condition("Enforced", object.enforced, enforced, before, now),
-            condition(
-                "Degraded",
-                degraded.0 == "Incomplete",
-                degraded,
-                before,
-                now,
-            ),
+            condition("Accepted", object.accepted, accepted),
+            condition("Enforced", object.enforced, enforced),
+            condition("Degraded", degraded.0 == "Incomplete", degraded),
         ],
         nodes: Some(NodeCount {
             desired: count(object.desired_nodes),
             realised: count(object.realised_nodes),
         }),
-        last_enforced_seconds: None,
+        last_enforced_seconds: took,
     }
 }
 
@@ -333,6 +361,8 @@ mod tests {
             name: "db".to_owned(),
             accepted: true,
             enforced: realised_nodes == 2,
+            generation: Some(7),
+            changed_at_ms: 500,
             desired_nodes: 2,
             realised_nodes,
             messages: if realised_nodes == 2 {
@@ -374,6 +404,33 @@ mod tests {
             1,
             "a failed write is due again"
         );
+    }
+
+    #[test]
+    fn a_status_names_its_generation_and_how_long_it_took_and_fits_into_the_definition() {
+        let mut ledger = Ledger::default();
+        let status = |patches: Vec<Patch>| match patches.into_iter().next() {
+            Some(Patch {
+                status: Status::Object(status),
+                ..
+            }) => status,
+            other => panic!("{other:?}"),
+        };
+        let mut lagging = segment(1);
+        lagging.messages = vec!["é".repeat(100_000)];
+        let pending = status(ledger.patches(&view(lagging), Timestamp(1_000)));
+        assert_eq!(pending.observed_generation, Some(7));
+        assert_eq!(pending.last_enforced_seconds, None);
+        for condition in &pending.conditions {
+            assert_eq!(condition.observed_generation, Some(7));
+            assert!(condition.message.chars().count() <= 32_768);
+        }
+        let whole = status(ledger.patches(&view(segment(2)), Timestamp(3_000)));
+        assert_eq!(whole.last_enforced_seconds, Some(2.5));
+        // A node that lags and catches up later says nothing about how long the change took.
+        ledger.patches(&view(segment(1)), Timestamp(4_000));
+        let again = status(ledger.patches(&view(segment(2)), Timestamp(9_000)));
+        assert_eq!(again.last_enforced_seconds, Some(2.5));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What an object's status says as its nodes come, lag, realise and go.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
+
 use bulkhead_graph::{Digest, Timestamp};
 use bulkhead_policy::model::{Kind, ObjectRef};
-use bulkhead_wire::{Ack, Frontier, Hello, Limits, Refusal, Refused};
+use bulkhead_wire::{Ack, Denied, Frontier, Hello, Limits, Refusal, Refused, Unprotected};
 
 use super::{ObjectState, Status};
 
@@ -41,6 +43,9 @@ fn check(status: &Status, sequence: u64, expected: (usize, usize)) {
     let object = ObjectState {
         object: ObjectRef::namespaced(Kind::NetworkPolicy, "web", "allow"),
         sequence,
+        changed_at: NOW,
+        generation: None,
+        affected: BTreeSet::new(),
         nodes: ["n1".into(), "n2".into()].into(),
     };
     let view = status.view(Some(Frontier::default()), &[object]);
@@ -84,6 +89,9 @@ fn an_object_is_realised_where_its_batch_was_read_back() {
     let object = |sequence| ObjectState {
         object: ObjectRef::cluster(Kind::Segment, "s"),
         sequence,
+        changed_at: NOW,
+        generation: None,
+        affected: BTreeSet::new(),
         nodes: ["n1".into(), "n2".into()].into(),
     };
     let view = status.view(None, &[object(1), object(2)]);
@@ -139,4 +147,89 @@ fn a_refusal_is_shown_until_something_is_realised() {
     assert!(node.message.contains("cut"), "{}", node.message);
     status.acked("n1", ack(2), NOW);
     assert_eq!(status.view(None, &[]).nodes[0].health, "healthy");
+}
+
+#[test]
+fn an_object_is_not_in_force_for_subjects_without_a_hook_and_says_who_is_cut_off() {
+    let mut status = Status::default();
+    status.desired("n1", digest(1), 1);
+    status.hello(&hello("n1"), 1, NOW);
+    let mut ack = ack(1);
+    ack.unprotected = vec![Unprotected {
+        uid: "u1".to_owned(),
+        name: "web/bare".to_owned(),
+        reason: "no such interface".to_owned(),
+    }];
+    ack.denied = vec![Denied {
+        uid: "u2".to_owned(),
+        name: "web/large".to_owned(),
+        reason: "decisions".to_owned(),
+    }];
+    status.acked("n1", ack, NOW);
+    assert_eq!(
+        status.concerned(),
+        ["web/bare".to_owned(), "web/large".to_owned()].into()
+    );
+    let object = |affected: &[&str]| ObjectState {
+        object: ObjectRef::cluster(Kind::Segment, "s"),
+        sequence: 1,
+        changed_at: NOW,
+        generation: None,
+        affected: affected.iter().map(|name| (*name).to_owned()).collect(),
+        nodes: ["n1".into()].into(),
+    };
+    let view = status.view(
+        None,
+        &[object(&[]), object(&["web/bare"]), object(&["web/large"])],
+    );
+    let [whole, unguarded, cut] = &view.objects[..] else {
+        panic!("{view:?}")
+    };
+    assert!(whole.enforced && whole.messages.is_empty());
+    assert!(!unguarded.enforced);
+    assert_eq!(
+        unguarded.messages,
+        ["node n1: web/bare is not guarded: no such interface"]
+    );
+    assert!(cut.enforced);
+    assert_eq!(cut.messages, ["node n1: web/large is cut off: decisions"]);
+}
+
+#[test]
+fn four_hundred_lagging_nodes_make_a_short_message() {
+    let mut status = Status::default();
+    let nodes: BTreeSet<_> = (0..400).map(|n| format!("n{n}").into()).collect();
+    for node in &nodes {
+        let node: &bulkhead_policy::model::Interned = node;
+        status.desired(node, digest(1), 1);
+    }
+    let object = ObjectState {
+        object: ObjectRef::cluster(Kind::Segment, "s"),
+        sequence: 1,
+        changed_at: NOW,
+        generation: None,
+        affected: BTreeSet::new(),
+        nodes,
+    };
+    let view = status.view(None, &[object]);
+    assert_eq!(view.objects[0].messages.len(), 11);
+    assert!(view.objects[0].messages[10].starts_with("and 390 more"));
+}
+
+#[test]
+fn a_node_that_is_gone_is_forgotten_once_its_agent_is() {
+    let mut status = Status::default();
+    status.desired("n1", digest(1), 1);
+    status.desired("n2", digest(1), 1);
+    status.hello(&hello("n2"), 1, NOW);
+    status.forget_others(&["n1".into(), "n2".into()].into());
+    assert_eq!(status.connected(), (1, 2));
+    status.forget_others(&[].into());
+    assert_eq!(
+        status.connected(),
+        (1, 1),
+        "an agent that is there is shown"
+    );
+    status.gone("n2", 1, NOW);
+    assert_eq!((status.connected(), status.behind()), ((0, 0), 0));
 }

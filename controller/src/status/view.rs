@@ -7,7 +7,10 @@ use bulkhead_source::{Problem, Severity};
 use bulkhead_wire::{Frontier, Limits};
 use serde::Serialize;
 
-use super::{NodeState, ObjectState, Presence, Status};
+use super::{NodeState, ObjectState, Presence, Status, findings};
+
+/// Lines about nodes in the messages of an object.
+const LISTED: usize = 10;
 
 /// Everything at one moment.
 #[derive(Debug, Clone, Serialize)]
@@ -92,8 +95,12 @@ pub struct ObjectView {
     pub name: String,
     /// Whether its present version was understood. If not, the last good one is in force, or it denies.
     pub accepted: bool,
-    /// Whether it is in force on every node that it belongs on.
+    /// Whether it is in force on every node that it belongs on, for every subject.
     pub enforced: bool,
+    /// The version that this is about, where its source counts them.
+    pub generation: Option<i64>,
+    /// When that version came, milliseconds since the epoch.
+    pub changed_at_ms: i64,
     /// Nodes with its subjects.
     pub desired_nodes: usize,
     /// Those of them that have read it back.
@@ -130,18 +137,31 @@ impl Status {
         let about = |problem: &&Problem| problem.object.as_deref() == Some(&*reference);
         let problems: Vec<&Problem> = self.problems.iter().filter(about).collect();
         let mut messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let mut of_nodes = Vec::new();
+        let mut is_guarded = true;
         for name in &state.nodes {
-            match self.nodes.get(&**name) {
-                None => messages.push(format!("node {name}: no agent has connected")),
-                Some(node) if node.has_realised(state.sequence) => {
-                    realised += 1;
-                    if node.desired != node.realised || matches!(node.presence, Presence::Lost(_)) {
-                        messages.push(format!("node {name}: {}", node.message()));
-                    }
-                }
-                Some(node) => messages.push(format!("node {name}: {}", node.message())),
+            let Some(node) = self.nodes.get(&**name) else {
+                of_nodes.push(format!("node {name}: no agent has connected"));
+                continue;
+            };
+            let is_realised = node.has_realised(state.sequence);
+            realised += usize::from(is_realised);
+            let is_late =
+                node.desired != node.realised || matches!(node.presence, Presence::Lost(_));
+            if !is_realised || is_late {
+                of_nodes.push(format!("node {name}: {}", node.message()));
             }
+            let affected = node.ack.iter().flat_map(findings);
+            for (workload, why) in affected.filter(|(name, _)| state.affected.contains(*name)) {
+                of_nodes.push(format!("node {name}: {workload} is {why}"));
+            }
+            is_guarded &= !node.ack.iter().any(|ack| {
+                ack.unprotected
+                    .iter()
+                    .any(|workload| state.affected.contains(&workload.name))
+            });
         }
+        messages.extend(first(of_nodes));
         ObjectView {
             kind: state.object.kind.name(),
             namespace: state.object.namespace.to_string(),
@@ -149,12 +169,24 @@ impl Status {
             accepted: problems
                 .iter()
                 .all(|problem| problem.severity != Severity::Error),
-            enforced: realised == state.nodes.len(),
+            enforced: is_guarded && realised == state.nodes.len(),
+            generation: state.generation,
+            changed_at_ms: state.changed_at.0,
             desired_nodes: state.nodes.len(),
             realised_nodes: realised,
             messages,
         }
     }
+}
+
+/// As many as a person reads, and how many there are beside them.
+fn first(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(LISTED);
+    lines.truncate(LISTED);
+    if more > 0 {
+        lines.push(format!("and {more} more; `/status` has all nodes"));
+    }
+    lines
 }
 
 impl NodeState {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::Engine;
+use super::arena::Key;
+use super::workload::WorkloadState;
 use crate::model::{Interned, Kind, ObjectRef};
 
 impl Engine {
@@ -10,6 +12,30 @@ impl Engine {
     /// it is realised or not. Empty for other kinds.
     pub fn nodes_of(&mut self, object: &ObjectRef) -> BTreeSet<Interned> {
         self.settle();
+        self.subjects_of(object)
+            .filter_map(|workload| self.workloads.arena[workload].node)
+            .map(|node| self.nodes[node].name.clone())
+            .collect()
+    }
+
+    /// Those of the named workloads (`namespace/name`) that the policy or segment speaks of as its subjects or members.
+    pub fn subjects_among(
+        &mut self,
+        object: &ObjectRef,
+        names: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
+        self.settle();
+        if names.is_empty() {
+            return BTreeSet::new();
+        }
+        self.subjects_of(object)
+            .map(|workload| &self.workloads.arena[workload].workload)
+            .map(|workload| format!("{}/{}", workload.namespace, workload.name))
+            .filter(|name| names.contains(name))
+            .collect()
+    }
+
+    fn subjects_of(&self, object: &ObjectRef) -> impl Iterator<Item = Key<WorkloadState>> {
         let selectors = if object.kind == Kind::Segment {
             let segment = self.segment_keys.get(&object.name);
             segment.map_or(&[][..], |key| &self.segments[*key].selectors)
@@ -20,10 +46,8 @@ impl Engine {
         let profiles = selectors
             .iter()
             .flat_map(|selector| &self.selectors.arena[*selector].members);
-        let workloads = profiles.flat_map(|profile| &self.profiles.arena[*profile].workloads);
-        workloads
-            .filter_map(|workload| self.workloads.arena[*workload].node)
-            .map(|node| self.nodes[node].name.clone())
-            .collect()
+        profiles
+            .flat_map(|profile| &self.profiles.arena[*profile].workloads)
+            .copied()
     }
 }

@@ -1,5 +1,6 @@
 //! The task that watches a folder: notifications wake it, a slow poll covers what they miss.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -163,6 +164,7 @@ impl Task {
             problems,
             incarnation: self.state.incarnation(),
             versions: [(INPUT.to_owned(), version)].into(),
+            seen: BTreeMap::new(),
         };
         let delivered = self.updates.send(update).await.is_ok();
         if let Err(error) = self.state.keep(&self.index.last_good()) {

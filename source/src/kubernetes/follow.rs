@@ -9,22 +9,30 @@ use kube::api::{Api, WatchParams};
 use kube::core::{DynamicObject, WatchEvent};
 use kube::{Client, ResourceExt};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::resources::resource;
+use crate::ObjectVersion;
 
 /// The API server marks the bookmark after which everything that was there has been sent.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// The version that we saw is too old to go on from.
 const GONE: u16 = 410;
+const TOO_OLD: &str = "the last version seen is too old";
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A watch is asked to end after 290 s, and bookmarks come every minute: one that is silent for longer leads nowhere, as
+/// after a server that vanished without a word.
+const LONGEST_SILENCE: Duration = Duration::from_secs(330);
 
 /// One object as the API server has it now. Everything that is not needed is dropped before this is made.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) reference: ObjectRef,
+    pub(super) version: ObjectVersion,
     pub(super) reading: Result<Converted, Rejection>,
 }
 
@@ -45,7 +53,9 @@ pub(super) enum Message {
 enum End {
     /// The other side closed it, as it does every few minutes; go on from the last version.
     Closed,
-    /// Start anew.
+    /// It broke; go on from the last version, if there is one.
+    Broken(String),
+    /// The last version is of no use any more: start anew.
     Lost(String),
     /// Nobody listens any more.
     Unheard,
@@ -63,19 +73,26 @@ pub(super) async fn follow(client: Client, kind: Kind, messages: mpsc::Sender<Me
     loop {
         let before = follower.version.clone();
         let end = follower.watch().await;
-        if follower.version.is_some() && follower.version != before {
+        let went_on = follower.version.is_some() && follower.version != before;
+        if went_on {
             wait = FIRST_WAIT;
         }
+        let retry_ms = wait.as_millis();
         match end {
             End::Unheard => return,
+            // One that brings something before it closes needs no pause, and nobody is hurried by one that does not.
+            End::Closed if went_on => continue,
             End::Closed => {}
+            End::Broken(reason) => {
+                tracing::warn!(kind = kind.name(), %reason, retry_ms, "watch broken, going on from the last version");
+            }
             End::Lost(reason) => {
-                tracing::warn!(kind = kind.name(), %reason, retry_ms = wait.as_millis(), "watch lost, reading anew");
+                tracing::warn!(kind = kind.name(), %reason, retry_ms, "watch lost, reading anew");
                 follower.version = None;
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 
@@ -96,19 +113,23 @@ impl Follower {
         let from = self.version.clone().unwrap_or_default();
         let stream = match self.api.watch(&parameters, &from).await {
             Ok(stream) => stream,
-            Err(error) => return End::Lost(error.to_string()),
+            Err(kube::Error::Api(status)) if status.code == GONE => {
+                return End::Lost(TOO_OLD.to_owned());
+            }
+            Err(error) => return End::Broken(error.to_string()),
         };
         pin_mut!(stream);
         // Objects of a state that is not whole yet.
         let mut initial = Vec::new();
         loop {
-            let event = match stream.next().await {
-                Some(Ok(event)) => event,
-                Some(Err(error)) => return End::Lost(error.to_string()),
-                None if self.version.is_none() => {
-                    return End::Lost("the list ended before it was whole".to_owned());
+            let event = match timeout(LONGEST_SILENCE, stream.next()).await {
+                Ok(Some(Ok(event))) => event,
+                Ok(Some(Err(error))) => return End::Broken(error.to_string()),
+                Ok(None) if self.version.is_none() => {
+                    return End::Broken("the list ended before it was whole".to_owned());
                 }
-                None => return End::Closed,
+                Ok(None) => return End::Closed,
+                Err(_) => return End::Broken("nothing was heard for too long".to_owned()),
             };
             if let Err(end) = self.take(event, &mut initial).await {
                 return end;
@@ -160,11 +181,9 @@ impl Follower {
                 };
                 self.send(message).await
             }
-            WatchEvent::Error(status) if status.code == GONE => {
-                Err(End::Lost("the last version seen is too old".to_owned()))
-            }
+            WatchEvent::Error(status) if status.code == GONE => Err(End::Lost(TOO_OLD.to_owned())),
             WatchEvent::Error(status) => {
-                Err(End::Lost(format!("{} ({})", status.message, status.code)))
+                Err(End::Broken(format!("{} ({})", status.message, status.code)))
             }
         }
     }
@@ -188,9 +207,14 @@ fn see(kind: Kind, mut object: DynamicObject) -> Result<Seen, End> {
     object.metadata.managed_fields = None;
     object.metadata.annotations = None;
     let reference = reference(kind, &object);
+    let version = ObjectVersion {
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
+    };
     let value = serde_json::to_value(&object).map_err(|error| End::Lost(error.to_string()))?;
     Ok(Seen {
         reference,
+        version,
         reading: plain_object(kind, &value),
     })
 }

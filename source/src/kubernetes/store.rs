@@ -8,7 +8,7 @@ use bulkhead_policy::model::{Event, Kind, Object, ObjectRef, Timestamp};
 
 use super::follow::{Message, Seen};
 use super::resources::KINDS;
-use crate::{Update, review};
+use crate::{ObjectVersion, Update, review};
 
 /// Kinds whose last good version is kept, for a new version that cannot be read. There are few of them, and their
 /// absence would open; of the many others an absence denies.
@@ -31,6 +31,7 @@ pub(super) struct Store {
     /// Findings that need all policies together, as of the last change of one.
     findings: Vec<Problem>,
     events: Vec<Event>,
+    versions_seen: BTreeMap<ObjectRef, ObjectVersion>,
     is_review_due: bool,
 }
 
@@ -44,6 +45,7 @@ impl Store {
             faults: BTreeMap::new(),
             findings: Vec::new(),
             events: Vec::new(),
+            versions_seen: BTreeMap::new(),
             is_review_due: false,
         }
     }
@@ -92,6 +94,7 @@ impl Store {
                 .iter()
                 .map(|(kind, version)| (kind.name().to_owned(), *version))
                 .collect(),
+            seen: std::mem::take(&mut self.versions_seen),
         })
     }
 
@@ -131,7 +134,14 @@ impl Store {
 
     /// The object, unless it cannot be read; then its last good version stays as it is.
     fn read(&mut self, seen: Seen) -> Option<Object> {
-        let Seen { reference, reading } = seen;
+        let Seen {
+            reference,
+            version,
+            reading,
+        } = seen;
+        if KEPT.contains(&reference.kind) {
+            self.versions_seen.insert(reference.clone(), version);
+        }
         let place = self.place.clone();
         let problem = |severity, field: String, message: String| Problem {
             severity,
@@ -208,6 +218,10 @@ mod tests {
             ObjectRef::namespaced(kind, &text("/metadata/namespace"), &text("/metadata/name"));
         Seen {
             reference,
+            version: ObjectVersion {
+                uid: "u".to_owned(),
+                generation: 3,
+            },
             reading: plain_object(kind, &value),
         }
     }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::follow::{Message, follow};
@@ -58,16 +59,25 @@ pub async fn watch(client: Client) -> Result<mpsc::Receiver<Update>, KubernetesE
         .ok_or(KubernetesError::NoBeginning)?;
     let incarnation = Timestamp(beginning.0.as_millisecond());
     let (sender, messages) = mpsc::channel(QUEUE);
+    let mut watches = JoinSet::new();
     for kind in KINDS {
-        tokio::spawn(follow(client.clone(), kind, sender.clone()));
+        watches.spawn(follow(client.clone(), kind, sender.clone()));
     }
     let (updates, receiver) = mpsc::channel(1);
-    tokio::spawn(gather(Store::new(PLACE, incarnation), messages, updates));
+    tokio::spawn(gather(
+        Store::new(PLACE, incarnation),
+        watches,
+        messages,
+        updates,
+    ));
     Ok(receiver)
 }
 
+/// Ends, and the updates with it, when somebody stops listening or a watch has died: half of the intent must not go on as if
+/// it were the whole.
 async fn gather(
     mut store: Store,
+    mut watches: JoinSet<()>,
     mut messages: mpsc::Receiver<Message>,
     updates: mpsc::Sender<Update>,
 ) {
@@ -76,6 +86,10 @@ async fn gather(
     loop {
         tokio::select! {
             () = updates.closed() => return,
+            Some(ended) = watches.join_next() => {
+                tracing::error!(?ended, "the watch of a kind has died");
+                return;
+            }
             message = messages.recv() => match message {
                 Some(message) => store.take(message),
                 None => return,
