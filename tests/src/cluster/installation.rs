@@ -15,6 +15,8 @@ use crate::lab::find_program;
 const AGENTS_PORT: u16 = 9443;
 /// Where the controller tells how far it is.
 const HTTP_PORT: u16 = 9480;
+/// The controller's own credentials, as a kubeconfig.
+const ACCOUNT_FILE: &str = "controller.kubeconfig";
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A running product.
@@ -52,6 +54,7 @@ impl Installation {
             folder,
         };
         installation.make_keys(cluster)?;
+        installation.make_account(cluster)?;
         installation.start_controller(cluster)?;
         for index in 1..=u8::try_from(cluster.nodes().len())? {
             installation.start_agent(cluster, index)?;
@@ -76,12 +79,13 @@ impl Installation {
             "--http",
             &http,
         ];
+        let kubeconfig = self.path(ACCOUNT_FILE);
         let process = cluster.spawn(
             "bulkhead-controller",
             &self.programs.controller,
             &arguments,
             |command| {
-                command.env("KUBECONFIG", cluster.kubeconfig());
+                command.env("KUBECONFIG", &kubeconfig);
             },
         )?;
         let process = self.controller.insert(process);
@@ -143,12 +147,6 @@ impl Installation {
             .kill()
     }
 
-    /// What the controller says of the nodes and the objects, as JSON.
-    pub fn status(&self, cluster: &Cluster) -> Result<serde_json::Value> {
-        serde_json::from_str(&ask(cluster, "/status")?)
-            .context("the controller's status is not JSON")
-    }
-
     /// Fails, with the end of its log, if one of the programs has ended by itself.
     pub fn check_running(&mut self) -> Result<()> {
         self.controller
@@ -178,17 +176,41 @@ impl Installation {
         Ok(())
     }
 
+    /// The controller may do what the product's own roles allow, and no more: a test as administrator would not see what
+    /// they lack.
+    fn make_account(&self, cluster: &Cluster) -> Result<()> {
+        let roles = deployed("rbac");
+        cluster.kubectl(&["apply", "--server-side", "-f", &roles])?;
+        let account = [
+            "create",
+            "token",
+            "bulkhead-controller",
+            "-n",
+            "kube-system",
+        ];
+        let token = cluster.kubectl(&[&account[..], &["--duration=2h"]].concat())?;
+        let config = cluster.kubectl(&["config", "view", "--raw", "--minify", "-o", "json"])?;
+        let mut config: serde_json::Value =
+            serde_json::from_str(&config).context("the administrator's kubeconfig")?;
+        config["users"][0]["user"] = serde_json::json!({ "token": token.trim() });
+        let path = self.path(ACCOUNT_FILE);
+        fs::write(&path, config.to_string()).with_context(|| format!("write {path}"))
+    }
+
     fn path(&self, part: &str) -> String {
         self.folder.join(part).display().to_string()
     }
 }
 
+/// A folder of `deploy/`.
+fn deployed(folder: &str) -> String {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy");
+    deploy.join(folder).display().to_string()
+}
+
 /// Applies the generated definitions and waits until the API server serves them.
 pub fn install_definitions(cluster: &Cluster) -> Result<()> {
-    let definitions = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .with_file_name("deploy")
-        .join("crds");
-    let definitions = definitions.display().to_string();
+    let definitions = deployed("crds");
     cluster.kubectl(&["apply", "--server-side", "-f", &definitions])?;
     cluster
         .client()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -158,6 +159,51 @@ impl Story {
     fn apply(&self, yaml: &str) {
         self.cluster.apply(yaml).unwrap();
     }
+
+    /// Conditions on the segment, one small object a node, and then silence: an idle cluster makes no writes.
+    fn the_api_server_is_told(&self) {
+        let client = self.cluster.client();
+        let segment = ["segment/database"];
+        client
+            .wait_for("condition=Enforced", SETTLE_LIMIT, &segment)
+            .unwrap();
+        let segment = client.get(&segment).unwrap();
+        let status = &segment["status"];
+        assert_eq!(
+            status["observedGeneration"], segment["metadata"]["generation"],
+            "{status}"
+        );
+        // The database is on one node.
+        assert_eq!(
+            status["nodes"],
+            serde_json::json!({"desired": 1, "realised": 1})
+        );
+        assert!(status["lastEnforcedSeconds"].is_number(), "{status}");
+        client
+            .wait_for(
+                "jsonpath={.status.health}=Realised",
+                SETTLE_LIMIT,
+                &["nodeenforcements", "--all"],
+            )
+            .unwrap();
+        let nodes = client.get(&["nodeenforcements"]).unwrap();
+        let nodes = nodes["items"].as_array().unwrap();
+        assert_eq!(nodes.len(), self.cluster.nodes().len());
+        for node in nodes {
+            assert_eq!(node["metadata"]["ownerReferences"][0]["kind"], "Node");
+        }
+        // Longer than the pace at which dates alone are written.
+        let watches = ["segments", "nodeenforcements"].map(|kind| {
+            let mut watch = client.command();
+            watch.args(["get", kind, "--watch-only", "-o", "name"]);
+            watch.arg("--request-timeout=40s").stdout(Stdio::piped());
+            watch.spawn().unwrap()
+        });
+        for watch in watches {
+            let watched = watch.wait_with_output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&watched.stdout), "");
+        }
+    }
 }
 
 const FRONTEND: (&str, &str) = ("web", "frontend");
@@ -251,5 +297,6 @@ fn pods_reach_what_the_objects_say_through_changes_and_restarts() {
 
     story.apply(DATABASE_IS_A_SEGMENT);
     story.settles_with(SCANNER, POSTGRES, closed);
+    story.the_api_server_is_told();
     product.check_running().unwrap();
 }
