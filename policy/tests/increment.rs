@@ -226,6 +226,25 @@ fn an_event_touches_what_depends_on_it_and_nothing_else() {
     });
     assert_eq!(cost_of_namespace.label_sets_matched, 11);
     assert_eq!((cost_of_namespace.identities_built, dirty.len()), (0, 0));
+
+    // A node's address concerns the policies that name nodes, and only where it is another one.
+    let mut near = policy(5, 5, 6);
+    near.ingress[0].peers = Peers::Of(vec![Peer::Nodes(LabelSelector::everything())]);
+    engine.apply(Event::Apply(Object::Policy(near)));
+    let node = Node {
+        name: name("node-1"),
+        labels: BTreeMap::new(),
+        pod_ranges: BTreeSet::new(),
+        addresses: BTreeSet::from(["192.0.2.1".parse().unwrap()]),
+    };
+    engine.take_dirty();
+    let apply = || Event::Apply(Object::Node(node.clone()));
+    let (cost_of_address, _) = cost(&mut engine, |engine| engine.apply(apply()));
+    assert_eq!(cost_of_address.policies_compiled, 1);
+    assert_eq!(cost_of_address.rule_sets_built, 1);
+    let (cost_of_heartbeat, dirty) = cost(&mut engine, |engine| engine.apply(apply()));
+    assert_eq!(cost_of_heartbeat.policies_compiled, 0);
+    assert_eq!(dirty.len(), 0);
 }
 
 #[test]

@@ -66,6 +66,7 @@ fn membership(spec: &SegmentSpec) -> Checked<Membership> {
         networks: networks
             .map(|(index, range)| network::network(range, &format!("spec.networks[{index}]")))
             .collect::<Checked<_>>()?,
+        partial: false,
     })
 }
 

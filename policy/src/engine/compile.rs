@@ -91,7 +91,7 @@ impl Engine {
                     named_ingress |= matches!(lines, Lines::Named { .. });
                     rules[index(direction)].push(CompiledRule {
                         index: number,
-                        action: rule.action,
+                        action: self.action(rule),
                         lines,
                     });
                 }
@@ -162,11 +162,12 @@ impl Engine {
         rule: &Rule,
         peers: &mut Vec<Key<Selector>>,
     ) -> Lines {
-        let peer_spec = self.compile_peers(rule, peers);
-        let (ports, names) = self.compile_ports(rule);
+        let action = self.action(rule);
+        let peer_spec = self.compile_peers(rule, action, peers);
+        let (ports, names) = self.compile_ports(rule, action);
         let spec = EntrySpec {
             stage: stage(policy.tier),
-            action: rule.action,
+            action,
             mode: policy.mode,
             peers: peer_spec,
             ports,
@@ -194,7 +195,30 @@ impl Engine {
         )
     }
 
-    fn compile_peers(&mut self, rule: &Rule, references: &mut Vec<Key<Selector>>) -> PeerSpec {
+    /// A `Pass` that leads nowhere denies.
+    fn action(&self, rule: &Rule) -> Action {
+        let is_lost = |peer: &Peer| match peer {
+            Peer::Unresolved => true,
+            Peer::Segment(name) => self
+                .segment_keys
+                .get(name)
+                .is_none_or(|segment| self.segments[*segment].partial),
+            Peer::Workloads(_) | Peer::Network(_) | Peer::Nodes(_) => false,
+        };
+        let peers = matches!(&rule.peers, Peers::Of(peers) if peers.iter().any(is_lost));
+        let ports = matches!(&rule.ports, Ports::Of(ports) if ports.contains(&Port::Unresolved));
+        if rule.action == Action::Pass && (peers || ports) {
+            return Action::Deny;
+        }
+        rule.action
+    }
+
+    fn compile_peers(
+        &mut self,
+        rule: &Rule,
+        action: Action,
+        references: &mut Vec<Key<Selector>>,
+    ) -> PeerSpec {
         let Peers::Of(peers) = &rule.peers else {
             return PeerSpec::Any;
         };
@@ -208,8 +232,12 @@ impl Engine {
                     sets.push(selector);
                 }
                 Peer::Network(network) => networks.push(network.clone()),
+                Peer::Nodes(labels) => networks.extend(self.node_networks(labels)),
                 Peer::Segment(name) if self.segment_keys.contains_key(name) => {
                     let segment = &self.segments[self.segment_keys[name]];
+                    if segment.partial && action == Action::Deny {
+                        return PeerSpec::Any;
+                    }
                     everybody |= segment.everybody;
                     networks.extend(segment.networks.iter().cloned());
                     for selector in segment.selectors.clone() {
@@ -220,7 +248,7 @@ impl Engine {
                     }
                 }
                 // What cannot be resolved is everybody where that closes, and nobody where it would open.
-                Peer::Segment(_) | Peer::Unresolved => match rule.action {
+                Peer::Segment(_) | Peer::Unresolved => match action {
                     Action::Deny => return PeerSpec::Any,
                     Action::Allow | Action::Pass => {}
                 },
@@ -240,7 +268,7 @@ impl Engine {
         }
     }
 
-    fn compile_ports(&mut self, rule: &Rule) -> (PortMatch, Vec<(Name, Protocol)>) {
+    fn compile_ports(&mut self, rule: &Rule, action: Action) -> (PortMatch, Vec<(Name, Protocol)>) {
         let Ports::Of(ports) = &rule.ports else {
             return (PortMatch::Any, Vec::new());
         };
@@ -262,7 +290,7 @@ impl Engine {
                     });
                 }
                 Port::Named { protocol, name } => names.push((self.names.number(name), *protocol)),
-                Port::Unresolved => match rule.action {
+                Port::Unresolved => match action {
                     Action::Deny => return (PortMatch::Any, Vec::new()),
                     Action::Allow | Action::Pass => {}
                 },

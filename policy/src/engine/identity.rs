@@ -276,7 +276,7 @@ impl Engine {
                 (false, Strength::Boundary) => Action::Pass,
                 (false, Strength::Default) => Action::Allow,
             };
-            let (mode, peers) = (segment.mode, segment.peers());
+            let (mode, peers) = (segment.mode, segment.peers(action));
             let spec = EntrySpec {
                 stage,
                 action,

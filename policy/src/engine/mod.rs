@@ -9,6 +9,7 @@ mod arena;
 mod compile;
 mod entry;
 mod explain;
+mod host;
 mod identity;
 mod names;
 mod node;
@@ -31,6 +32,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use arena::{Arena, Key};
 use compile::Compiled;
 use entry::Entries;
+use host::Hosts;
 use identity::Identities;
 use names::{Name, Names};
 use node::NodeState;
@@ -118,6 +120,7 @@ pub struct Engine {
     segments: Arena<SegmentState>,
     segment_keys: BTreeMap<Interned, Key<SegmentState>>,
     services: Services,
+    hosts: Hosts,
     /// Numbers that workloads give to a port name, with how many label sets do.
     port_numbers: FxHashMap<(Name, Protocol), BTreeMap<u16, u32>>,
     /// Incarnations that some policy names, with how many policies do.
@@ -174,6 +177,7 @@ impl Engine {
             segments: Arena::default(),
             segment_keys: BTreeMap::new(),
             services: Services::default(),
+            hosts: Hosts::default(),
             port_numbers: FxHashMap::default(),
             named_uids: FxHashMap::default(),
             policies_by_segment: BTreeMap::new(),

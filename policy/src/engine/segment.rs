@@ -5,7 +5,7 @@ use bulkhead_graph::Network;
 use super::arena::Key;
 use super::entry::PeerSpec;
 use super::selector::Selector;
-use crate::model::{Interned, Isolation, Mode};
+use crate::model::{Action, Interned, Isolation, Mode};
 
 pub(super) struct SegmentState {
     pub(super) name: Interned,
@@ -16,11 +16,16 @@ pub(super) struct SegmentState {
     /// Whether one of the selectors matches every workload.
     pub(super) everybody: bool,
     pub(super) networks: Vec<Network>,
+    /// Whoever is not in it for certain may be.
+    pub(super) partial: bool,
 }
 
 impl SegmentState {
-    /// Its members as the peers of an entry.
-    pub(super) fn peers(&self) -> PeerSpec {
+    /// Those whom an entry with this action finds in it.
+    pub(super) fn peers(&self, action: Action) -> PeerSpec {
+        if self.partial && action == Action::Deny {
+            return PeerSpec::Any;
+        }
         let mut sets = if self.everybody {
             Vec::new()
         } else {

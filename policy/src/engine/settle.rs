@@ -69,6 +69,7 @@ impl Engine {
             selectors: selectors.clone(),
             everybody,
             networks: segment.members.networks.clone(),
+            partial: segment.members.partial,
         });
         for selector in selectors {
             self.protect(selector, Protector::Segment(key));

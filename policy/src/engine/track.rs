@@ -266,6 +266,7 @@ impl Engine {
     }
 
     pub(super) fn apply_node(&mut self, node: &Node) {
+        self.apply_host(node);
         let key = self.node(&node.name);
         if !std::mem::replace(&mut self.nodes[key].declared, true) {
             self.services.nodes_changed();
@@ -275,6 +276,7 @@ impl Engine {
     }
 
     pub(super) fn delete_node(&mut self, name: &Interned) {
+        self.delete_host(name);
         if let Some(key) = self.node_keys.get(name).copied() {
             self.set_node_ranges(key, Vec::new());
             self.nodes[key].declared = false;
@@ -630,11 +632,15 @@ impl Engine {
             }
         }
         for rule in policy.ingress.iter().chain(&policy.egress) {
-            if let Peers::Of(peers) = &rule.peers {
-                for peer in peers {
-                    if let Peer::Segment(name) = peer {
-                        note(&mut self.policies_by_segment, name);
-                    }
+            let Peers::Of(peers) = &rule.peers else {
+                continue;
+            };
+            for peer in peers {
+                match peer {
+                    Peer::Segment(name) => note(&mut self.policies_by_segment, name),
+                    Peer::Nodes(_) if present => drop(self.hosts.policies.insert(object.clone())),
+                    Peer::Nodes(_) => drop(self.hosts.policies.remove(object)),
+                    Peer::Workloads(_) | Peer::Network(_) | Peer::Unresolved => {}
                 }
             }
         }

@@ -4,8 +4,8 @@ use bulkhead_graph::Matched;
 
 use super::{Owner, World};
 use crate::model::{
-    Action, Address, Membership, NamespaceScope, Peer, Peers, Policy, Subject, Tier, Workload,
-    WorkloadSelector,
+    Action, Address, LabelSelector, Membership, NamespaceScope, Peer, Peers, Policy, Port, Ports,
+    Rule, Subject, Tier, Workload, WorkloadSelector,
 };
 
 /// The other end of a flow.
@@ -62,8 +62,26 @@ impl World {
                 .is_none_or(|names| names.contains(&workload.service_account))
     }
 
+    /// What a rule does. A `Pass` of which something cannot be read or resolved would let go by what it was to leave to
+    /// others, or leave to others what a later rule denies; it denies.
+    pub(super) fn action(&self, rule: &Rule) -> Action {
+        let is_lost = |peer: &Peer| match peer {
+            Peer::Unresolved => true,
+            Peer::Segment(name) => self
+                .segment(name)
+                .is_none_or(|segment| segment.members.partial),
+            Peer::Workloads(_) | Peer::Network(_) | Peer::Nodes(_) => false,
+        };
+        let peers = matches!(&rule.peers, Peers::Of(peers) if peers.iter().any(is_lost));
+        let ports = matches!(&rule.ports, Ports::Of(ports) if ports.contains(&Port::Unresolved));
+        if rule.action == Action::Pass && (peers || ports) {
+            return Action::Deny;
+        }
+        rule.action
+    }
+
     /// Whether a rule with this action speaks of the other end. What cannot be read or resolved is nobody in an
-    /// `Allow` and in a `Pass`, and everybody in a `Deny`.
+    /// `Allow`, and everybody in a `Deny`.
     pub(super) fn matches_peers(
         &self,
         peers: &Peers,
@@ -80,6 +98,7 @@ impl World {
             Peers::Of(peers) => any(peers.iter().map(|peer| match peer {
                 Peer::Workloads(selector) => self.matches_selector(selector, end),
                 Peer::Network(network) => certain(network.contains(end.address)),
+                Peer::Nodes(labels) => certain(self.is_node(labels, end.address)),
                 Peer::Segment(name) => match self.segment(name) {
                     Some(segment) => self.matches_members(&segment.members, end),
                     None => unresolved,
@@ -99,7 +118,14 @@ impl World {
             .selectors
             .iter()
             .map(|selector| self.matches_selector(selector, end));
-        any(by_address.chain(by_identity))
+        let unread = members.partial.then_some(Matched::Maybe);
+        any(by_address.chain(by_identity).chain(unread))
+    }
+
+    /// Whether one of the nodes with such labels has the address. What is there matches by address, whoever it is.
+    fn is_node(&self, labels: &LabelSelector, address: Address) -> bool {
+        self.nodes()
+            .any(|node| labels.matches(&node.labels) && node.addresses.contains(&address.ip()))
     }
 
     fn matches_selector(&self, selector: &WorkloadSelector, end: OtherEnd<'_>) -> Matched {

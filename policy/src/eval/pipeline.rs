@@ -49,6 +49,7 @@ struct Candidate<'w> {
     policy: &'w Policy,
     index: usize,
     rule: &'w Rule,
+    action: Action,
     matched: Matched,
 }
 
@@ -71,12 +72,12 @@ impl Candidate<'_> {
 
     /// A `Deny` counts unless it cannot match.
     fn denies(&self) -> bool {
-        self.rule.action == Action::Deny && self.matched != Matched::No
+        self.action == Action::Deny && self.matched != Matched::No
     }
 
     /// An `Allow` counts only if it matches for certain.
     fn allows(&self) -> bool {
-        self.rule.action == Action::Allow && self.matched == Matched::Yes
+        self.action == Action::Allow && self.matched == Matched::Yes
     }
 }
 
@@ -106,7 +107,7 @@ impl<'w> Side<'w> {
     /// Steps 2 and 4: rules in order of priority, kind, name and index.
     fn cluster_tier(&self, stage: Stage, go_on: GoOn<'_>) -> Half {
         for rule in self.candidates(&self.policies(stage)) {
-            match (rule.rule.action, rule.matched) {
+            match (rule.action, rule.matched) {
                 (Action::Allow, Matched::Yes) => {
                     return Half::allowed(rule.provenance(self.direction));
                 }
@@ -264,16 +265,15 @@ impl<'w> Side<'w> {
         let mut candidates = Vec::new();
         for policy in policies {
             for (index, rule) in policy.rules(self.direction).iter().enumerate() {
-                let peers = self
-                    .judge
-                    .world
-                    .matches_peers(&rule.peers, rule.action, self.peer);
-                let ports =
-                    ports::matches(&rule.ports, rule.action, self.wanted, self.destination());
+                let world = self.judge.world;
+                let action = world.action(rule);
+                let peers = world.matches_peers(&rule.peers, action, self.peer);
+                let ports = ports::matches(&rule.ports, action, self.wanted, self.destination());
                 candidates.push(Candidate {
                     policy,
                     index,
                     rule,
+                    action,
                     matched: both(peers, ports),
                 });
             }

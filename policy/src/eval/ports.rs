@@ -14,7 +14,7 @@ pub(super) struct Wanted {
 }
 
 /// Whether a rule with this action speaks of the port at its destination. What cannot be read is no port in an
-/// `Allow` and in a `Pass`, and every port in a `Deny`.
+/// `Allow`, and every port in a `Deny`.
 pub(super) fn matches(
     ports: &Ports,
     action: Action,

@@ -40,9 +40,12 @@ pub enum Peer {
     Workloads(WorkloadSelector),
     /// Whatever has such an address, workloads included.
     Network(Network),
+    /// Whatever has an address of such a node, by its labels: the host itself, never the workloads on it.
+    Nodes(LabelSelector),
     /// Members and networks of a segment; no such segment is an unresolved reference.
     Segment(Interned),
-    /// Something this version cannot read or resolve: nobody in an `Allow`, everybody in a `Deny`.
+    /// Something this version cannot read or resolve: nobody in an `Allow`, everybody in a `Deny`; a `Pass` with it is a
+    /// `Deny`.
     Unresolved,
 }
 
@@ -76,7 +79,7 @@ pub enum Port {
         /// The name.
         name: Interned,
     },
-    /// Something this version cannot read: no port in an `Allow`, every port in a `Deny`.
+    /// Something this version cannot read: no port in an `Allow`, every port in a `Deny`; a `Pass` with it is a `Deny`.
     Unresolved,
 }
 
@@ -170,6 +173,8 @@ pub struct Membership {
     pub selectors: Vec<WorkloadSelector>,
     /// Outside addresses; as peers they are matched by address, they are never subjects.
     pub networks: Vec<Network>,
+    /// A part of it cannot be read: whoever is not in it for certain may be.
+    pub partial: bool,
 }
 
 /// A named set. Its mode concerns its isolation; what refers to its members finds them in either mode.

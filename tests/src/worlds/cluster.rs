@@ -13,8 +13,8 @@ use proptest::sample::select;
 
 use super::selector::rarely;
 use super::vocabulary::{
-    ACCOUNTS, CLUSTER_ADDRESSES, EXTERNAL_ADDRESSES, LABEL_KEYS, LABEL_VALUES, NAMESPACES, NODES,
-    OUTSIDE_ADDRESSES, POD_ADDRESSES, PORT_NAMES, PORTS, ip, net, one,
+    ACCOUNTS, CLUSTER_ADDRESSES, EXTERNAL_ADDRESSES, LABEL_KEYS, LABEL_VALUES, NAMESPACES,
+    NODE_ADDRESSES, NODES, OUTSIDE_ADDRESSES, POD_ADDRESSES, PORT_NAMES, PORTS, ip, net, one,
 };
 
 const NAMES: &[&str] = &["w0", "w1", "w2"];
@@ -37,19 +37,20 @@ pub(super) fn namespace() -> impl Strategy<Value = Object> {
 
 /// The nodes that have objects, with their ranges.
 pub(super) fn nodes() -> Vec<Object> {
-    let node = |number: u8| {
+    let node = |number: u8, zone: &str, addresses: &[&str]| {
         Object::Node(Node {
             name: NODES[usize::from(number) - 1].into(),
-            labels: BTreeMap::new(),
+            labels: [("zone".into(), zone.into())].into(),
             pod_ranges: [
                 net(&format!("10.0.{number}.0/24")),
                 net(&format!("fd00:{number}::/64")),
             ]
             .into(),
-            addresses: [ip(&format!("198.51.100.{number}"))].into(),
+            addresses: addresses.iter().map(|text| ip(text)).collect(),
         })
     };
-    vec![node(1), node(2)]
+    let (first, others) = NODE_ADDRESSES.split_at(1);
+    vec![node(1, "a", first), node(2, "b", others)]
 }
 
 /// The incarnation of some workload.

@@ -214,12 +214,15 @@ fn isolation() -> impl Strategy<Value = Isolation> {
 /// A segment; the last name of the vocabulary stays free.
 pub(super) fn any_segment() -> impl Strategy<Value = Segment> {
     let names = &SEGMENTS[..SEGMENTS.len() - 1];
-    let members =
-        (vec(cluster_selector(), 0..3), vec(network(), 0..2)).prop_map(|(selectors, networks)| {
-            Membership {
-                selectors,
-                networks,
-            }
+    let members = (
+        vec(cluster_selector(), 0..3),
+        vec(network(), 0..2),
+        rarely(Just(())),
+    )
+        .prop_map(|(selectors, networks, unread)| Membership {
+            selectors,
+            networks,
+            partial: unread.is_some(),
         });
     let isolation = prop_oneof![1 => Just(None), 3 => isolation().prop_map(Some)];
     (one(names), members, isolation, mode()).prop_map(|(name, members, isolation, mode)| Segment {

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::vocabulary::{
-    ACCOUNTS, LABEL_KEYS, LABEL_VALUES, NAMESPACE_KEYS, NAMESPACES, NETWORKS, PORT_NAMES, PORTS,
-    SEGMENTS, net, one,
+    ACCOUNTS, LABEL_KEYS, LABEL_VALUES, NAMESPACE_KEYS, NAMESPACES, NETWORKS, NODE_KEYS,
+    PORT_NAMES, PORTS, SEGMENTS, net, one,
 };
 
 /// Where the selectors of an object may look.
@@ -102,6 +102,7 @@ fn peer(reach: Reach) -> impl Strategy<Value = Peer> {
         8 => workloads.prop_map(Peer::Workloads),
         4 => network().prop_map(Peer::Network),
         3 => one(SEGMENTS).prop_map(|name| Peer::Segment(name.into())),
+        2 => label_selector(NODE_KEYS).prop_map(Peer::Nodes),
         1 => Just(Peer::Unresolved),
     ]
 }

@@ -43,6 +43,12 @@ pub const SEGMENTS: &[&str] = &["inner", "outer", "partner", "missing"];
 /// Nodes; the last one never has an object.
 pub const NODES: &[&str] = &["n1", "n2", "n3"];
 
+/// Label keys of nodes.
+pub const NODE_KEYS: &[&str] = &["zone", "app"];
+
+/// Addresses of nodes themselves; a workload may claim the last one.
+pub const NODE_ADDRESSES: &[&str] = &["198.51.100.1", "198.51.100.2", "2001:db8::2", "172.20.0.1"];
+
 /// Addresses that workloads claim: in the ranges of `n1` and `n2`, in a configured range, and in none.
 pub const POD_ADDRESSES: &[&str] = &[
     "10.0.1.1",
@@ -114,6 +120,7 @@ pub fn addresses() -> Vec<Address> {
     let neighbours = ["10.0.1.3", "fd00:1::3"].iter();
     let mut addresses: Vec<Address> = claimed
         .chain(services)
+        .chain(NODE_ADDRESSES)
         .chain(neighbours)
         .map(|text| Address::from(ip(text)))
         .collect();

@@ -28,7 +28,7 @@ pub(crate) fn rule_set(workload: &LocalWorkload, direction: Direction) -> RuleSe
 pub(crate) fn may_overblock(world: &World, asked: &Question) -> bool {
     let names_both = |rule: &Rule| {
         let has_network = |peer: &Peer| match peer {
-            Peer::Network(_) => true,
+            Peer::Network(_) | Peer::Nodes(_) => true,
             Peer::Segment(name) => world
                 .segment(name)
                 .is_some_and(|s| !s.members.networks.is_empty()),

@@ -82,11 +82,10 @@ fn loss() -> impl Strategy<Value = Loss> {
 
 impl Loss {
     /// Whether something was lost that way. What a `Deny` loses it no longer restricts, so there it may only become
-    /// unreadable; a `Pass` neither opens nor closes by itself and is left alone.
+    /// unreadable, and so may what a `Pass` has: it neither opens nor closes by itself, and unreadable it denies.
     fn befall(self, rules: &mut Vec<Rule>, at: usize) -> bool {
         let rule = &mut rules[at];
         let loses = rule.action == Action::Allow;
-        let reads = rule.action != Action::Pass;
         match (self, &mut rule.peers, &mut rule.ports) {
             (Self::Rule, _, _) if loses => drop(rules.remove(at)),
             (Self::Peer(index), Peers::Of(peers), _) if loses && !peers.is_empty() => {
@@ -95,11 +94,11 @@ impl Loss {
             (Self::Port(index), _, Ports::Of(ports)) if loses && !ports.is_empty() => {
                 drop(ports.remove(index.index(ports.len())));
             }
-            (Self::UnreadablePeer(index), Peers::Of(peers), _) if reads && !peers.is_empty() => {
+            (Self::UnreadablePeer(index), Peers::Of(peers), _) if !peers.is_empty() => {
                 let index = index.index(peers.len());
                 peers[index] = Peer::Unresolved;
             }
-            (Self::UnreadablePort(index), _, Ports::Of(ports)) if reads && !ports.is_empty() => {
+            (Self::UnreadablePort(index), _, Ports::Of(ports)) if !ports.is_empty() => {
                 let index = index.index(ports.len());
                 ports[index] = Port::Unresolved;
             }

@@ -316,6 +316,7 @@ pub(super) fn closed_segment(name: &str, members: WorkloadSelector) -> Segment {
         members: Membership {
             selectors: vec![members],
             networks: Vec::new(),
+            partial: false,
         },
         isolation: Some(Isolation {
             ingress: Action::Deny,

@@ -66,15 +66,60 @@ fn an_unresolved_peer_is_nobody_in_an_allow_and_everybody_in_a_deny() {
 }
 
 #[test]
-fn an_unresolved_peer_passes_nobody() {
-    let admin = cluster(Tier::Admin(0), "p", in_namespace("bank", &[]))
-        .ingress(pass(
-            Peers::Of(vec![Peer::Unresolved, Peer::Segment("none".into())]),
-            Ports::Any,
-        ))
-        .ingress(deny(Peers::Any, Ports::Any));
-    let world = Fixture::shop_and_bank().policy(admin);
+fn a_pass_of_which_something_is_unresolved_denies_on_its_ports() {
+    let shop = || Peer::Workloads(in_namespace("shop", &[]));
+    let admin = |peers: Vec<Peer>, ports: Ports| {
+        let admin = cluster(Tier::Admin(0), "p", in_namespace("bank", &[]))
+            .ingress(pass(Peers::Of(peers), ports))
+            .ingress(allow(Peers::Any, Ports::Any));
+        Fixture::shop_and_bank().policy(admin)
+    };
+    for lost in [Peer::Unresolved, Peer::Segment("none".into())] {
+        let world = admin(vec![shop(), lost], on(Protocol::Tcp, 80, 80));
+        check(&world, world.flow("shop/web", "bank/db", tcp(80)), Denied);
+        check(&world, world.flow("192.0.2.1", "bank/db", tcp(80)), Denied);
+        check(&world, world.flow("shop/web", "bank/db", tcp(81)), Allowed);
+    }
+    let unread = Ports::Of(vec![Port::Unresolved, Port::Protocol(Protocol::Udp)]);
+    let world = admin(vec![shop()], unread);
+    check(&world, world.flow("shop/web", "bank/db", tcp(81)), Denied);
+    check(&world, world.flow("bank/web", "bank/db", tcp(81)), Allowed);
+}
+
+#[test]
+fn nodes_are_their_addresses_and_not_their_pods() {
+    let gateway = Object::Node(Node {
+        name: "n3".into(),
+        labels: labels(&[("role", "gateway")]),
+        pod_ranges: [].into(),
+        addresses: ["192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap()].into(),
+    });
+    let nodes = |with| Peers::Of(vec![Peer::Nodes(LabelSelector::labels(with))]);
+    let world = admitting(nodes([("role", "gateway")])).with(gateway.clone());
+    check(&world, world.flow("192.0.2.9", "bank/db", tcp(80)), Allowed);
+    check(&world, world.flow("192.0.2.8", "bank/db", tcp(80)), Denied);
     check(&world, world.flow("shop/web", "bank/db", tcp(80)), Denied);
+    let world = admitting(nodes([("role", "worker")])).with(gateway.clone());
+    check(&world, world.flow("192.0.2.9", "bank/db", tcp(80)), Denied);
+    let world = denying(nodes([("role", "gateway")]), Ports::Any).with(gateway);
+    check(&world, world.flow("192.0.2.9", "bank/db", tcp(80)), Denied);
+    check(&world, world.flow("shop/web", "bank/db", tcp(80)), Allowed);
+}
+
+#[test]
+fn of_a_segment_that_is_read_in_part_an_allow_finds_the_certain_members_and_a_deny_everybody() {
+    let mut shop = Segment {
+        isolation: None,
+        ..closed_segment("shop", in_namespace("shop", &[]))
+    };
+    shop.members.partial = true;
+    let world = admitting(in_segment("shop")).segment(shop.clone());
+    check(&world, world.flow("shop/web", "bank/db", tcp(80)), Allowed);
+    check(&world, world.flow("bank/web", "bank/db", tcp(80)), Denied);
+    let world = denying(in_segment("shop"), on(Protocol::Tcp, 80, 80)).segment(shop);
+    check(&world, world.flow("bank/web", "bank/db", tcp(80)), Denied);
+    check(&world, world.flow("192.0.2.1", "bank/db", tcp(80)), Denied);
+    check(&world, world.flow("192.0.2.1", "bank/db", tcp(81)), Allowed);
 }
 
 #[test]

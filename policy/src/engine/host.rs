@@ -1,0 +1,60 @@
+//! The nodes' own addresses, which rules name by the nodes' labels.
+//!
+//! In the graph they are networks of one address each: a host is no workload and is matched by address.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use bulkhead_graph::Network;
+use ipnet::IpNet;
+
+use super::Engine;
+use crate::model::{Interned, LabelSelector, Node, ObjectRef};
+
+#[derive(Default)]
+pub(super) struct Hosts {
+    by_name: BTreeMap<Interned, Host>,
+    /// Policies that name nodes.
+    pub(super) policies: BTreeSet<ObjectRef>,
+}
+
+#[derive(PartialEq, Eq)]
+struct Host {
+    labels: BTreeMap<Interned, Interned>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl Engine {
+    pub(super) fn apply_host(&mut self, node: &Node) {
+        let host = Host {
+            labels: node.labels.clone(),
+            addresses: node.addresses.clone(),
+        };
+        if self.hosts.by_name.get(&node.name) != Some(&host) {
+            self.hosts.by_name.insert(node.name.clone(), host);
+            self.hosts_changed();
+        }
+    }
+
+    pub(super) fn delete_host(&mut self, name: &Interned) {
+        if self.hosts.by_name.remove(name).is_some() {
+            self.hosts_changed();
+        }
+    }
+
+    fn hosts_changed(&mut self) {
+        self.pending
+            .policies
+            .extend(self.hosts.policies.iter().cloned());
+    }
+
+    /// The addresses of the nodes with such labels.
+    pub(super) fn node_networks(&self, labels: &LabelSelector) -> Vec<Network> {
+        let hosts = self.hosts.by_name.values();
+        hosts
+            .filter(|host| labels.matches(&host.labels))
+            .flat_map(|host| &host.addresses)
+            .map(|address| Network::new(IpNet::from(*address), []))
+            .collect()
+    }
+}
