@@ -8,9 +8,13 @@ use bulkhead_crds::kinds::{
     ClusterSegmentationPolicy, NodeEnforcement, NodeEnforcementSpec, Quarantine, Segment,
     SegmentationPolicy,
 };
+use bulkhead_crds::upstream;
+use bulkhead_policy::model::Kind;
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{Api, ApiResource, DynamicObject, Patch as Change, PatchParams, PostParams};
+use kube::api::{
+    Api, ApiResource, DynamicObject, GroupVersionKind, Patch as Change, PatchParams, PostParams,
+};
 use kube::{Client, Resource as _};
 use serde_json::json;
 use tracing::{debug, warn};
@@ -34,6 +38,9 @@ const WRITES: usize = 8;
 
 /// Agents of a controller that has just started come within so long; to write that none is there would be news to nobody.
 const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// Who owns the conditions that stand beside those of others.
+const MANAGER: &str = "bulkhead-controller";
 
 /// Reaches the API server by KUBECONFIG, or by the pod's service account.
 ///
@@ -120,9 +127,24 @@ async fn write(client: &Client, patch: &Patch) -> Result<(), kube::Error> {
         PatchStatus::Node(status) => json!({ "status": status }),
     };
     let change = Change::Merge(&status);
-    let outcome = api
-        .patch_status(name, &PatchParams::default(), &change)
-        .await;
+    let outcome = match (&patch.target, &patch.status) {
+        (Target::Object { kind, name, .. }, PatchStatus::Object(status)) if is_shared(kind) => {
+            // Others may enforce it too and have conditions there: only ours are ours.
+            let ours = json!({
+                "apiVersion": format!("{}/{}", upstream::GROUP, upstream::VERSION),
+                "kind": kind,
+                "metadata": { "name": name },
+                "status": { "conditions": status.conditions },
+            });
+            let parameters = PatchParams::apply(MANAGER).force();
+            api.patch_status(name, &parameters, &Change::Apply(&ours))
+                .await
+        }
+        _ => {
+            api.patch_status(name, &PatchParams::default(), &change)
+                .await
+        }
+    };
     match (outcome, &patch.target) {
         (Ok(_), _) => Ok(()),
         (Err(kube::Error::Api(error)), Target::Node(node)) if error.code == 404 => {
@@ -147,8 +169,19 @@ async fn write(client: &Client, patch: &Patch) -> Result<(), kube::Error> {
     }
 }
 
+/// Whether the kind is not ours alone.
+fn is_shared(kind: &str) -> bool {
+    kind == Kind::ClusterNetworkPolicy.name()
+}
+
 fn resource(kind: &str) -> Option<ApiResource> {
+    let shared = GroupVersionKind::gvk(
+        upstream::GROUP,
+        upstream::VERSION,
+        Kind::ClusterNetworkPolicy.name(),
+    );
     let all = [
+        ApiResource::from_gvk_with_plural(&shared, "clusternetworkpolicies"),
         ApiResource::erase::<SegmentationPolicy>(&()),
         ApiResource::erase::<ClusterSegmentationPolicy>(&()),
         ApiResource::erase::<Quarantine>(&()),

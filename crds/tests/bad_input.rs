@@ -232,6 +232,25 @@ fn values_that_make_no_sense() {
         ),
     );
     check(
+        &rule(peer, "{ipProtocol: {number: 6}}"),
+        &format!(
+            "policies.yaml:9: {place}.ports[0].ipProtocol.number: 6 is TCP; write `protocol: TCP`"
+        ),
+    );
+    check(
+        &rule(peer, "{icmp: {family: IPv4, type: 256}}"),
+        &format!("policies.yaml:9: {place}.ports[0].icmp.type: 256 is not between 0 and 255"),
+    );
+    check(
+        &rule(
+            "{nodes: {matchExpressions: [{key: a, operator: In}]}}",
+            port,
+        ),
+        &format!(
+            "policies.yaml:8: {place}.from[0].nodes.matchExpressions[0].values: In needs at least one value"
+        ),
+    );
+    check(
         &rule(peer, "{port: {protocol: TCP, number: many}}"),
         &format!("policies.yaml:9: {place}.ports[0].port.number: invalid type: string"),
     );
@@ -400,6 +419,184 @@ fn what_an_api_server_would_refuse_of_a_network_policy() {
         &format!(
             "{place}.ingress[0].from[0].podSelector.matchExpressions[0].operator: unknown operator \"Is\""
         ),
+    );
+}
+
+#[test]
+fn what_an_api_server_would_refuse_of_a_cluster_network_policy() {
+    let policy = |spec: &str| {
+        format!(
+            "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {{name: p}}\nspec:\n  tier: Admin\n  priority: 1\n  subject: {{namespaces: {{}}}}\n  {spec}\n"
+        )
+    };
+    let place = "policies.yaml:8: ClusterNetworkPolicy p: spec";
+    let egress = |rule: &str| policy(&format!("egress: [{{action: Accept, {rule}}}]"));
+    let to = |peer: &str| egress(&format!("to: [{peer}]"));
+    let rule = format!("{place}.egress[0]");
+    check(
+        &to("{}"),
+        &format!(
+            "{rule}.to[0]: nothing known is set; set exactly one of namespaces, pods, nodes, networks"
+        ),
+    );
+    check(
+        &to("{namespaces: {}, nodes: {}}"),
+        &format!("{rule}.to[0]: several are set; set exactly one of"),
+    );
+    check(
+        &to("{domainNames: [example.org]}"),
+        &format!(
+            "{rule}.to[0].domainNames: names are not supported; write the addresses as networks"
+        ),
+    );
+    check(
+        &to("{networks: [10.0.0.1]}"),
+        &format!(
+            "{rule}.to[0].networks[0]: \"10.0.0.1\" is no range of addresses; write 10.0.0.1/32"
+        ),
+    );
+    check(
+        &to("{networks: []}"),
+        &format!("{rule}.to[0].networks: the list is empty"),
+    );
+    check(&egress("to: []"), &format!("{rule}.to: the list is empty"));
+    check(
+        &egress("protocols: []"),
+        &format!("{rule}: missing field `to`"),
+    );
+    check(
+        &to("{namespaces: {matchExpressions: [{key: a, operator: Is}]}}"),
+        &format!("{rule}.to[0].namespaces.matchExpressions[0].operator: unknown operator \"Is\""),
+    );
+    check(
+        &policy("ingress: [{action: Deny, from: [{networks: [10.0.0.0/8]}]}]"),
+        &format!(
+            "{place}.ingress[0].from[0]: who opens connections is exactly one of namespaces, pods"
+        ),
+    );
+    let protocol = |it: &str| egress(&format!("to: [{{namespaces: {{}}}}], protocols: [{it}]"));
+    check(
+        &protocol("{}"),
+        &format!(
+            "{rule}.protocols[0]: nothing known is set; set exactly one of tcp, udp, sctp, destinationNamedPort"
+        ),
+    );
+    check(
+        &protocol("{tcp: {}}"),
+        &format!("{rule}.protocols[0].tcp: nothing known is set; set destinationPort"),
+    );
+    check(
+        &protocol("{tcp: {destinationPort: {number: 0}}}"),
+        &format!("{rule}.protocols[0].tcp.destinationPort.number: 0 is no port"),
+    );
+    check(
+        &protocol("{udp: {destinationPort: {range: {start: 9, end: 9}}}}"),
+        &format!("{rule}.protocols[0].udp.destinationPort.range: start must be less than end"),
+    );
+    check(
+        &protocol("{sctp: {destinationPort: {number: 1, range: {start: 1, end: 2}}}}"),
+        &format!("{rule}.protocols[0].sctp.destinationPort: set exactly one of number, range"),
+    );
+    check(
+        &egress("to: [{nodes: {}}], protocols: [{destinationNamedPort: http}]"),
+        &format!("{rule}.to[0]: networks and nodes have no named ports"),
+    );
+    check(
+        &egress(&format!(
+            "name: {}, to: [{{namespaces: {{}}}}]",
+            "n".repeat(101)
+        )),
+        &format!("{rule}.name: the name is longer than 100 characters"),
+    );
+    check(
+        &policy("ingress: [{action: Allow, from: [{namespaces: {}}]}]"),
+        &format!("{place}.ingress[0].action: unknown action \"Allow\"; use Accept, Deny or Pass"),
+    );
+    let spec = |spec: &str| {
+        format!(
+            "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {{name: p}}\nspec: {spec}\n"
+        )
+    };
+    check(
+        &spec("{tier: Tenant, priority: 1, subject: {namespaces: {}}}"),
+        "policies.yaml:4: ClusterNetworkPolicy p: spec.tier: unknown tier \"Tenant\"; use Admin or Baseline",
+    );
+    check(
+        &spec("{tier: Admin, priority: -1, subject: {namespaces: {}}}"),
+        "policies.yaml:4: ClusterNetworkPolicy p: spec.priority: -1 is not between 0",
+    );
+    check(
+        &spec("{tier: Admin, priority: 1, subject: {}}"),
+        "policies.yaml:4: ClusterNetworkPolicy p: spec.subject: nothing known is set; set exactly one of namespaces, pods",
+    );
+    check(
+        &spec("{tier: Admin, priority: 1, subject: {namespaces: {}}, mode: Audit}"),
+        "policies.yaml:4: ClusterNetworkPolicy p: spec.mode: ClusterNetworkPolicy has no such field",
+    );
+    check(
+        "apiVersion: policy.networking.k8s.io/v1beta1\nkind: ClusterNetworkPolicy\nmetadata: {name: p}\n",
+        "policies.yaml:2: ClusterNetworkPolicy p: this version of Bulkhead does not know ClusterNetworkPolicy of policy.networking.k8s.io/v1beta1; write",
+    );
+}
+
+#[test]
+fn what_stands_in_for_an_unreadable_restriction_says_what_it_means() {
+    let meaning = |manifest: &str| {
+        let manifest = read("policies.yaml", manifest.as_bytes());
+        let [unreadable] = &manifest.unreadable[..] else {
+            panic!("{manifest:?}")
+        };
+        unreadable.stand_in.as_ref().map(|it| it.meaning.clone())
+    };
+    let said = |kind: &str, spec: &str| {
+        let version = match kind {
+            "NetworkPolicy" => "networking.k8s.io/v1",
+            _ => "bulkhead.dev/v1alpha1",
+        };
+        meaning(&format!(
+            "{{apiVersion: {version}, kind: {kind}, metadata: {{name: a}}, spec: {spec}}}"
+        ))
+        .unwrap()
+    };
+    for (kind, spec, expected) in [
+        (
+            "NetworkPolicy",
+            "5",
+            "its subjects are isolated in both directions and it allows nothing",
+        ),
+        (
+            "SegmentationPolicy",
+            "{subjects: 5, egress: [{action: Deny}]}",
+            "it denies its subjects everything from them",
+        ),
+        (
+            "SegmentationPolicy",
+            "{subjects: 5, mode: Audit, egress: [{action: Deny}]}",
+            "it stays in Audit and opens nothing",
+        ),
+        (
+            "SegmentationPolicy",
+            "{subjects: 5, egress: [{action: Allow}]}",
+            "it allows nothing",
+        ),
+        (
+            "Quarantine",
+            "{subjects: [{workloads: {namespaces: {}}}]}",
+            "nothing of it is in force: nobody can tell whom it protects",
+        ),
+        (
+            "Segment",
+            "{members: {}}",
+            "a rule that names it allows nobody for it and denies everybody",
+        ),
+    ] {
+        let meaning = said(kind, spec);
+        assert!(meaning.contains(expected), "{kind} {spec}: {meaning}");
+    }
+    // Nothing stands in for what denies by being absent.
+    assert_eq!(
+        meaning("{apiVersion: v1, kind: Namespace, metadata: {name: a, lables: {}}}"),
+        None
     );
 }
 

@@ -1,12 +1,12 @@
 //! The objects of a set of manifest files, by name and by file. Pure: contents in, events out.
 //!
 //! Invariant: what is in force is a function of the present files and, for each file that cannot be read now, of its
-//! last good version. Of two files that hold the same object the first one by name counts, and both are named.
+//! last good version; where there is none, something that denies stands in for a restriction. Of two files that hold the same object the first one by name counts, and both are named.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bulkhead_crds::manifest::{self, Located, Manifest, Problem, Severity};
+use bulkhead_crds::manifest::{self, Located, Manifest, Problem, Severity, Unreadable};
 use bulkhead_policy::model::{Event, Object, ObjectRef};
 
 use crate::review;
@@ -39,6 +39,8 @@ struct File {
     /// As last read; `None` if it could not be, or was remembered from before a restart.
     content: Option<Content>,
     objects: BTreeMap<ObjectRef, Located>,
+    /// Those of the objects that were never good.
+    stand_ins: BTreeSet<ObjectRef>,
     problems: Vec<Problem>,
 }
 
@@ -97,9 +99,9 @@ impl Index {
     /// What a restarted index has to remember.
     pub fn last_good(&self) -> LastGood {
         let objects = |file: &File| {
-            file.objects
-                .values()
-                .map(|located| located.object.clone())
+            let good = file.objects.iter();
+            good.filter(|(reference, _)| !file.stand_ins.contains(reference))
+                .map(|(_, located)| located.object.clone())
                 .collect()
         };
         self.files
@@ -161,7 +163,7 @@ impl Index {
 impl File {
     fn read(&mut self, name: &Arc<str>, content: Content) {
         match &content {
-            Content::Bytes(bytes) => self.replace(manifest::read(name, bytes)),
+            Content::Bytes(bytes) => self.replace(name, manifest::read(name, bytes)),
             Content::Unreadable(message) => {
                 self.problems = vec![Problem {
                     severity: Severity::Error,
@@ -176,19 +178,48 @@ impl File {
         self.content = Some(content);
     }
 
-    /// New versions replace old ones; whatever the new contents may have meant but cannot be read stays as it was.
-    fn replace(&mut self, manifest: Manifest) {
-        let mut old = std::mem::take(&mut self.objects);
-        let unreadable: BTreeSet<ObjectRef> = manifest.unreadable.into_iter().collect();
-        old.retain(|reference, _| manifest.unnamed || unreadable.contains(reference));
-        self.objects = old;
-        self.objects.extend(
-            manifest
-                .objects
-                .into_iter()
-                .map(|it| (it.object.reference(), it)),
-        );
+    /// New versions replace old ones; whatever the new contents may have meant but cannot be read stays as it was. What was
+    /// never good has something standing in for it, which follows each new version.
+    fn replace(&mut self, name: &Arc<str>, manifest: Manifest) {
+        let unreadable = |reference: &ObjectRef| {
+            let mut all = manifest.unreadable.iter();
+            all.any(|unreadable| unreadable.reference == *reference)
+        };
+        let mut objects = std::mem::take(&mut self.objects);
+        let mut stand_ins = std::mem::take(&mut self.stand_ins);
+        objects.retain(|reference, _| match stand_ins.contains(reference) {
+            true => manifest.unnamed && !unreadable(reference),
+            false => manifest.unnamed || unreadable(reference),
+        });
+        for located in manifest.objects {
+            let reference = located.object.reference();
+            stand_ins.remove(&reference);
+            objects.insert(reference, located);
+        }
         self.problems = manifest.problems;
+        stand_ins.retain(|reference| manifest.unnamed && objects.contains_key(reference));
+        for Unreadable {
+            reference,
+            line,
+            stand_in,
+        } in manifest.unreadable
+        {
+            let Some(stand_in) = stand_in.filter(|_| !objects.contains_key(&reference)) else {
+                continue;
+            };
+            self.problems.push(Problem {
+                severity: Severity::Error,
+                file: name.clone(),
+                line: Some(line),
+                object: Some(reference.to_string()),
+                field: None,
+                message: stand_in.meaning,
+            });
+            let object = stand_in.object;
+            objects.insert(reference.clone(), Located { object, line });
+            stand_ins.insert(reference);
+        }
+        (self.objects, self.stand_ins) = (objects, stand_ins);
     }
 }
 

@@ -120,6 +120,76 @@ fn one_bad_object_keeps_its_last_good_version_and_the_rest_of_the_file_goes_on()
     );
 }
 
+/// A tenant's policy that denies everything to its pods, or is unreadable.
+fn policy(app: &str, ingress: &str) -> String {
+    format!(
+        "{{apiVersion: bulkhead.dev/v1alpha1, kind: SegmentationPolicy, metadata: {{name: p, namespace: n}}, spec: \
+         {{subjects: [{{pods: {{matchLabels: {{app: {app}}}}}}}], ingress: {ingress}}}}}\n---\n"
+    )
+}
+
+const GOOD: &str = "[{action: Deny, from: [{everyone: {}}], ports: [{every: {}}]}]";
+const BAD: &str = "[{action: Deny, from: nobody}]";
+
+fn in_force(index: &Index) -> String {
+    format!("{:?}", index.objects().collect::<Vec<_>>())
+}
+
+#[test]
+fn g11_a_restriction_that_was_never_good_has_something_standing_in_for_it() {
+    let mut index = Index::default();
+    let other = namespace("b", "x");
+    let events = index.handle(scan(&[("1.yaml", &policy("old", BAD)), ("2.yaml", &other)]));
+    assert_eq!(
+        told(&events),
+        ["apply SegmentationPolicy n/p", "apply Namespace b"]
+    );
+    let said = problems(&index);
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said[0].starts_with("1.yaml:1: SegmentationPolicy n/p: spec.ingress[0].from: "));
+    assert!(said[1].starts_with("1.yaml:1: SegmentationPolicy n/p: no good version of it is known, and until it can be read it denies"));
+    // It follows each new version that cannot be read either.
+    let events = index.handle(scan(&[("1.yaml", &policy("new", BAD)), ("2.yaml", &other)]));
+    assert_eq!(told(&events), ["apply SegmentationPolicy n/p"]);
+    assert!(in_force(&index).contains("new") && !in_force(&index).contains("old"));
+    // Where the file as a whole cannot be read, it stays.
+    assert_eq!(
+        told(&index.handle(scan(&[("1.yaml", "kind: ["), ("2.yaml", &other)]))),
+        [""; 0]
+    );
+    assert!(in_force(&index).contains("new"));
+    // A good version takes its place, and is the one that a bad version after it leaves in force.
+    index.handle(scan(&[
+        ("1.yaml", &policy("good", GOOD)),
+        ("2.yaml", &other),
+    ]));
+    assert_eq!(problems(&index), [""; 0]);
+    assert_eq!(
+        told(&index.handle(scan(&[("1.yaml", &policy("bad", BAD)), ("2.yaml", &other)]))),
+        [""; 0]
+    );
+    assert_eq!(problems(&index).len(), 1);
+    assert!(in_force(&index).contains("good"));
+    // And it goes with the object.
+    index.handle(scan(&[("2.yaml", &other)]));
+    index.handle(scan(&[("1.yaml", &policy("old", BAD)), ("2.yaml", &other)]));
+    assert_eq!(
+        told(&index.handle(scan(&[("2.yaml", &other)]))),
+        ["delete SegmentationPolicy n/p"]
+    );
+    assert_eq!(problems(&index), [""; 0]);
+}
+
+#[test]
+fn what_stands_in_is_no_good_version_after_a_restart() {
+    let mut before = Index::default();
+    before.handle(scan(&[("1.yaml", &policy("old", BAD))]));
+    let mut index = Index::with_last_good(before.last_good());
+    index.handle(scan(&[("1.yaml", &policy("new", BAD))]));
+    assert!(in_force(&index).contains("new"));
+    assert_eq!(problems(&index).len(), 2);
+}
+
 #[test]
 fn a_file_that_cannot_be_opened_keeps_its_objects() {
     let mut index = Index::default();

@@ -148,9 +148,10 @@ impl Ledger {
     }
 }
 
-/// Kinds with a status of ours.
+/// Kinds with a status that we write.
 fn has_status(kind: &str) -> bool {
     [
+        "ClusterNetworkPolicy",
         "SegmentationPolicy",
         "ClusterSegmentationPolicy",
         "Quarantine",

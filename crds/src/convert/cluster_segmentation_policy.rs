@@ -46,16 +46,7 @@ fn policy(
             "a policy needs ingress or egress rules",
         ));
     }
-    let priority = u16::try_from(spec.priority)
-        .ok()
-        .filter(|priority| *priority <= PRIORITY_LIMIT);
-    let priority = priority.ok_or_else(|| {
-        let message = format!(
-            "{} is not between 0 (strongest) and {PRIORITY_LIMIT}",
-            spec.priority
-        );
-        Violation::new("spec.priority", message)
-    })?;
+    let priority = priority(spec.priority)?;
     let (active_from, expires_at) = lifetime(spec.active_from.as_ref(), spec.expires_at.as_ref())?;
     let ingress = optional(spec.ingress.as_ref(), "spec.ingress", LIST)?;
     let egress = optional(spec.egress.as_ref(), "spec.egress", LIST)?;
@@ -75,6 +66,17 @@ fn policy(
     })
 }
 
+/// A place in a cluster tier.
+pub(super) fn priority(priority: i32) -> Checked<u16> {
+    u16::try_from(priority)
+        .ok()
+        .filter(|priority| *priority <= PRIORITY_LIMIT)
+        .ok_or_else(|| {
+            let message = format!("{priority} is not between 0 (strongest) and {PRIORITY_LIMIT}");
+            Violation::new("spec.priority", message)
+        })
+}
+
 fn subjects(subjects: &[ClusterSubject]) -> Checked<Vec<Subject>> {
     filled(subjects, "spec.subjects", LIST)?;
     subjects
@@ -85,7 +87,7 @@ fn subjects(subjects: &[ClusterSubject]) -> Checked<Vec<Subject>> {
 }
 
 /// Unlike a peer, a subject that is nothing known rejects the object: nobody can say whom it was to protect.
-fn subject(subject: &ClusterSubject, field: &str) -> Checked<Subject> {
+pub(super) fn subject(subject: &ClusterSubject, field: &str) -> Checked<Subject> {
     match (&subject.workloads, &subject.segment) {
         (Some(workloads), None) => {
             workload_selector::cluster(workloads, &format!("{field}.workloads"))

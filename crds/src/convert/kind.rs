@@ -7,9 +7,9 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Converted;
 use super::violation::{Rejection, Violation};
-use crate::kinds;
+use super::{Converted, unknown_field};
+use crate::{kinds, upstream};
 
 /// What is to be done with an object of some kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,7 @@ pub fn input_kind(api_version: &str, kind: &str) -> InputKind {
         ("v1", "ServiceAccount") => return InputKind::Ignored,
         ("discovery.k8s.io/v1", "EndpointSlice") => Kind::EndpointSlice,
         ("networking.k8s.io/v1", "NetworkPolicy") => Kind::NetworkPolicy,
+        ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy") => Kind::ClusterNetworkPolicy,
         ("bulkhead.dev/v1alpha1", "Segment") => Kind::Segment,
         ("bulkhead.dev/v1alpha1", "SegmentationPolicy") => Kind::SegmentationPolicy,
         ("bulkhead.dev/v1alpha1", "ClusterSegmentationPolicy") => Kind::ClusterSegmentationPolicy,
@@ -103,6 +104,11 @@ fn unknown_kind(api_version: &str, kind: &str) -> InputKind {
         ("networking.k8s.io", None) if matches!(kind, "Ingress" | "IngressClass") => {
             InputKind::Ignored
         }
+        (upstream::GROUP, None) if kind == "ClusterNetworkPolicy" => InputKind::Unknown(format!(
+            "this version of Bulkhead does not know {kind} of {api_version}; write apiVersion: {}/{}",
+            upstream::GROUP,
+            upstream::VERSION
+        )),
         (group, None) if INNOCENT_GROUPS.contains(&group) && !kind.contains("NetworkPolicy") => {
             InputKind::Ignored
         }
@@ -130,12 +136,27 @@ pub fn object(kind: Kind, value: &Value) -> Input {
     }
 }
 
-/// Reads an object that an API server has accepted: fields that nobody here knows belong to newer versions.
+/// Reads an object that an API server has accepted: fields that nobody here knows belong to newer versions, and what they
+/// stand in fails closed.
 ///
 /// # Errors
 /// As the function of its kind.
 pub fn plain_object(kind: Kind, value: &Value) -> Result<Converted, Rejection> {
-    object(kind, value).converted
+    object(kind, value).closed()
+}
+
+impl Input {
+    /// As far as it is understood, with everything closed that an unknown field may concern.
+    ///
+    /// # Errors
+    /// If it could not be read at all.
+    pub fn closed(self) -> Result<Converted, Rejection> {
+        let Self {
+            converted,
+            unknown_fields,
+        } = self;
+        Ok(unknown_field::close(converted?, &unknown_fields))
+    }
 }
 
 fn convert(kind: Kind, value: &Value, unknown: &mut Vec<String>) -> Result<Converted, Rejection> {
@@ -157,7 +178,8 @@ fn convert(kind: Kind, value: &Value, unknown: &mut Vec<String>) -> Result<Conve
         }
         Kind::Quarantine => super::quarantine(&typed(kind, value, unknown)?),
         Kind::Workload => super::workload(&typed::<kinds::Workload>(kind, value, unknown)?),
-        Kind::ClusterNetworkPolicy | Kind::ServiceAccount => {
+        Kind::ClusterNetworkPolicy => super::cluster_network_policy(&typed(kind, value, unknown)?),
+        Kind::ServiceAccount => {
             Err(Violation::new("kind", "this kind is not read")
                 .into_rejection(described(kind, value)))
         }

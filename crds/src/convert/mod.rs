@@ -2,8 +2,9 @@
 //!
 //! Invariant: whatever is not understood fails closed. As far as an object can still be read, it comes out with
 //! [`Fault`]s, its Allows matching nobody and its Denies everybody; if it is not even clear whom it protects or
-//! where it stands, it is a [`Rejection`] and the caller keeps the last good version.
+//! where it stands, it is a [`Rejection`] and the caller keeps the last good version, or what [`stand_in`] makes of it.
 
+mod cluster_network_policy;
 mod cluster_segmentation_policy;
 mod endpoint_slice;
 mod instant;
@@ -23,12 +24,15 @@ mod rule;
 mod segment;
 mod segmentation_policy;
 mod service;
+mod stand_in;
+mod unknown_field;
 mod violation;
 mod workload;
 mod workload_selector;
 
 use bulkhead_policy::model::{Fault, Object};
 
+pub use cluster_network_policy::cluster_network_policy;
 pub use cluster_segmentation_policy::cluster_segmentation_policy;
 pub use endpoint_slice::endpoint_slice;
 pub use kind::{Input, InputKind, input_kind, object, plain_object};
@@ -40,6 +44,7 @@ pub use quarantine::quarantine;
 pub use segment::segment;
 pub use segmentation_policy::segmentation_policy;
 pub use service::service;
+pub use stand_in::{StandIn, reference, stand_in};
 pub use violation::Rejection;
 pub use workload::workload;
 

@@ -4,10 +4,10 @@ use bulkhead_policy::model::{Fault, Interned, Peer, Peers};
 
 use super::limits::{LIST, filled, named};
 use super::violation::{Checked, Violation};
-use super::{network, workload_selector};
-use crate::kinds::{ClusterPeer, NamespacedPeer};
+use super::{labels, network, workload_selector};
+use crate::kinds::{ClusterPeer, LabelSelector, NamespacedPeer};
 
-const UNION: &str = "exactly one of workloads, segment, network, everyone";
+const UNION: &str = "exactly one of workloads, segment, network, nodes, everyone";
 
 /// `None` is everyone.
 type One = Option<Peer>;
@@ -24,22 +24,24 @@ pub(super) fn namespaced(
             workloads,
             segment,
             network,
+            nodes,
             everyone,
         } = peer;
-        match (workloads, segment, network, everyone) {
-            (Some(workloads), None, None, None) => {
+        match (workloads, segment, network, nodes, everyone) {
+            (Some(workloads), None, None, None, None) => {
                 let field = format!("{field}.workloads");
                 Ok(Some(Peer::Workloads(workload_selector::namespaced(
                     workloads, namespace, &field,
                 )?)))
             }
-            (None, Some(name), None, None) => by_segment(name, field),
-            (None, None, Some(range), None) => Ok(Some(Peer::Network(network::network(
+            (None, Some(name), None, None, None) => by_segment(name, field),
+            (None, None, Some(range), None, None) => Ok(Some(Peer::Network(network::network(
                 range,
                 &format!("{field}.network"),
             )?))),
-            (None, None, None, Some(_)) => Ok(None),
-            (None, None, None, None) => Ok(nothing(field, faults)),
+            (None, None, None, Some(labels), None) => by_nodes(labels, field),
+            (None, None, None, None, Some(_)) => Ok(None),
+            (None, None, None, None, None) => Ok(nothing(field, faults)),
             _ => Err(Violation::new(
                 field,
                 format!("several are set; set {UNION}"),
@@ -59,19 +61,21 @@ pub(super) fn cluster(
             workloads,
             segment,
             network,
+            nodes,
             everyone,
         } = peer;
-        match (workloads, segment, network, everyone) {
-            (Some(workloads), None, None, None) => Ok(Some(Peer::Workloads(
+        match (workloads, segment, network, nodes, everyone) {
+            (Some(workloads), None, None, None, None) => Ok(Some(Peer::Workloads(
                 workload_selector::cluster(workloads, &format!("{field}.workloads"))?,
             ))),
-            (None, Some(name), None, None) => by_segment(name, field),
-            (None, None, Some(range), None) => Ok(Some(Peer::Network(network::network(
+            (None, Some(name), None, None, None) => by_segment(name, field),
+            (None, None, Some(range), None, None) => Ok(Some(Peer::Network(network::network(
                 range,
                 &format!("{field}.network"),
             )?))),
-            (None, None, None, Some(_)) => Ok(None),
-            (None, None, None, None) => Ok(nothing(field, faults)),
+            (None, None, None, Some(labels), None) => by_nodes(labels, field),
+            (None, None, None, None, Some(_)) => Ok(None),
+            (None, None, None, None, None) => Ok(nothing(field, faults)),
             _ => Err(Violation::new(
                 field,
                 format!("several are set; set {UNION}"),
@@ -104,6 +108,11 @@ fn union<T>(
 fn by_segment(name: &str, field: &str) -> Checked<One> {
     named(name, &format!("{field}.segment"))?;
     Ok(Some(Peer::Segment(name.into())))
+}
+
+fn by_nodes(labels: &LabelSelector, field: &str) -> Checked<One> {
+    let labels = labels::selector(labels, &format!("{field}.nodes"))?;
+    Ok(Some(Peer::Nodes(labels)))
 }
 
 fn nothing(field: &str, faults: &mut Vec<Fault>) -> One {

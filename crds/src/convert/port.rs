@@ -6,7 +6,7 @@ use super::limits::{LIST, filled, named};
 use super::violation::{Checked, Violation};
 use crate::kinds::{self, PolicyPort};
 
-const UNION: &str = "port, range, named, protocol, icmp, every";
+const UNION: &str = "port, range, named, protocol, icmp, ipProtocol, every";
 
 /// The ports of one rule. Nothing that is unreadable becomes *every port*.
 pub(super) fn ports(ports: &[PolicyPort], field: &str, faults: &mut Vec<Fault>) -> Checked<Ports> {
@@ -30,10 +30,11 @@ fn one(port: &PolicyPort, field: &str, faults: &mut Vec<Fault>) -> Checked<Optio
         named: name,
         protocol,
         icmp,
+        ip_protocol,
         every,
     } = port;
-    match (number, range, name, protocol, icmp, every) {
-        (Some(port), None, None, None, None, None) => {
+    match (number, range, name, protocol, icmp, ip_protocol, every) {
+        (Some(port), None, None, None, None, None, None) => {
             let number = port_number(port.number, &format!("{field}.port.number"))?;
             Ok(Some(Port::Range {
                 protocol: with_ports(port.protocol),
@@ -41,7 +42,7 @@ fn one(port: &PolicyPort, field: &str, faults: &mut Vec<Fault>) -> Checked<Optio
                 to: number,
             }))
         }
-        (None, Some(range), None, None, None, None) => {
+        (None, Some(range), None, None, None, None, None) => {
             let from = port_number(range.from, &format!("{field}.range.from"))?;
             let to = port_number(range.to, &format!("{field}.range.to"))?;
             if from > to {
@@ -56,21 +57,24 @@ fn one(port: &PolicyPort, field: &str, faults: &mut Vec<Fault>) -> Checked<Optio
                 to,
             }))
         }
-        (None, None, Some(port), None, None, None) => {
+        (None, None, Some(port), None, None, None, None) => {
             named(&port.name, &format!("{field}.named.name"))?;
             Ok(Some(Port::Named {
                 protocol: with_ports(port.protocol),
                 name: port.name.as_str().into(),
             }))
         }
-        (None, None, None, Some(protocol), None, None) => {
+        (None, None, None, Some(protocol), None, None, None) => {
             Ok(Some(Port::Protocol(whole(*protocol))))
         }
-        (None, None, None, None, Some(message), None) => {
+        (None, None, None, None, Some(message), None, None) => {
             icmp_message(message, &format!("{field}.icmp")).map(Some)
         }
-        (None, None, None, None, None, Some(_)) => Ok(None),
-        (None, None, None, None, None, None) => {
+        (None, None, None, None, None, Some(protocol), None) => {
+            ip_protocol_number(protocol.number, &format!("{field}.ipProtocol.number")).map(Some)
+        }
+        (None, None, None, None, None, None, Some(_)) => Ok(None),
+        (None, None, None, None, None, None, None) => {
             let message = format!("nothing known is set; set exactly one of {UNION}");
             faults.push(Fault {
                 field: field.to_owned(),
@@ -86,22 +90,49 @@ fn one(port: &PolicyPort, field: &str, faults: &mut Vec<Fault>) -> Checked<Optio
 }
 
 fn icmp_message(message: &kinds::IcmpMessage, field: &str) -> Checked<Port> {
-    let octet = |number: i32, field: String| {
-        u8::try_from(number)
-            .map_err(|_| Violation::new(field, format!("{number} is not between 0 and 255")))
-    };
     let kind = octet(message.message, format!("{field}.type"))?;
-    let code = octet(message.code, format!("{field}.code"))?;
+    let (first, last) = match message.code {
+        Some(code) => {
+            let code = octet(code, format!("{field}.code"))?;
+            (code, code)
+        }
+        None => (0, u8::MAX),
+    };
     let protocol = match message.family {
         kinds::IpFamily::V4 => Protocol::Icmp,
         kinds::IpFamily::V6 => Protocol::Icmpv6,
     };
-    let port = u16::from_be_bytes([kind, code]);
     Ok(Port::Range {
         protocol,
-        from: port,
-        to: port,
+        from: u16::from_be_bytes([kind, first]),
+        to: u16::from_be_bytes([kind, last]),
     })
+}
+
+/// A protocol that has no ports and no messages of its own here.
+fn ip_protocol_number(number: i32, field: &str) -> Checked<Port> {
+    let known = [
+        (1, "ICMP"),
+        (6, "TCP"),
+        (17, "UDP"),
+        (58, "ICMPv6"),
+        (132, "SCTP"),
+    ];
+    if let Some((_, name)) = known.iter().find(|(known, _)| *known == number) {
+        let message = format!("{number} is {name}; write `protocol: {name}`");
+        return Err(Violation::new(field, message));
+    }
+    let number = octet(number, field.to_owned())?.into();
+    Ok(Port::Range {
+        protocol: Protocol::Other,
+        from: number,
+        to: number,
+    })
+}
+
+fn octet(number: i32, field: String) -> Checked<u8> {
+    u8::try_from(number)
+        .map_err(|_| Violation::new(field, format!("{number} is not between 0 and 255")))
 }
 
 /// A number between 1 and 65535.

@@ -74,7 +74,7 @@ fn subjects(subjects: &[QuarantineSubject]) -> Checked<Vec<Subject>> {
         .collect()
 }
 
-fn subject(subject: &QuarantineSubject, field: &str) -> Checked<Subject> {
+pub(super) fn subject(subject: &QuarantineSubject, field: &str) -> Checked<Subject> {
     match (&subject.workloads, &subject.segment, &subject.uid) {
         (Some(workloads), None, None) => {
             let field = format!("{field}.workloads");

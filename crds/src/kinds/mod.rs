@@ -45,8 +45,8 @@ pub use node_enforcement::{
 };
 pub use peer::{ClusterPeer, Everyone, NamespacedPeer};
 pub use port::{
-    EveryPort, IcmpMessage, IpFamily, NamedPort, PolicyPort, PortNumber, PortProtocol, PortRange,
-    WholeProtocol,
+    EveryPort, IcmpMessage, IpFamily, IpProtocol, NamedPort, PolicyPort, PortNumber, PortProtocol,
+    PortRange, WholeProtocol,
 };
 pub use quarantine::{
     EgressException, Exceptions, IngressException, Quarantine, QuarantineSpec, QuarantineSubject,

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterWorkloads, NamespacedWorkloads, Network};
+use super::{ClusterWorkloads, LabelSelector, NamespacedWorkloads, Network};
 
 /// Everybody, addresses outside the cluster included. Written `everyone: {}`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -12,8 +12,8 @@ pub struct Everyone {}
 /// A peer in a namespaced policy: exactly one of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new(
-    "[has(self.workloads), has(self.segment), has(self.network), has(self.everyone)].exists_one(x, x)"
-).message("a peer is exactly one of workloads, segment, network, everyone"))]
+    "[has(self.workloads), has(self.segment), has(self.network), has(self.nodes), has(self.everyone)].exists_one(x, x)"
+).message("a peer is exactly one of workloads, segment, network, nodes, everyone"))]
 #[serde(rename_all = "camelCase")]
 pub struct NamespacedPeer {
     /// Workloads by their identity.
@@ -26,6 +26,10 @@ pub struct NamespacedPeer {
     /// A range of addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// Addresses of the nodes with such labels, `{}` of all of them: the hosts themselves and what shares their network,
+    /// never the pods that have addresses of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<LabelSelector>,
     /// Everybody, addresses outside the cluster included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub everyone: Option<Everyone>,
@@ -34,8 +38,8 @@ pub struct NamespacedPeer {
 /// A peer in a cluster-scoped policy: exactly one of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new(
-    "[has(self.workloads), has(self.segment), has(self.network), has(self.everyone)].exists_one(x, x)"
-).message("a peer is exactly one of workloads, segment, network, everyone"))]
+    "[has(self.workloads), has(self.segment), has(self.network), has(self.nodes), has(self.everyone)].exists_one(x, x)"
+).message("a peer is exactly one of workloads, segment, network, nodes, everyone"))]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterPeer {
     /// Workloads by their identity.
@@ -48,6 +52,10 @@ pub struct ClusterPeer {
     /// A range of addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// Addresses of the nodes with such labels, `{}` of all of them: the hosts themselves and what shares their network,
+    /// never the pods that have addresses of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<LabelSelector>,
     /// Everybody, addresses outside the cluster included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub everyone: Option<Everyone>,

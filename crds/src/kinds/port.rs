@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// workload, after Service translation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new(
-    "[has(self.port), has(self.range), has(self.named), has(self.protocol), has(self.icmp), has(self.every)].exists_one(x, x)"
-).message("a port is exactly one of port, range, named, protocol, icmp, every"))]
+    "[has(self.port), has(self.range), has(self.named), has(self.protocol), has(self.icmp), has(self.ipProtocol), has(self.every)].exists_one(x, x)"
+).message("a port is exactly one of port, range, named, protocol, icmp, ipProtocol, every"))]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyPort {
     /// One port.
@@ -27,6 +27,9 @@ pub struct PolicyPort {
     /// One kind of ICMP message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub icmp: Option<IcmpMessage>,
+    /// Another IP protocol, such as GRE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_protocol: Option<IpProtocol>,
     /// Every port of every protocol, written `every: {}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<EveryPort>,
@@ -79,9 +82,21 @@ pub struct IcmpMessage {
     #[serde(rename = "type")]
     #[schemars(range(min = 0, max = 255))]
     pub message: i32,
-    /// The code; that of echo is 0.
+    /// The code; that of echo is 0. Absent: every code of the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 255))]
-    pub code: i32,
+    pub code: Option<i32>,
+}
+
+/// An IP protocol without ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("!(self.number in [1, 6, 17, 58, 132])")
+    .message("ICMP, TCP, UDP, ICMPv6 and SCTP are written as protocol"))]
+#[serde(rename_all = "camelCase")]
+pub struct IpProtocol {
+    /// Its number as IANA assigned it; GRE is 47, ESP 50.
+    #[schemars(range(min = 0, max = 255))]
+    pub number: i32,
 }
 
 /// Every port of every protocol.

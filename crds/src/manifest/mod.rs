@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use bulkhead_policy::model::{Kind, Object, ObjectRef};
 
-use crate::convert::{Converted, InputKind, Rejection, input_kind, object};
+use crate::convert::{
+    Converted, Input, InputKind, Rejection, StandIn, input_kind, object, reference, stand_in,
+};
 
 pub use problem::{Problem, Severity};
 use tree::Tree;
@@ -25,13 +27,24 @@ pub struct Located {
     pub line: u64,
 }
 
+/// An object that has a name but cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its name.
+    pub reference: ObjectRef,
+    /// The line of its first key, from 1.
+    pub line: u64,
+    /// What is in force for it where no good version is known; `None` for kinds whose absence denies.
+    pub stand_in: Option<StandIn>,
+}
+
 /// What one file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
     /// Good objects, in the order of the file.
     pub objects: Vec<Located>,
-    /// Objects that have a name but cannot be read; whoever has an older version goes on with it.
-    pub unreadable: Vec<ObjectRef>,
+    /// Objects that have a name but cannot be read; whoever has a good version goes on with it.
+    pub unreadable: Vec<Unreadable>,
     /// Whether something could not even be named: then any object that was in the file before may be meant.
     pub unnamed: bool,
     /// Everything that is wrong.
@@ -119,7 +132,8 @@ impl Reader {
     }
 
     fn read(&mut self, kind: Kind, tree: &Tree) {
-        let input = object(kind, &tree.to_json());
+        let value = tree.to_json();
+        let input = object(kind, &value);
         let violations = input
             .converted
             .as_ref()
@@ -146,31 +160,46 @@ impl Reader {
                 message,
             );
         }
-        match input.converted {
-            Ok(Converted { object, faults })
-                if faults.is_empty() && input.unknown_fields.is_empty() =>
-            {
-                self.accept(object, tree.line);
+        let stand_in = match &input {
+            Input {
+                converted: Ok(Converted { object, faults }),
+                unknown_fields,
+            } if faults.is_empty() && unknown_fields.is_empty() => {
+                return self.accept(object.clone(), tree.line);
             }
-            Ok(Converted { object, .. }) => self.manifest.unreadable.push(object.reference()),
-            Err(Rejection {
-                object,
-                field,
-                message,
-            }) => {
-                let line = tree.line_of(&field);
-                self.problem(
-                    Some(line),
-                    Some(object),
-                    Some(field).filter(|field| !field.is_empty()),
-                    message,
-                );
-                match reference(kind, tree) {
-                    Some(reference) => self.manifest.unreadable.push(reference),
-                    None => self.manifest.unnamed = true,
-                }
+            Input {
+                converted: Ok(_), ..
+            } => input.closed().ok().and_then(StandIn::partial),
+            Input {
+                converted: Err(rejection),
+                ..
+            } => {
+                self.reject(rejection, tree);
+                stand_in(kind, &value)
             }
+        };
+        match reference(kind, &value) {
+            Some(reference) => self.manifest.unreadable.push(Unreadable {
+                reference,
+                line: tree.line,
+                stand_in,
+            }),
+            None => self.manifest.unnamed = true,
         }
+    }
+
+    fn reject(&mut self, rejection: &Rejection, tree: &Tree) {
+        let Rejection {
+            object,
+            field,
+            message,
+        } = rejection;
+        self.problem(
+            Some(tree.line_of(field)),
+            Some(object.clone()),
+            Some(field.clone()).filter(|field| !field.is_empty()),
+            message.clone(),
+        );
     }
 
     fn accept(&mut self, object: Object, line: u64) {
@@ -232,30 +261,6 @@ impl Reader {
 }
 
 fn describe(kind: Kind, tree: &Tree) -> String {
-    reference(kind, tree).map_or_else(|| kind.name().to_owned(), |reference| reference.to_string())
-}
-
-fn reference(kind: Kind, tree: &Tree) -> Option<ObjectRef> {
-    let metadata = tree.get("metadata")?;
-    let name = metadata.text("name").filter(|name| !name.is_empty())?;
-    Some(match kind {
-        Kind::ClusterNetworkPolicy
-        | Kind::ClusterSegmentationPolicy
-        | Kind::Quarantine
-        | Kind::Segment
-        | Kind::Namespace
-        | Kind::Node => ObjectRef::cluster(kind, name),
-        Kind::NetworkPolicy
-        | Kind::SegmentationPolicy
-        | Kind::Pod
-        | Kind::Workload
-        | Kind::ServiceAccount
-        | Kind::Service
-        | Kind::EndpointSlice => {
-            let namespace = metadata
-                .text("namespace")
-                .filter(|namespace| !namespace.is_empty());
-            ObjectRef::namespaced(kind, namespace.unwrap_or("default"), name)
-        }
-    })
+    reference(kind, &tree.to_json())
+        .map_or_else(|| kind.name().to_owned(), |reference| reference.to_string())
 }

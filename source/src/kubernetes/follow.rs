@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use bulkhead_crds::convert::{Converted, Rejection, plain_object};
+use bulkhead_crds::convert::{Converted, Rejection, StandIn, plain_object, stand_in};
 use bulkhead_policy::model::{Kind, ObjectRef};
 use futures_util::{StreamExt, pin_mut};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, WatchParams};
 use kube::core::{DynamicObject, WatchEvent};
 use kube::{Client, ResourceExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::resources::resource;
+use super::resources::{optional_definition, resource};
 use crate::ObjectVersion;
 
 /// The API server marks the bookmark after which everything that was there has been sent.
@@ -20,6 +21,9 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 /// The version that we saw is too old to go on from.
 const GONE: u16 = 410;
 const TOO_OLD: &str = "the last version seen is too old";
+
+/// How often to look whether a kind that the cluster lacks has been defined.
+const UNDEFINED_WAIT: Duration = Duration::from_secs(5);
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -34,6 +38,8 @@ pub(super) struct Seen {
     pub(super) reference: ObjectRef,
     pub(super) version: ObjectVersion,
     pub(super) reading: Result<Converted, Rejection>,
+    /// What is in force if it cannot be read and no good version is known.
+    pub(super) stand_in: Option<StandIn>,
 }
 
 /// What is learnt about a kind.
@@ -47,6 +53,8 @@ pub(super) enum Message {
     Gone(Kind, ObjectRef, u64),
     /// Nothing changed up to a version.
     Reached(Kind, u64),
+    /// The cluster does not have the kind, and so none of its objects.
+    Absent(Kind),
 }
 
 /// Why a watch ended.
@@ -64,10 +72,13 @@ enum End {
 /// Follows a kind until nobody listens.
 pub(super) async fn follow(client: Client, kind: Kind, messages: mpsc::Sender<Message>) {
     let mut follower = Follower {
-        api: Api::all_with(client, &resource(kind)),
+        api: Api::all_with(client.clone(), &resource(kind)),
         kind,
         messages,
         version: None,
+        definitions: Api::all(client),
+        was_whole: false,
+        absent: false,
     };
     let mut wait = FIRST_WAIT;
     loop {
@@ -78,6 +89,15 @@ pub(super) async fn follow(client: Client, kind: Kind, messages: mpsc::Sender<Me
             wait = FIRST_WAIT;
         }
         let retry_ms = wait.as_millis();
+        let failed = matches!(end, End::Broken(_) | End::Lost(_));
+        if failed && follower.is_undefined().await {
+            if follower.report_absence().await.is_err() {
+                return;
+            }
+            wait = FIRST_WAIT;
+            tokio::time::sleep(UNDEFINED_WAIT).await;
+            continue;
+        }
         match end {
             End::Unheard => return,
             // One that brings something before it closes needs no pause, and nobody is hurried by one that does not.
@@ -102,9 +122,45 @@ struct Follower {
     messages: mpsc::Sender<Message>,
     /// The last one seen; `None` before the whole state was read.
     version: Option<String>,
+    definitions: Api<CustomResourceDefinition>,
+    /// The kind was read once.
+    was_whole: bool,
+    /// The cluster does not have the kind, and this was said.
+    absent: bool,
 }
 
 impl Follower {
+    /// Whether the cluster lacks the kind, by its definition and not by its being served: an API server that starts does not
+    /// serve every kind at once, and its objects must not be taken for deleted.
+    async fn is_undefined(&self) -> bool {
+        let Some(name) = optional_definition(self.kind) else {
+            return false;
+        };
+        match self.definitions.get(&name).await {
+            Err(kube::Error::Api(status)) => status.code == 404 && status.reason == "NotFound",
+            Err(_) => false,
+            // Other versions only: nothing can be read, and nobody else is held up for it. What was read before stays.
+            Ok(definition) => {
+                let versions = &definition.spec.versions;
+                let wanted = resource(self.kind).version;
+                let served = versions.iter().any(|it| it.served && it.name == wanted);
+                if !served && !self.absent {
+                    tracing::warn!(kind = self.kind.name(), %wanted, "the definition does not serve this version; install one that does");
+                }
+                !served && !self.was_whole
+            }
+        }
+    }
+
+    async fn report_absence(&mut self) -> Result<(), End> {
+        self.version = None;
+        if std::mem::replace(&mut self.absent, true) {
+            return Ok(());
+        }
+        tracing::info!(kind = self.kind.name(), "not defined in this cluster");
+        self.send(Message::Absent(self.kind)).await
+    }
+
     async fn watch(&mut self) -> End {
         let parameters = match self.version {
             Some(_) => WatchParams::default(),
@@ -174,6 +230,7 @@ impl Follower {
                     return Ok(());
                 }
                 let was_whole = self.version.is_some();
+                (self.was_whole, self.absent) = (true, false);
                 let number = self.reached(bookmark.metadata.resource_version)?;
                 let message = match was_whole {
                     true => Message::Reached(kind, number),
@@ -212,11 +269,27 @@ fn see(kind: Kind, mut object: DynamicObject) -> Result<Seen, End> {
         generation: object.metadata.generation.unwrap_or_default(),
     };
     let value = serde_json::to_value(&object).map_err(|error| End::Lost(error.to_string()))?;
-    Ok(Seen {
+    Ok(seen(kind, reference, version, &value))
+}
+
+/// Reads an object.
+pub(super) fn seen(
+    kind: Kind,
+    reference: ObjectRef,
+    version: ObjectVersion,
+    value: &serde_json::Value,
+) -> Seen {
+    let reading = plain_object(kind, value);
+    let stand_in = match &reading {
+        Ok(_) => None,
+        Err(_) => stand_in(kind, value),
+    };
+    Seen {
         reference,
         version,
-        reading: plain_object(kind, &value),
-    })
+        reading,
+        stand_in,
+    }
 }
 
 fn reference(kind: Kind, object: &DynamicObject) -> ObjectRef {

@@ -1,10 +1,12 @@
 //! The kinds that are watched, and where the API has them.
 
+use bulkhead_crds::upstream;
 use bulkhead_policy::model::Kind;
 use kube::core::{ApiResource, GroupVersionKind};
 
 /// Every kind that intent or placement comes from.
-pub(super) const KINDS: [Kind; 11] = [
+pub(super) const KINDS: [Kind; 12] = [
+    Kind::ClusterNetworkPolicy,
     Kind::ClusterSegmentationPolicy,
     Kind::NetworkPolicy,
     Kind::SegmentationPolicy,
@@ -18,14 +20,18 @@ pub(super) const KINDS: [Kind; 11] = [
     Kind::EndpointSlice,
 ];
 
+/// The name of the definition of a kind that a cluster need not have.
+pub(super) fn optional_definition(kind: Kind) -> Option<String> {
+    let resource = resource(kind);
+    (kind == Kind::ClusterNetworkPolicy).then(|| format!("{}.{}", resource.plural, resource.group))
+}
+
 /// Where a kind is served.
 pub(super) fn resource(kind: Kind) -> ApiResource {
     let (group, version, plural) = match kind {
-        Kind::ClusterNetworkPolicy => (
-            "policy.networking.k8s.io",
-            "v1alpha2",
-            "clusternetworkpolicies",
-        ),
+        Kind::ClusterNetworkPolicy => {
+            (upstream::GROUP, upstream::VERSION, "clusternetworkpolicies")
+        }
         Kind::ClusterSegmentationPolicy => {
             ("bulkhead.dev", "v1alpha1", "clustersegmentationpolicies")
         }

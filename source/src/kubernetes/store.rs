@@ -10,15 +10,27 @@ use super::follow::{Message, Seen};
 use super::resources::KINDS;
 use crate::{ObjectVersion, Update, review};
 
-/// Kinds whose last good version is kept, for a new version that cannot be read. There are few of them, and their
-/// absence would open; of the many others an absence denies.
-const KEPT: [Kind; 5] = [
+/// Kinds whose objects may restrict: what of them cannot be read is an error, and where no good version is known something
+/// stands in for it.
+const RESTRICTING: [Kind; 6] = [
+    Kind::ClusterNetworkPolicy,
     Kind::ClusterSegmentationPolicy,
     Kind::NetworkPolicy,
     Kind::SegmentationPolicy,
     Kind::Quarantine,
     Kind::Segment,
 ];
+
+/// Whether the last good version is kept for a new one that cannot be read. Of these two there are too many: one that
+/// cannot be read is absent, from the event on as after a relist, and its absence denies.
+fn is_kept(kind: Kind) -> bool {
+    !matches!(kind, Kind::Pod | Kind::EndpointSlice)
+}
+
+/// Kinds that are looked at beside each other.
+fn is_reviewed(kind: Kind) -> bool {
+    RESTRICTING.contains(&kind) || kind == Kind::Workload
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -58,8 +70,12 @@ impl Store {
             }
             Message::Changed(kind, seen, version) => {
                 self.reached(kind, version);
-                let read = self.read(*seen);
-                self.events.extend(read.map(Event::Apply));
+                let reference = seen.reference.clone();
+                match self.read(*seen) {
+                    Some(object) => self.events.push(Event::Apply(object)),
+                    None if is_kept(kind) => {}
+                    None => self.events.push(Event::Delete(reference)),
+                }
             }
             Message::Gone(kind, reference, version) => {
                 self.reached(kind, version);
@@ -67,6 +83,11 @@ impl Store {
                 self.events.push(Event::Delete(reference));
             }
             Message::Reached(kind, version) => self.reached(kind, version),
+            Message::Absent(kind) => {
+                // Versions that were seen before stay.
+                self.reached(kind, 0);
+                self.replace(kind, Vec::new());
+            }
         }
     }
 
@@ -122,7 +143,7 @@ impl Store {
         let is_gone = |reference: &ObjectRef| reference.kind == kind && !there.contains(reference);
         self.last_good.retain(|reference, _| !is_gone(reference));
         self.faults.retain(|reference, _| !is_gone(reference));
-        self.is_review_due |= KEPT.contains(&kind);
+        self.is_review_due |= is_reviewed(kind);
         let objects = seen.into_iter().filter_map(|seen| {
             let reference = seen.reference.clone();
             self.read(seen)
@@ -132,14 +153,15 @@ impl Store {
         self.events.push(Event::Reset(kind, objects));
     }
 
-    /// The object, unless it cannot be read; then its last good version stays as it is.
+    /// The object, unless it cannot be read; then its last good version stays as it is, or something stands in for it.
     fn read(&mut self, seen: Seen) -> Option<Object> {
         let Seen {
             reference,
             version,
             reading,
+            stand_in,
         } = seen;
-        if KEPT.contains(&reference.kind) {
+        if RESTRICTING.contains(&reference.kind) {
             self.versions_seen.insert(reference.clone(), version);
         }
         let place = self.place.clone();
@@ -151,17 +173,28 @@ impl Store {
             field: Some(field).filter(|field| !field.is_empty()),
             message,
         };
-        let (object, problems) = match reading {
-            Ok(converted) => {
+        // A part of a policy that is not understood is not in force; of other objects the rest is as good without it.
+        let severity = match RESTRICTING.contains(&reference.kind) {
+            true => Severity::Error,
+            false => Severity::Warning,
+        };
+        let stand_in = stand_in.filter(|_| !self.last_good.contains_key(&reference));
+        let (object, good, problems) = match (reading, stand_in) {
+            (Ok(converted), _) => {
                 let faults = converted.faults.into_iter();
                 let problems = faults
-                    .map(|fault| problem(Severity::Warning, fault.field, fault.message))
+                    .map(|fault| problem(severity, fault.field, fault.message))
                     .collect();
-                (Some(converted.object), problems)
+                (Some(converted.object), true, problems)
             }
-            Err(rejection) => {
-                let problem = problem(Severity::Error, rejection.field, rejection.message);
-                (None, vec![problem])
+            (Err(rejection), stand_in) => {
+                let mut problems =
+                    vec![problem(Severity::Error, rejection.field, rejection.message)];
+                let meaning = stand_in.as_ref().map(|stand_in| stand_in.meaning.clone());
+                problems.extend(
+                    meaning.map(|meaning| problem(Severity::Error, String::new(), meaning)),
+                );
+                (stand_in.map(|stand_in| stand_in.object), false, problems)
             }
         };
         if problems.is_empty() {
@@ -170,17 +203,19 @@ impl Store {
             self.faults.insert(reference.clone(), problems);
         }
         if let Some(object) = &object
-            && KEPT.contains(&reference.kind)
+            && good
+            && is_kept(reference.kind)
         {
+            self.is_review_due |= is_reviewed(reference.kind);
             self.last_good.insert(reference, object.clone());
-            self.is_review_due = true;
         }
         object
     }
 
     fn forget(&mut self, reference: &ObjectRef) {
         self.faults.remove(reference);
-        self.is_review_due |= self.last_good.remove(reference).is_some();
+        self.last_good.remove(reference);
+        self.is_review_due |= is_reviewed(reference.kind);
     }
 
     fn review(&self) -> Vec<Problem> {
@@ -201,7 +236,6 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use bulkhead_crds::convert::plain_object;
     use serde_json::{Value, json};
 
     use super::*;
@@ -216,14 +250,11 @@ mod tests {
         };
         let reference =
             ObjectRef::namespaced(kind, &text("/metadata/namespace"), &text("/metadata/name"));
-        Seen {
-            reference,
-            version: ObjectVersion {
-                uid: "u".to_owned(),
-                generation: 3,
-            },
-            reading: plain_object(kind, &value),
-        }
+        let version = ObjectVersion {
+            uid: "u".to_owned(),
+            generation: 3,
+        };
+        super::super::follow::seen(kind, reference, version, &value)
     }
 
     fn segment(name: &str, spec: Value) -> Seen {
@@ -296,6 +327,112 @@ mod tests {
             14,
         ));
         assert_eq!(store.update().unwrap_or_default().problems, []);
+    }
+
+    fn policy(spec: Value) -> Box<Seen> {
+        Box::new(seen(
+            Kind::SegmentationPolicy,
+            json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec}),
+        ))
+    }
+
+    #[test]
+    fn g11_what_was_never_good_has_something_standing_in_for_it_until_it_is() {
+        let kind = Kind::SegmentationPolicy;
+        let mut store = whole_store(Vec::new());
+        store.update();
+        let bad = json!({"subjects": 5, "egress": [{"action": "Deny"}]});
+        store.take(Message::Changed(kind, policy(bad.clone()), 12));
+        let update = store.update().unwrap_or_default();
+        let [Event::Apply(stand_in)] = &update.events[..] else {
+            panic!("{update:?}")
+        };
+        assert_eq!(update.problems.len(), 2);
+        let errors = update.problems.iter();
+        assert!(errors.clone().all(|it| it.severity == Severity::Error));
+        assert!(
+            errors
+                .clone()
+                .all(|it| it.object.as_deref() == Some("SegmentationPolicy n/p"))
+        );
+        let stand_in = stand_in.clone();
+        // Also over a relist.
+        store.take(Message::Whole(kind, vec![*policy(bad.clone())], 13));
+        let relisted = store.update().unwrap_or_default();
+        assert_eq!(relisted.events, [Event::Reset(kind, vec![stand_in])]);
+        let good = json!({"subjects": [{"pods": {}}], "isolates": ["Ingress"]});
+        store.take(Message::Changed(kind, policy(good), 14));
+        let update = store.update().unwrap_or_default();
+        assert_eq!((update.events.len(), update.problems.len()), (1, 0));
+        // From then on the good one stays.
+        store.take(Message::Changed(kind, policy(bad), 15));
+        let update = store.update().unwrap_or_default();
+        assert_eq!((update.events.len(), update.problems.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_part_of_a_policy_that_is_not_understood_is_an_error() {
+        let mut store = whole_store(Vec::new());
+        store.update();
+        let accept = json!({"action": "Accept", "to": [{"domainNames": ["example.org"]}]});
+        let spec = json!({"tier": "Admin", "priority": 1, "subject": {"namespaces": {}}, "egress": [accept]});
+        let object = json!({"metadata": {"name": "p"}, "spec": spec});
+        let kind = Kind::ClusterNetworkPolicy;
+        store.take(Message::Changed(kind, Box::new(seen(kind, object)), 12));
+        let update = store.update().unwrap_or_default();
+        assert_eq!(update.events.len(), 1);
+        assert_eq!(update.problems[0].severity, Severity::Error);
+        assert_eq!(
+            update.problems[0].field.as_deref(),
+            Some("spec.egress[0].to[0].domainNames")
+        );
+    }
+
+    #[test]
+    fn g10_an_unreadable_pod_is_absent_at_once_and_not_only_after_a_relist() {
+        let mut store = whole_store(Vec::new());
+        store.update();
+        let pod = |spec: Value| {
+            let object = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec});
+            Box::new(seen(Kind::Pod, object))
+        };
+        store.take(Message::Changed(
+            Kind::Pod,
+            pod(json!({"containers": []})),
+            12,
+        ));
+        assert_eq!(store.update().unwrap_or_default().events.len(), 1);
+        store.take(Message::Changed(
+            Kind::Pod,
+            pod(json!({"containers": 5})),
+            13,
+        ));
+        let update = store.update().unwrap_or_default();
+        let reference = ObjectRef::namespaced(Kind::Pod, "n", "p");
+        assert_eq!(update.events, [Event::Delete(reference)]);
+        assert_eq!(update.problems.len(), 1);
+    }
+
+    #[test]
+    fn a_kind_that_the_cluster_lacks_holds_up_nobody_and_may_come_and_go() {
+        let kind = Kind::ClusterNetworkPolicy;
+        let mut store = Store::new("kubernetes", Timestamp(7));
+        for other in KINDS.iter().filter(|other| **other != kind) {
+            store.take(Message::Whole(*other, Vec::new(), 10));
+        }
+        assert_eq!(store.update(), None);
+        store.take(Message::Absent(kind));
+        assert!(store.update().is_some());
+        let spec = json!({"tier": "Admin", "priority": 1, "subject": {"namespaces": {}}});
+        let object = seen(kind, json!({"metadata": {"name": "p"}, "spec": spec}));
+        store.take(Message::Whole(kind, vec![object], 20));
+        let update = store.update().unwrap_or_default();
+        assert_eq!(update.versions.get("ClusterNetworkPolicy"), Some(&20));
+        assert_eq!(update.events.len(), 1);
+        store.take(Message::Absent(kind));
+        let update = store.update().unwrap_or_default();
+        assert_eq!(update.events, [Event::Reset(kind, Vec::new())]);
+        assert_eq!(update.versions.get("ClusterNetworkPolicy"), Some(&20));
     }
 
     #[test]

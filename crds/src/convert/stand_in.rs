@@ -1,0 +1,396 @@
+//! What is in force in the place of a policy or segment that cannot be read and of which no good version is known.
+//!
+//! Invariant: it denies whatever some reading of the object might have denied to those whom it can be seen to protect, and
+//! allows nothing. What stands in for a namespaced object denies nobody outside its namespace.
+
+use std::collections::BTreeSet;
+
+use bulkhead_policy::model::{
+    Action, Direction, Isolation, Kind, LabelSelector, Membership, Mode, NamespaceScope, Network,
+    Object, ObjectRef, Peers, Policy, Ports, Rule, Segment, Strength, Subject, Tier, Timestamp,
+    WorkloadSelector,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as UpstreamSelector, Time};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::cluster_segmentation_policy::priority;
+use super::instant::lifetime;
+use super::{
+    Converted, cluster_network_policy, cluster_segmentation_policy, labels, network, quarantine,
+    workload_selector,
+};
+use crate::{kinds, upstream};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandIn {
+    /// The object that stands in, under the same name.
+    pub object: Object,
+    /// What that means, for whoever has to correct the object.
+    pub meaning: String,
+}
+
+impl StandIn {
+    /// An object of which a part cannot be read. `None` for kinds whose absence denies.
+    pub fn partial(converted: Converted) -> Option<Self> {
+        let object = converted.object;
+        let restricts = matches!(object, Object::Policy(_) | Object::Segment(_));
+        let meaning = "no good version of it is known, and until all of it can be read, what cannot be read of it allows nothing and \
+                       denies everything; correct it";
+        restricts.then(|| Self {
+            object,
+            meaning: meaning.to_owned(),
+        })
+    }
+}
+
+/// What stands in for an object that cannot be read. `None` for kinds whose absence denies, and for objects without a name.
+pub fn stand_in(kind: Kind, value: &Value) -> Option<StandIn> {
+    let reference = reference(kind, value)?;
+    let spec = value.get("spec").filter(|spec| spec.is_object());
+    let spec = Spec(spec.unwrap_or(&Value::Null));
+    let object = match kind {
+        Kind::NetworkPolicy => Object::Policy(spec.network_policy(reference)),
+        Kind::SegmentationPolicy => Object::Policy(spec.segmentation_policy(reference)),
+        Kind::ClusterSegmentationPolicy => {
+            Object::Policy(spec.cluster_segmentation_policy(reference))
+        }
+        Kind::ClusterNetworkPolicy => Object::Policy(spec.cluster_network_policy(reference)),
+        Kind::Quarantine => Object::Policy(spec.quarantine(reference)),
+        Kind::Segment => Object::Segment(spec.segment(reference)),
+        Kind::Namespace
+        | Kind::Pod
+        | Kind::Workload
+        | Kind::Node
+        | Kind::ServiceAccount
+        | Kind::Service
+        | Kind::EndpointSlice => return None,
+    };
+    let meaning = meaning(&object);
+    Some(StandIn { object, meaning })
+}
+
+/// The name of an object that may be unreadable otherwise.
+pub fn reference(kind: Kind, value: &Value) -> Option<ObjectRef> {
+    let text = |field: &str| {
+        let text = value.get("metadata")?.get(field)?.as_str()?;
+        Some(text).filter(|text| !text.is_empty())
+    };
+    let name = text("name")?;
+    Some(match kind {
+        Kind::ClusterNetworkPolicy
+        | Kind::ClusterSegmentationPolicy
+        | Kind::Quarantine
+        | Kind::Segment
+        | Kind::Namespace
+        | Kind::Node => ObjectRef::cluster(kind, name),
+        Kind::NetworkPolicy
+        | Kind::SegmentationPolicy
+        | Kind::Pod
+        | Kind::Workload
+        | Kind::ServiceAccount
+        | Kind::Service
+        | Kind::EndpointSlice => {
+            ObjectRef::namespaced(kind, text("namespace").unwrap_or("default"), name)
+        }
+    })
+}
+
+fn meaning(object: &Object) -> String {
+    let directions = |policy: &Policy| {
+        let speaks =
+            |direction| policy.isolates.contains(&direction) || !policy.rules(direction).is_empty();
+        match (speaks(Direction::Ingress), speaks(Direction::Egress)) {
+            (true, true) => Some("in both directions"),
+            (true, false) => Some("towards them"),
+            (false, true) => Some("from them"),
+            (false, false) => None,
+        }
+    };
+    let known = "no good version of it is known, and until it can be read";
+    match object {
+        Object::Policy(policy) if policy.subjects.is_empty() => format!(
+            "{known} nothing of it is in force: nobody can tell whom it protects; correct it at once"
+        ),
+        Object::Policy(policy) if policy.mode == Mode::Audit => {
+            format!("{known} it stays in Audit and opens nothing; correct it")
+        }
+        Object::Policy(policy) => match directions(policy) {
+            None => format!("{known} it allows nothing; correct it"),
+            Some(directions)
+                if policy.tier == Tier::Namespace
+                    && policy.ingress.is_empty()
+                    && policy.egress.is_empty() =>
+            {
+                format!(
+                    "{known} its subjects are isolated {directions} and it allows nothing; correct it"
+                )
+            }
+            Some(directions) => {
+                format!("{known} it denies its subjects everything {directions}; correct it")
+            }
+        },
+        Object::Segment(segment) if segment.members.partial => format!(
+            "{known} a rule that names it allows nobody for it and denies everybody, and its isolation holds for those members \
+             that can be read; correct it at once"
+        ),
+        Object::Segment(_) => {
+            format!("{known} its members are isolated where it says nothing else; correct it")
+        }
+        Object::Namespace(_)
+        | Object::Workload(..)
+        | Object::Node(_)
+        | Object::Service(_)
+        | Object::EndpointSlice(_) => String::new(),
+    }
+}
+
+/// The `spec` of an object, read piece by piece; `Null` where there is none.
+#[derive(Clone, Copy)]
+struct Spec<'v>(&'v Value);
+
+impl<'v> Spec<'v> {
+    fn get(self, field: &str) -> Option<&'v Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    fn read<T: DeserializeOwned>(self, field: &str) -> Option<T> {
+        typed(self.get(field)?)
+    }
+
+    fn network_policy(self, object: ObjectRef) -> Policy {
+        let selector = match self.get("podSelector") {
+            None => Some(LabelSelector::everything()),
+            Some(value) => typed::<UpstreamSelector>(value)
+                .and_then(|selector| labels::upstream(&selector, "").ok()),
+        };
+        let selector = selector.unwrap_or_else(LabelSelector::everything);
+        let egress = self
+            .get("egress")
+            .is_some_and(|list| list.as_array().is_none_or(|list| !list.is_empty()));
+        let isolates = match self.get("policyTypes").map(Value::as_array) {
+            _ if self.0.is_null() => both(),
+            None => directions(true, egress),
+            Some(Some(list)) if list.is_empty() => directions(true, egress),
+            Some(list) => named_directions(list),
+        };
+        let subjects = vec![in_namespace(&object, selector)];
+        Policy {
+            isolates,
+            ..policy(object, Tier::Namespace, subjects)
+        }
+    }
+
+    fn segmentation_policy(self, object: ObjectRef) -> Policy {
+        let namespace = &object.namespace;
+        let read = self
+            .read::<Vec<kinds::SubjectWorkloads>>("subjects")
+            .filter(|list| !list.is_empty())
+            .and_then(|list| {
+                let subject = |it| workload_selector::subject(it, namespace, "").ok();
+                let selectors: Option<Vec<_>> = list.iter().map(subject).collect();
+                Some(selectors?.into_iter().map(Subject::Selected).collect())
+            });
+        let everybody = || vec![in_namespace(&object, LabelSelector::everything())];
+        let subjects = read.unwrap_or_else(everybody);
+        let isolates = match self.get("isolates") {
+            _ if self.0.is_null() => both(),
+            None => BTreeSet::new(),
+            Some(value) => named_directions(value.as_array()),
+        };
+        let (active_from, expires_at) = self.lifetime();
+        Policy {
+            mode: self.mode(),
+            active_from,
+            // Isolation that expires would open by itself.
+            expires_at: expires_at.filter(|_| isolates.is_empty()),
+            ingress: self.denials("ingress", "Allow"),
+            egress: self.denials("egress", "Allow"),
+            isolates,
+            ..policy(object.clone(), Tier::Namespace, subjects)
+        }
+    }
+
+    fn cluster_segmentation_policy(self, object: ObjectRef) -> Policy {
+        let subjects = self.each("subjects", |subject| {
+            cluster_segmentation_policy::subject(&subject, "").ok()
+        });
+        let (active_from, expires_at) = self.lifetime();
+        Policy {
+            mode: self.mode(),
+            active_from,
+            expires_at,
+            ingress: self.denials("ingress", "Allow"),
+            egress: self.denials("egress", "Allow"),
+            ..policy(object, self.tier(), subjects)
+        }
+    }
+
+    fn cluster_network_policy(self, object: ObjectRef) -> Policy {
+        let subject = self
+            .read::<upstream::ClusterNetworkPolicySubject>("subject")
+            .and_then(|subject| cluster_network_policy::subject(&subject).ok());
+        let subjects = subject.map(Subject::Selected).into_iter().collect();
+        Policy {
+            ingress: self.denials("ingress", "Accept"),
+            egress: self.denials("egress", "Accept"),
+            ..policy(object, self.tier(), subjects)
+        }
+    }
+
+    /// A subject that cannot be read is left out: nobody is cut off by a guess.
+    fn quarantine(self, object: ObjectRef) -> Policy {
+        let subjects = self.each("subjects", |subject| quarantine::subject(&subject, "").ok());
+        Policy {
+            isolates: both(),
+            expires_at: self.lifetime().1,
+            ..policy(object, Tier::Quarantine, subjects)
+        }
+    }
+
+    fn segment(self, object: ObjectRef) -> Segment {
+        let selectors = self.each("members", |member: kinds::ClusterWorkloads| {
+            workload_selector::cluster(&member, "").ok()
+        });
+        let networks: Vec<Network> = self.each("networks", |range: kinds::Network| {
+            network::network(&range, "").ok()
+        });
+        let whole = |field: &str, read: usize| {
+            self.get(field)
+                .is_none_or(|list| list.as_array().is_some_and(|list| list.len() == read))
+        };
+        let named = selectors.len() + networks.len() > 0;
+        let partial =
+            !(named && whole("members", selectors.len()) && whole("networks", networks.len()));
+        Segment {
+            name: object.name,
+            members: Membership {
+                selectors,
+                networks,
+                partial,
+            },
+            isolation: self.get("isolation").map(isolation),
+            mode: self.mode(),
+        }
+    }
+
+    /// Every item of a list that can be read.
+    fn each<T: DeserializeOwned, R>(self, field: &str, read: impl Fn(T) -> Option<R>) -> Vec<R> {
+        let items = self.get(field).and_then(Value::as_array);
+        let items = items.into_iter().flatten();
+        items.filter_map(|item| read(typed(item)?)).collect()
+    }
+
+    /// Without a tier or priority that can be read it stands where nothing opens before it.
+    fn tier(self) -> Tier {
+        let priority = self
+            .read("priority")
+            .and_then(|number| priority(number).ok())
+            .unwrap_or_default();
+        match self.get("tier").and_then(Value::as_str) {
+            Some("Baseline") => Tier::Baseline(priority),
+            Some(_) | None => Tier::Admin(priority),
+        }
+    }
+
+    /// An object in Audit restricts nobody, whatever it says.
+    fn mode(self) -> Mode {
+        match self.get("mode").and_then(Value::as_str) {
+            Some("Audit") => Mode::Audit,
+            Some(_) | None => Mode::Enforce,
+        }
+    }
+
+    fn lifetime(self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let (from, until) = (
+            self.read::<Time>("activeFrom"),
+            self.read::<Time>("expiresAt"),
+        );
+        lifetime(from.as_ref(), until.as_ref()).unwrap_or_default()
+    }
+
+    /// Rules of a direction that only allow are gone; if some may deny, or leave to others, everything is denied.
+    fn denials(self, field: &str, allow: &str) -> Vec<Rule> {
+        let opens = |rule: &Value| rule.get("action").and_then(Value::as_str) == Some(allow);
+        let restricts = match self.get(field) {
+            _ if self.0.is_null() => true,
+            None => false,
+            Some(list) => list.as_array().is_none_or(|rules| !rules.iter().all(opens)),
+        };
+        let everything = Rule {
+            name: "".into(),
+            action: Action::Deny,
+            peers: Peers::Any,
+            ports: Ports::Any,
+        };
+        restricts.then_some(everything).into_iter().collect()
+    }
+}
+
+fn typed<T: DeserializeOwned>(value: &Value) -> Option<T> {
+    T::deserialize(value).ok()
+}
+
+fn policy(object: ObjectRef, tier: Tier, subjects: Vec<Subject>) -> Policy {
+    Policy {
+        object,
+        tier,
+        subjects,
+        isolates: BTreeSet::new(),
+        mode: Mode::Enforce,
+        active_from: None,
+        expires_at: None,
+        ingress: Vec::new(),
+        egress: Vec::new(),
+    }
+}
+
+fn in_namespace(object: &ObjectRef, labels: LabelSelector) -> Subject {
+    Subject::Selected(WorkloadSelector {
+        namespaces: NamespaceScope::Named(object.namespace.clone()),
+        labels,
+        service_accounts: None,
+    })
+}
+
+/// What is written there, and both directions if some of it is no direction.
+fn named_directions(list: Option<&Vec<Value>>) -> BTreeSet<Direction> {
+    let direction = |value: &Value| match value.as_str() {
+        Some("Ingress") => Some(Direction::Ingress),
+        Some("Egress") => Some(Direction::Egress),
+        Some(_) | None => None,
+    };
+    let read: Option<BTreeSet<Direction>> =
+        list.and_then(|list| list.iter().map(direction).collect());
+    read.unwrap_or_else(both)
+}
+
+fn both() -> BTreeSet<Direction> {
+    directions(true, true)
+}
+
+fn directions(ingress: bool, egress: bool) -> BTreeSet<Direction> {
+    let ingress = ingress.then_some(Direction::Ingress);
+    let egress = egress.then_some(Direction::Egress);
+    ingress.into_iter().chain(egress).collect()
+}
+
+/// Whatever does not clearly allow denies.
+fn isolation(value: &Value) -> Isolation {
+    let text = |field: &str| value.get(field).and_then(Value::as_str);
+    let action = |field: &str| match text(field) {
+        Some("Allow") => Action::Allow,
+        Some(_) | None => Action::Deny,
+    };
+    Isolation {
+        ingress: action("ingress"),
+        egress: action("egress"),
+        within: action("within"),
+        strength: match text("strength") {
+            Some("Default") => Strength::Default,
+            None if value.get("strength").is_none() => Strength::Default,
+            Some(_) | None => Strength::Boundary,
+        },
+    }
+}

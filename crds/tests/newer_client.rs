@@ -1,0 +1,102 @@
+//! Objects that an API server with newer definitions has accepted: what nobody here knows fails closed, and says so.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use bulkhead_crds::convert::{Converted, plain_object};
+use bulkhead_policy::model::{Action, Kind, Object, Peers, Policy, Ports};
+use serde_json::{Value, json};
+
+fn read(kind: Kind, spec: Value) -> Converted {
+    let value = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec});
+    plain_object(kind, &value).unwrap()
+}
+
+fn policy(converted: Converted) -> (Policy, Vec<String>) {
+    let fields = converted.faults.into_iter().map(|fault| fault.field);
+    let Object::Policy(policy) = converted.object else {
+        panic!("no policy")
+    };
+    (policy, fields.collect())
+}
+
+fn rule(action: &str, extra: &str) -> Value {
+    let mut rule = json!({"action": action, "from": [{"everyone": {}}], "ports": [{"every": {}}]});
+    if !extra.is_empty() {
+        rule[extra] = json!({"some": "thing"});
+    }
+    rule
+}
+
+#[test]
+fn g11_an_unknown_field_in_a_rule_closes_that_rule() {
+    let spec = json!({"subjects": [{"pods": {}}], "ingress": [rule("Allow", "when"), rule("Allow", ""), rule("Deny", "when")]});
+    let (policy, fields) = policy(read(Kind::SegmentationPolicy, spec));
+    assert_eq!(fields, ["spec.ingress[0].when", "spec.ingress[2].when"]);
+    let [closed, whole, denying] = &policy.ingress[..] else {
+        panic!("{policy:?}")
+    };
+    assert_eq!(closed.peers, Peers::Of(Vec::new()));
+    assert_eq!(whole.peers, Peers::Any);
+    assert_eq!(
+        (denying.action, &denying.peers, &denying.ports),
+        (Action::Deny, &Peers::Any, &Ports::Any)
+    );
+}
+
+#[test]
+fn g11_an_unknown_field_of_the_whole_policy_closes_what_opens() {
+    let spec = json!({"subjects": [{"pods": {}, "images": ["x"]}], "ingress": [rule("Allow", ""), rule("Deny", "")]});
+    let (policy, fields) = policy(read(Kind::SegmentationPolicy, spec));
+    assert_eq!(fields, ["spec.subjects[0].images"]);
+    assert_eq!(policy.ingress[0].peers, Peers::Of(Vec::new()));
+    assert_eq!(policy.ingress[1].action, Action::Deny);
+    assert_eq!(policy.subjects.len(), 1);
+}
+
+#[test]
+fn g11_an_unknown_condition_on_a_peer_of_an_upstream_policy_admits_nobody() {
+    let spec = json!({"podSelector": {}, "ingress": [{"from": [{"podSelector": {}, "nodeSelector": {}}]}]});
+    let (policy, fields) = policy(read(Kind::NetworkPolicy, spec));
+    assert_eq!(fields, ["spec.ingress[0].from[0].nodeSelector"]);
+    assert_eq!(policy.ingress[0].peers, Peers::Of(Vec::new()));
+    assert_eq!(policy.isolates.len(), 1);
+}
+
+#[test]
+fn g11_an_unknown_field_of_a_segment_leaves_its_members_uncertain_or_its_isolation_closed() {
+    let read = |spec: Value| {
+        plain_object(
+            Kind::Segment,
+            &json!({"metadata": {"name": "p"}, "spec": spec}),
+        )
+        .unwrap()
+    };
+    let segment = |spec| {
+        let Object::Segment(segment) = read(spec).object else {
+            panic!("no segment")
+        };
+        segment
+    };
+    let members = json!([{"namespaces": {}}]);
+    assert!(
+        segment(json!({"members": members, "domains": ["example.org"]}))
+            .members
+            .partial
+    );
+    assert!(
+        segment(json!({"members": [{"namespaces": {}, "images": []}]}))
+            .members
+            .partial
+    );
+    let isolation =
+        json!({"ingress": "Allow", "egress": "Allow", "within": "Allow", "by": "night"});
+    let closed = segment(json!({"members": members, "isolation": isolation}));
+    assert!(!closed.members.partial);
+    assert_eq!(closed.isolation.unwrap().ingress, Action::Deny);
+}
+
+#[test]
+fn unknown_fields_outside_of_policies_mean_nothing() {
+    let pod =
+        json!({"metadata": {"name": "p", "selfie": 1}, "spec": {"containers": [], "novelty": {}}});
+    assert_eq!(plain_object(Kind::Pod, &pod).unwrap().faults, []);
+}
