@@ -1,6 +1,7 @@
 //! The oracle against everything that is faster: compiled rule sets, tables in memory, and the decision function of the
 //! programs, on random worlds that shrink; and the compiler against itself over the order of events.
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
 )]
@@ -25,5 +26,7 @@ mod packets;
 mod provenance;
 #[path = "diff/rows.rs"]
 mod rows;
+#[path = "diff/stories.rs"]
+mod stories;
 #[path = "diff/time.rs"]
 mod time;

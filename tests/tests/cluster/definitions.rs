@@ -28,6 +28,103 @@ metadata: {name: team}
 spec: {members: [{namespaces: {matchLabels: {team: web}}}]}
 ";
 
+/// Specs that the API server has to refuse, with a word of the reason. The conversion says the same of each from a file:
+/// `crds/tests/bad_input.rs`.
+const REFUSED: &[(&str, &str, &str)] = &[
+    (TENANT, "{subjects: []}", "spec.subjects"),
+    (TENANT, "{subjects: [{}], isolates: [Ingress]}", "say whom"),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}]}",
+        "a policy needs isolates, ingress or egress",
+    ),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}], isolates: [Ingress], expiresAt: '2026-01-01T00:00:00Z'}",
+        "exclude each other",
+    ),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}], ingress: [{action: Allow, from: [], ports: [{every: {}}]}]}",
+        "spec.ingress[0].from",
+    ),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}], ingress: [{action: Allow, ports: [{every: {}}]}]}",
+        "spec.ingress[0].from",
+    ),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}], ingress: [{action: Allow, from: [{}], ports: [{every: {}}]}]}",
+        "a peer is exactly one of",
+    ),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}], ingress: [{action: Allow, from: [{everyone: {}, nodes: {}}], ports: [{every: {}}]}]}",
+        "a peer is exactly one of",
+    ),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}], ingress: [{action: Allow, from: [{everyone: {}}], ports: [{}]}]}",
+        "a port is exactly one of",
+    ),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}], ingress: [{action: Allow, from: [{everyone: {}}], ports: [{ipProtocol: {number: 6}}]}]}",
+        "are written as protocol",
+    ),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}], ingress: [{action: Allow, from: [{everyone: {}}], ports: [{range: {protocol: TCP, from: 9, to: 8}}]}]}",
+        "from must not be greater than to",
+    ),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}], ingress: [{action: Allow, from: [{network: {cidr: 10.0.0.1}}], ports: [{every: {}}]}]}",
+        "cidr must be a range",
+    ),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}], ingress: [{action: Allow, from: [{network: {cidr: 10.0.0.0/8, except: [11.0.0.0/16]}}], ports: [{every: {}}]}]}",
+        "must lie inside cidr",
+    ),
+    (
+        ADMIN,
+        "{tier: Admin, priority: 1, subjects: [{segment: a}]}",
+        "a policy needs ingress or egress rules",
+    ),
+    (
+        ADMIN,
+        "{tier: Admin, priority: 1001, subjects: [{segment: a}], ingress: [{action: Pass, from: [{everyone: {}}], ports: [{every: {}}]}]}",
+        "spec.priority",
+    ),
+    (
+        ADMIN,
+        "{tier: Admin, priority: 1, subjects: [{}], ingress: [{action: Pass, from: [{everyone: {}}], ports: [{every: {}}]}]}",
+        "a subject is exactly one of",
+    ),
+    (
+        QUARANTINE,
+        "{reason: r, subjects: [{}]}",
+        "a subject is exactly one of",
+    ),
+    (
+        QUARANTINE,
+        "{reason: r, subjects: [{uid: a}], exceptions: {}}",
+        "exceptions need ingress or egress",
+    ),
+    (
+        SEGMENT,
+        "{networks: [{cidr: 10.0.0.0/8}], isolation: {ingress: Deny, egress: Deny, within: Allow}}",
+        "isolation protects members",
+    ),
+];
+
+const TENANT: &str = "SegmentationPolicy";
+const ADMIN: &str = "ClusterSegmentationPolicy";
+const QUARANTINE: &str = "Quarantine";
+const SEGMENT: &str = "Segment";
+
 #[test]
 fn the_api_server_takes_our_kinds_and_refuses_their_misuse() {
     let _machine = machine();
@@ -38,6 +135,13 @@ fn the_api_server_takes_our_kinds_and_refuses_their_misuse() {
     let refused = |yaml: &str| cluster.apply(yaml).unwrap_err().to_string();
     assert!(refused(EVERYBODY_IS_QUARANTINED).contains("would cut off the whole cluster"));
     assert!(refused(NOBODY_IS_MEANT).contains("a segment needs members or networks"));
+    for (kind, spec, reason) in REFUSED {
+        let manifest = format!(
+            "{{apiVersion: bulkhead.dev/v1alpha1, kind: {kind}, metadata: {{name: bad}}, spec: {spec}}}"
+        );
+        let said = refused(&manifest);
+        assert!(said.contains(reason), "{kind} {spec}: {said}");
+    }
     let names = cluster
         .kubectl(&["get", "segments,quarantines", "-o", "name"])
         .unwrap();
