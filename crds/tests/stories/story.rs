@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use bulkhead_crds::manifest;
 use bulkhead_policy::eval::{Flow, World};
@@ -17,6 +18,15 @@ use serde::Deserialize;
 
 /// When stories play that do not say when.
 const USUAL_INSTANT: &str = "2026-06-01T12:00:00Z";
+
+/// The cluster in which every story plays.
+static CAST: LazyLock<Vec<Object>> = LazyLock::new(|| {
+    let text = fs::read_to_string(folder().join("cast/shop.yaml")).unwrap();
+    let cast = manifest::read("cast", text.as_bytes());
+    assert!(cast.problems.is_empty(), "{}", cast.problems[0]);
+    let objects = cast.objects.into_iter();
+    objects.map(|located| located.object).collect()
+});
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,9 +101,6 @@ fn folder() -> PathBuf {
 impl Story {
     /// Everything there is in it, the usual cast first.
     pub(crate) fn objects(&self) -> Vec<Object> {
-        let cast = fs::read_to_string(folder().join("cast/shop.yaml")).unwrap();
-        let cast = manifest::read("cast", cast.as_bytes());
-        assert!(cast.problems.is_empty(), "{}", cast.problems[0]);
         let own = manifest::read(&self.story, self.manifests.as_bytes());
         assert_eq!(
             self.unreadable,
@@ -104,10 +111,8 @@ impl Story {
         );
         let stand_ins = own.unreadable.into_iter().filter_map(|it| it.stand_in);
         let stand_ins = stand_ins.map(|stand_in| stand_in.object);
-        let read = cast.objects.into_iter().chain(own.objects);
-        read.map(|located| located.object)
-            .chain(stand_ins)
-            .collect()
+        let read = own.objects.into_iter().map(|located| located.object);
+        CAST.iter().cloned().chain(read).chain(stand_ins).collect()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
