@@ -138,6 +138,11 @@ impl State {
                     Ok(tables) => self.planner.reread(tables),
                     Err(error) => warn!(%error, "the tables cannot be read after a failure"),
                 }
+                // What it left behind, or somebody else put there, would take the room that the next one needs.
+                match lanes::clear_away(&mut self.kernel, &mut self.planner) {
+                    Ok(writes) => debug!(writes, "entries that nothing leads to are gone"),
+                    Err(error) => warn!(%error, "what is left over stays for now"),
+                }
                 if let Some(fitted) = &mut self.fitted {
                     fitted.update(&before, clock.wall);
                 }
@@ -352,6 +357,11 @@ impl State {
         };
         let sweep = self.kernel.sweep(timeouts, tick, is_owner)?;
         Ok((sweep.live.len(), sweep.over.len()))
+    }
+
+    /// Logs what the programs say of themselves.
+    pub fn drain_diagnostics(&mut self) {
+        self.kernel.diagnostics.drain();
     }
 
     /// What the programs reported.

@@ -2,7 +2,9 @@
 
 use thiserror::Error;
 
+use super::leftovers::leftovers;
 use super::plan::Freed;
+use super::planner::Standing;
 use super::{Kernel, MapWrite, Plan, Planner};
 
 /// A revision is in force and was read back; what remains is tidying up.
@@ -44,6 +46,24 @@ pub enum CommitError<E: std::error::Error + 'static> {
         /// What was written.
         write: Box<MapWrite>,
     },
+}
+
+/// Takes out what the lane that packets read does not lead to: what a plan that broke off left behind, or somebody else put
+/// there. No verdict changes. Returns the number of writes; the next plan compares everything.
+///
+/// # Errors
+/// If the kernel refuses, or cannot say that packets under way are through.
+pub fn clear_away<K: Kernel>(
+    kernel: &mut K,
+    planner: &mut Planner,
+) -> Result<usize, CommitError<K::Error>> {
+    let writes = leftovers(&planner.tables, planner.lanes().0);
+    planner.standing = Standing::Unknown;
+    // Packets that read the other lane, or saw what a broken plan has retired.
+    kernel.grace().map_err(CommitError::Grace)?;
+    perform(kernel, planner, &writes)?;
+    kernel.grace().map_err(CommitError::Grace)?;
+    Ok(writes.len())
 }
 
 fn perform<K: Kernel>(

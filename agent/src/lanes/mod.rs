@@ -10,6 +10,7 @@ mod commit;
 mod decisions;
 mod draft;
 mod kernel;
+mod leftovers;
 mod networks;
 mod numbers;
 mod plan;
@@ -19,7 +20,7 @@ mod port_writes;
 mod workloads;
 mod write;
 
-pub use commit::{CommitError, Committed, commit, settle};
+pub use commit::{CommitError, Committed, clear_away, commit, settle};
 pub use kernel::Kernel;
 pub use numbers::Numbers;
 pub use plan::{Plan, PlanError};

@@ -63,13 +63,19 @@ fn runs(
 
 /// The blocks whose numbers some port has in either lane.
 pub(crate) fn blocks_in_use(tables: &MemoryTables) -> impl Iterator<Item = u32> + '_ {
-    let lanes = PortTable::ALL
+    [Lane::Even, Lane::Odd]
+        .into_iter()
+        .flat_map(|lane| blocks_led_to(tables, lane))
+}
+
+/// The blocks whose numbers some port has in one lane.
+pub(crate) fn blocks_led_to(tables: &MemoryTables, lane: Lane) -> impl Iterator<Item = u32> + '_ {
+    let tables = PortTable::ALL
         .iter()
-        .filter_map(|table| tables.ports.get(table))
-        .flatten();
-    lanes.flat_map(|lane| {
+        .filter_map(|table| tables.ports.get(table));
+    tables.flat_map(move |lanes| {
         let mut last = PortClass::NONE;
-        lane.iter().filter_map(move |class| {
+        lanes[lane.index()].iter().filter_map(move |class| {
             let news = *class != last;
             last = *class;
             (news && !class.is_none()).then_some(u32::from(class.0) >> 6)

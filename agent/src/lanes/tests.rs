@@ -6,6 +6,7 @@
     reason = "a test that cannot go on should say where; its errors carry whole writes"
 )]
 
+mod brim;
 #[path = "../../../encode/tests/world/mod.rs"]
 mod world;
 
@@ -19,7 +20,9 @@ use bulkhead_graph::{Address, Direction, NodeGraph, Protocol, Timestamp};
 use proptest::prelude::*;
 use thiserror::Error;
 
-use super::{Attached, CommitError, Interface, Kernel, MapWrite, Plan, Planner, commit, settle};
+use super::{
+    Attached, CommitError, Interface, Kernel, MapWrite, Plan, Planner, clear_away, commit, settle,
+};
 
 const CLOCK: Clock = Clock {
     wall: Timestamp(0),
@@ -78,6 +81,8 @@ enum Refusal {
     Stopped,
     #[error("{0:?} is there already")]
     Present(MapWrite),
+    #[error("there is no room for {0:?}")]
+    Full(MapWrite),
     #[error("{0:?} comes before the packets that saw a deleted element are through")]
     TooEarly(MapWrite),
     #[error("after {0:?} some verdict is neither the old nor the new one")]
@@ -95,6 +100,23 @@ struct MemoryKernel {
     allowed: Vec<Verdicts>,
     /// Swallows writes to DECISIONS and says that all is well.
     lies: bool,
+    /// Nobody can say any more whether packets are through, once the revision has changed.
+    is_deaf: bool,
+}
+
+impl MemoryKernel {
+    /// Whether the table that an insert goes into has no room left.
+    fn is_full(&self, write: &MapWrite) -> bool {
+        let (tables, capacity) = (&self.tables, self.tables.capacity);
+        let (held, room) = match write {
+            MapWrite::InsertDecision { .. } => (tables.decisions.len(), capacity.decisions),
+            MapWrite::InsertPeer { .. } => (tables.peers.len(), capacity.peers),
+            MapWrite::InsertNetwork { .. } => (tables.networks.len(), capacity.networks),
+            MapWrite::InsertInterface { .. } => (tables.interfaces.len(), capacity.workloads * 2),
+            _ => return false,
+        };
+        held >= room as usize
+    }
 }
 
 impl Kernel for MemoryKernel {
@@ -120,6 +142,9 @@ impl Kernel for MemoryKernel {
             Some(false) if self.deleted_since_grace => return Err(Refusal::TooEarly(*write)),
             Some(false) | None => {}
         }
+        if present == Some(false) && self.is_full(write) {
+            return Err(Refusal::Full(*write));
+        }
         if self.lies && matches!(write, MapWrite::InsertDecision { .. }) {
             return Ok(());
         }
@@ -138,6 +163,9 @@ impl Kernel for MemoryKernel {
     }
 
     fn grace(&mut self) -> Result<(), Refusal> {
+        if self.is_deaf && self.tables.node.generation.0 > 0 {
+            return Err(Refusal::Stopped);
+        }
         self.deleted_since_grace = false;
         Ok(())
     }
@@ -387,6 +415,35 @@ fn what_is_not_held_is_not_acked() {
     planner.reread(kernel.read().unwrap());
     go_to(&mut kernel, &mut planner, &graph);
     assert_eq!(verdicts(&kernel.tables), expected(&graph));
+}
+
+#[test]
+fn g15_what_packets_may_not_have_left_is_not_acked() {
+    let graph = one_graph();
+    let (mut kernel, mut planner) = (
+        MemoryKernel::default(),
+        Planner::new(MemoryTables::default()),
+    );
+    kernel.is_deaf = true;
+    let desired = Desired::build(&graph, Timestamp(0));
+    let attached = attached(&graph);
+    let plan = |planner: &mut Planner| {
+        planner
+            .plan(&desired, &attached, &Changes::Everything, CLOCK)
+            .unwrap()
+    };
+    let first = plan(&mut planner);
+    let outcome = commit(&mut kernel, &mut planner, first);
+    assert!(matches!(outcome, Err(CommitError::Grace(_))), "{outcome:?}");
+    // It is in force all the same; whoever goes on waits first, and flips nothing.
+    assert_eq!(verdicts(&kernel.tables), expected(&graph));
+    let again = plan(&mut planner);
+    assert_eq!((again.wait_first, again.flip), (true, None));
+    assert!(perform(&mut kernel, &mut planner, again).is_err());
+    kernel.is_deaf = false;
+    let again = plan(&mut planner);
+    perform(&mut kernel, &mut planner, again).unwrap();
+    assert!(is_settled(&mut kernel, &graph));
 }
 
 #[test]
