@@ -15,6 +15,7 @@
 mod bench;
 mod bytes;
 mod clock;
+mod diagnose;
 mod machine;
 mod maps;
 mod tables;
@@ -50,7 +51,12 @@ fn enter(context: &TcContext, hook: Hook) -> i32 {
     match reason.action() {
         // Not "accept": other programs on the hook have their say too.
         Action::Pass => TC_ACT_UNSPEC,
-        Action::Drop => TC_ACT_SHOT,
+        Action::Drop => {
+            if matches!(reason, Reason::Internal) {
+                diagnose::internal(arrival(context, hook).ifindex, hook as u32);
+            }
+            TC_ACT_SHOT
+        }
     }
 }
 

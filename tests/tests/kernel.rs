@@ -7,10 +7,18 @@
     reason = "a test that cannot go on should say where"
 )]
 
+#[path = "kernel/acks.rs"]
+mod acks;
 #[path = "kernel/budget.rs"]
 mod budget;
+#[path = "kernel/diagnostics.rs"]
+mod diagnostics;
+#[path = "kernel/node.rs"]
+mod node;
 #[path = "kernel/pins.rs"]
 mod pins;
+#[path = "kernel/place.rs"]
+mod place;
 #[path = "kernel/verdict.rs"]
 mod verdict;
 

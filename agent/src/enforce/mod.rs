@@ -155,6 +155,7 @@ impl Enforcer {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.drain_events();
+            self.state.drain_diagnostics();
             self.by_the_clock();
         }
     }

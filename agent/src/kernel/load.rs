@@ -5,7 +5,7 @@
 
 use super::clock;
 use super::maps::{Maps, failed};
-use super::{Events, KernelError};
+use super::{Diagnostics, Events, KernelError};
 use aya::EbpfLoader;
 use aya::maps::{Map, MapData};
 use aya::programs::{Program, SchedClassifier};
@@ -53,6 +53,8 @@ pub struct Kernel {
     pub maps: Maps,
     /// What the programs report.
     pub events: Events,
+    /// What they say of themselves.
+    pub diagnostics: Diagnostics,
     /// Whether the maps existed.
     pub opened: Opened,
     /// How long loading and verifying took; zero if the pinned programs were the same.
@@ -197,10 +199,12 @@ impl Kernel {
         if opened == Opened::New {
             maps.node.write_limits(&NodeValue::DEFAULT);
         }
+        let diagnostics = Diagnostics::of(classifier_mut(&mut ebpf, Hook::FromWorkload.name())?);
         let programs = Programs::Loaded(Box::new(ebpf));
         Ok(Self {
             maps,
             events,
+            diagnostics,
             opened,
             load_time,
             programs,
@@ -225,13 +229,15 @@ impl Kernel {
             })
         };
         let events = Events::new(take(MapName::Events)?)?;
+        let from_workload = program(Hook::FromWorkload)?;
         Ok(Self {
             events,
+            diagnostics: Diagnostics::of(&from_workload),
             maps: Maps::assemble(take, options.capacity)?,
             opened: Opened::Again,
             load_time: Duration::ZERO,
             programs: Programs::Pinned {
-                from_workload: Box::new(program(Hook::FromWorkload)?),
+                from_workload: Box::new(from_workload),
                 to_workload: Box::new(program(Hook::ToWorkload)?),
             },
             pins: Some(pins.clone()),

@@ -5,6 +5,7 @@
 
 mod attach;
 mod clock;
+mod diagnostics;
 mod error;
 mod events;
 mod fill;
@@ -16,11 +17,12 @@ mod statistics;
 mod sys;
 
 pub use attach::{Attached, attached};
+pub use diagnostics::Diagnostics;
 pub use error::KernelError;
 pub use events::Events;
 pub use flows::{Sweep, Timeouts, expired};
 pub use load::{Kernel, Opened, Options, object};
 pub use maps::{Array, Hash, Maps, Networks, PerCpuArray, PerCpuHash};
 pub use run::{Ran, Skb};
-pub use statistics::{ProgramStatistics, StatisticsSwitch};
+pub use statistics::{MapStatistics, ProgramStatistics, StatisticsSwitch};
 pub use sys::{Mapped, grace_period};

@@ -4,11 +4,10 @@ use bulkhead_agent::kernel::{Kernel, Opened, Options, object};
 use bulkhead_datapath::abi::{
     ABI_VERSION, CAPACITIES, Capacity, CounterIndex, Generation, Hook, NodeValue, Reason,
 };
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
 use std::net::UdpSocket;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use crate::place::Place;
 
 const SIZES: Capacity = Capacity {
     peers: 64,
@@ -20,57 +19,6 @@ const SIZES: Capacity = Capacity {
     event_bytes: 4_096,
     ..CAPACITIES
 };
-
-/// A bpf file system and a network of the test's own; both end with its thread.
-struct Place {
-    pins: PathBuf,
-}
-
-impl Place {
-    fn new(name: &str) -> Self {
-        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
-            .expect("kernel tests need root");
-        mount(
-            None::<&str>,
-            "/",
-            None::<&str>,
-            MsFlags::MS_PRIVATE | MsFlags::MS_REC,
-            None::<&str>,
-        )
-        .unwrap();
-        let pins = std::env::temp_dir().join(format!("bulkhead-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&pins).unwrap();
-        mount(
-            Some("bpf"),
-            &pins,
-            Some("bpf"),
-            MsFlags::empty(),
-            None::<&str>,
-        )
-        .expect("a bpf file system");
-        let up = std::process::Command::new("ip")
-            .args(["link", "set", "lo", "up"])
-            .status()
-            .unwrap();
-        assert!(up.success(), "ip link set lo up");
-        Self { pins }
-    }
-
-    fn options(&self) -> Options {
-        Options {
-            pins: Some(self.pins.clone()),
-            capacity: SIZES,
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // In a mount namespace of its own; only the empty folder is outside.
-        let _ = umount2(&self.pins, MntFlags::MNT_DETACH);
-        let _ = std::fs::remove_dir(&self.pins);
-    }
-}
 
 /// Whether a datagram to oneself arrives. The loopback delivers at once or never.
 fn arrives() -> bool {
@@ -110,7 +58,7 @@ fn everything_outlives_its_agent() {
     std::thread::spawn(|| {
         let place = Place::new("outlives");
         assert!(arrives());
-        let mut kernel = Kernel::open(&place.options()).unwrap();
+        let mut kernel = Kernel::open(&place.options(SIZES)).unwrap();
         assert_eq!(kernel.opened, Opened::New);
         let limits = NodeValue {
             fragments: 77,
@@ -129,7 +77,7 @@ fn everything_outlives_its_agent() {
         drop(kernel);
         assert!(!arrives(), "the programs guard without an agent");
 
-        let mut kernel = Kernel::open(&place.options()).unwrap();
+        let mut kernel = Kernel::open(&place.options(SIZES)).unwrap();
         assert_eq!(
             (kernel.opened, kernel.load_time),
             (Opened::Again, Duration::ZERO)
@@ -152,8 +100,8 @@ fn everything_outlives_its_agent() {
         kernel.detach(1).unwrap();
         drop(kernel);
         assert!(arrives_soon());
-        Kernel::remove(&place.pins).unwrap();
-        assert!(!place.pins.join(format!("v{ABI_VERSION}")).exists());
+        Kernel::remove(place.pins()).unwrap();
+        assert!(!place.pins().join(format!("v{ABI_VERSION}")).exists());
     })
     .join()
     .unwrap();
@@ -163,7 +111,7 @@ fn everything_outlives_its_agent() {
 fn an_upgrade_replaces_programs_in_place() {
     std::thread::spawn(|| {
         let place = Place::new("upgrade");
-        let mut kernel = Kernel::open(&place.options()).unwrap();
+        let mut kernel = Kernel::open(&place.options(SIZES)).unwrap();
         kernel.maps.node.flip(Generation(5));
         kernel.attach("lo", 1).unwrap();
         let old = kernel.attached("lo", Hook::FromWorkload).unwrap();
@@ -171,7 +119,7 @@ fn an_upgrade_replaces_programs_in_place() {
         // Another object by its digest, the same by what it does.
         let mut object = object().to_vec();
         object.extend([0; 8]);
-        let mut kernel = Kernel::open_object(&object, &place.options()).unwrap();
+        let mut kernel = Kernel::open_object(&object, &place.options(SIZES)).unwrap();
         assert_eq!(kernel.opened, Opened::Again);
         assert_eq!(
             kernel.maps.node.generation(),
@@ -188,7 +136,7 @@ fn an_upgrade_replaces_programs_in_place() {
         assert_ne!(new.programs, old.programs);
         drop(kernel);
         assert!(!arrives());
-        Kernel::remove(&place.pins).unwrap();
+        Kernel::remove(place.pins()).unwrap();
         assert!(arrives_soon());
     })
     .join()
@@ -199,13 +147,13 @@ fn an_upgrade_replaces_programs_in_place() {
 fn pins_of_other_sizes_are_refused() {
     std::thread::spawn(|| {
         let place = Place::new("sizes");
-        drop(Kernel::open(&place.options()).unwrap());
+        drop(Kernel::open(&place.options(SIZES)).unwrap());
         let other = Options {
             capacity: Capacity {
                 flows: 128,
                 ..SIZES
             },
-            ..place.options()
+            ..place.options(SIZES)
         };
         let message = match Kernel::open(&other) {
             Ok(_) => panic!("opened"),
