@@ -2,8 +2,12 @@
 //!
 //! Nothing here fails for being slow: the machine is noisy, and a gate would be a timed test.
 
+pub mod apply;
 pub mod compile;
 pub mod datapath;
 pub mod event;
 pub mod measure;
+pub mod memory;
+mod node;
 pub mod report;
+pub mod restart;

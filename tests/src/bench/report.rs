@@ -15,6 +15,8 @@ pub enum Unit {
     Ns,
     /// Megabytes (10⁶ bytes).
     Mb,
+    /// Hundredths of what it is compared with in the same run.
+    Percent,
     /// A number.
     Count,
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Figure {
             Unit::Us => "µs",
             Unit::Ns => "ns",
             Unit::Mb => "MB",
+            Unit::Percent => "%",
             Unit::Count => "",
         };
         let (row, what, figure, target) = (&self.row, &self.what, self.figure, self.target);

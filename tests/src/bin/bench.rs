@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use bulkhead_tests::bench::report::Figure;
-use bulkhead_tests::bench::{compile, datapath, event};
+use bulkhead_tests::bench::{apply, compile, datapath, event, memory, restart};
 use bulkhead_tests::worlds::rows::{Row, write_json};
 use clap::Parser;
 
@@ -14,7 +14,7 @@ use clap::Parser;
     about = "Figures beside their targets; all rows if none is named"
 )]
 struct Arguments {
-    /// Rows of the table of targets, as A, A+, A'', B, B', C, C+, F, H
+    /// Rows of the table of targets, as A, A+, A'', B, B', C, C+, F, F', H, I, K (with J)
     rows: Vec<String>,
     /// Seed of the worlds
     #[arg(long, default_value_t = 1)]
@@ -30,7 +30,9 @@ struct Arguments {
     world: Option<String>,
 }
 
-const ROWS: [&str; 9] = ["A", "A+", "A''", "B", "B'", "C", "C+", "F", "H"];
+const ROWS: [&str; 12] = [
+    "A", "A+", "A''", "B", "B'", "C", "C+", "F", "F'", "H", "I", "K",
+];
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -62,10 +64,13 @@ fn main() -> Result<()> {
 }
 
 fn measure(row: &str, seed: u64) -> Result<Vec<Figure>> {
-    match Row::named(row) {
-        Some(row) => compile::run(row, seed),
-        None if row == "H" => datapath::run(),
-        None => event::run(seed),
+    match (Row::named(row), row) {
+        (Some(row), _) => compile::run(row, seed),
+        (None, "F'") => apply::run(seed),
+        (None, "H") => datapath::run(),
+        (None, "I") => memory::run(),
+        (None, "K") => restart::run(seed),
+        (None, _) => event::run(seed),
     }
 }
 

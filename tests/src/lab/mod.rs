@@ -21,9 +21,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 pub use endpoint::Endpoint;
+pub(crate) use http::get_local;
 pub use installation::{Installation, NodeStatus, ObjectStatus, Status, WorkloadStatus};
 pub use matrix::{Cell, Deviation, Expected, Matrix};
 pub use netns::Netns;
+pub(crate) use netns::ip_batch;
 pub use plan::{
     Addresses, CONTROL_PLANE, Family, Mac, NodeNumber, OutsidePlan, Plan, WorkloadPlan,
 };

@@ -123,7 +123,8 @@ fn lines<'a>(verb: &str, namespaces: impl IntoIterator<Item = &'a Netns>) -> Str
         .collect()
 }
 
-fn ip_batch(lines: &str) -> Result<()> {
+/// Executes lines of `ip` in the network namespace of this thread.
+pub(crate) fn ip_batch(lines: &str) -> Result<()> {
     let mut child = Command::new("ip")
         .args(["-batch", "-"])
         .stdin(Stdio::piped())

@@ -8,12 +8,15 @@ mod namespaces;
 mod pairs;
 mod plan;
 mod random;
+mod shared;
 
 use std::io::{self, Write};
 
 use bulkhead_policy::model::Event;
 
 use plan::{Mirror, Plan};
+
+pub use shared::{ONE_POLICY_NODE, one_policy};
 
 /// One world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

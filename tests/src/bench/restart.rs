@@ -1,0 +1,184 @@
+//! Rows J and K: a real agent process that takes up what another left, and what it holds in memory then.
+//!
+//! No controller is there: *confirmed* means that the agent has compared its last revision with what the kernel holds and
+//! acknowledges it.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::measure::{ms, quantile};
+use super::node::{Node, PODS};
+use super::report::{Figure, Unit};
+use crate::lab::{find_program, get_local};
+
+const RESTARTS: usize = 15;
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Measures both rows.
+///
+/// # Errors
+/// Where the agent does not come up.
+pub fn run(seed: u64) -> Result<Vec<Figure>> {
+    let node = Node::make(seed)?;
+    keys(&node)?;
+    node.save()?;
+    let mut agent = Agent::start(&node)?;
+    let first = agent.confirmed(&node)?;
+    ensure!(
+        first.protected == PODS as u64 && first.writes > 0,
+        "the first start guards {} pods and makes {} writes: {}",
+        first.protected,
+        first.writes,
+        log(&node)
+    );
+    let (mut took, mut writes) = (Vec::new(), 0);
+    for _ in 0..RESTARTS {
+        agent.kill()?;
+        agent = Agent::start(&node)?;
+        let up = agent.confirmed(&node)?;
+        took.push(up.after);
+        writes += up.writes;
+    }
+    took.sort_unstable();
+    let (resident, peak) = agent.memory()?;
+    agent.kill()?;
+    let what = |share: &str| format!("agent killed, started, confirmed: {share} of {RESTARTS}");
+    Ok(vec![
+        Figure::new(
+            "J",
+            format!("agent's resident memory, {PODS} pods of 40,000"),
+            resident,
+            Unit::Mb,
+            30.0,
+        ),
+        Figure::new("J", "its peak since the start", peak, Unit::Mb, 30.0),
+        Figure::new("K", what("p50"), ms(quantile(&took, 0.5)), Unit::Ms, 300.0),
+        Figure::new(
+            "K",
+            what("slowest"),
+            ms(quantile(&took, 1.0)),
+            Unit::Ms,
+            300.0,
+        ),
+        Figure::new(
+            "K",
+            "map writes of all these restarts",
+            writes as f64,
+            Unit::Count,
+            0.0,
+        ),
+    ])
+}
+
+/// A certificate that signs itself: it has to be there and valid, and nobody will ever see it.
+fn keys(node: &Node) -> Result<()> {
+    let own = rcgen::generate_simple_self_signed(vec![format!("{}.node.bulkhead", node.name)])?;
+    fs::write(node.folder().join("agent.crt"), own.cert.pem())?;
+    fs::write(
+        node.folder().join("agent.key"),
+        own.signing_key.serialize_pem(),
+    )?;
+    Ok(())
+}
+
+fn log(node: &Node) -> String {
+    fs::read_to_string(node.folder().join("log")).unwrap_or_default()
+}
+
+/// A revision of the last agent, in force and compared.
+struct Up {
+    after: Duration,
+    writes: u64,
+    protected: u64,
+}
+
+struct Agent {
+    process: Child,
+    started: Instant,
+}
+
+impl Agent {
+    fn start(node: &Node) -> Result<Self> {
+        let log = File::create(node.folder().join("log"))?;
+        let path = |name: &str| node.folder().join(name);
+        let started = Instant::now();
+        let process = Command::new(find_program("bulkhead-agent")?)
+            .args(["run", "--controller", "127.0.0.1:9", "--node", &node.name])
+            .arg("--authority")
+            .arg(path("agent.crt"))
+            .arg("--certificate")
+            .arg(path("agent.crt"))
+            .arg("--key")
+            .arg(path("agent.key"))
+            .arg("--pins")
+            .arg(node.pins())
+            .arg("--state")
+            .arg(node.state())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("start the agent")?;
+        Ok(Self { process, started })
+    }
+
+    /// Waits for the first revision in force.
+    fn confirmed(&mut self, node: &Node) -> Result<Up> {
+        let socket = node.state().join("agent.sock");
+        loop {
+            // A socket that the last agent left answers nothing until this one has made its own.
+            if let Ok(status) = get_local(&socket, "/status") {
+                let status: Value = serde_json::from_str(&status)?;
+                let revision = &status["revision"];
+                if let (Some(writes), Some(protected)) =
+                    (revision["writes"].as_u64(), revision["protected"].as_u64())
+                {
+                    let after = self.started.elapsed();
+                    return Ok(Up {
+                        after,
+                        writes,
+                        protected,
+                    });
+                }
+            }
+            if let Some(status) = self.process.try_wait()? {
+                bail!("the agent ended ({status}): {}", log(node));
+            }
+            ensure!(
+                self.started.elapsed() < DEADLINE,
+                "no revision in force: {}",
+                log(node)
+            );
+            std::thread::sleep(Duration::from_micros(500));
+        }
+    }
+
+    /// Resident now and at most, in MB.
+    fn memory(&self) -> Result<(f64, f64)> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+            kib.map(|kib| kib * 1024.0 / 1e6)
+                .with_context(|| format!("no {name}"))
+        };
+        Ok((of("VmRSS:")?, of("VmHWM:")?))
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.kill();
+    }
+}
