@@ -100,16 +100,18 @@ fn map_changes<K: Ord + Clone, V: Clone + PartialEq>(
     old: &BTreeMap<K, V>,
     new: &BTreeMap<K, V>,
 ) -> (BTreeMap<K, V>, Vec<K>) {
-    let set = new
-        .iter()
-        .filter(|(key, value)| old.get(key) != Some(value))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let gone = old
-        .keys()
-        .filter(|key| !new.contains_key(key))
-        .cloned()
-        .collect();
+    let (mut set, mut gone) = (BTreeMap::new(), Vec::new());
+    let mut old = old.iter().peekable();
+    for (key, value) in new {
+        while let Some((before, _)) = old.next_if(|(other, _)| *other < key) {
+            gone.push(before.clone());
+        }
+        let same = old.next_if(|(other, _)| *other == key);
+        if same.is_none_or(|(_, had)| had != value) {
+            set.insert(key.clone(), value.clone());
+        }
+    }
+    gone.extend(old.map(|(key, _)| key.clone()));
     (set, gone)
 }
 

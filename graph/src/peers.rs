@@ -12,12 +12,13 @@ const BUCKETS: usize = 256;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Bucket {
-    members: Vec<Address>,
+    members: Box<[Address]>,
     hash: [u8; 16],
 }
 
 impl Bucket {
-    fn new(members: Vec<Address>) -> Self {
+    fn new(members: impl Into<Box<[Address]>>) -> Self {
+        let members = members.into();
         let mut h = Hasher::new("bucket/1");
         h.number(members.len() as u64);
         members.iter().for_each(|member| {
@@ -31,9 +32,26 @@ impl Bucket {
 /// Sorted addresses, cheap to clone, compare and change.
 #[derive(Debug, Clone)]
 pub struct PeerSet {
-    buckets: Vec<Arc<Bucket>>,
+    buckets: Buckets,
     len: usize,
     digest: Digest,
+}
+
+/// Most sets are small, and there are very many of them.
+#[derive(Debug, Clone)]
+enum Buckets {
+    One(Arc<Bucket>),
+    Many(Arc<[Arc<Bucket>]>),
+}
+
+impl std::ops::Deref for Buckets {
+    type Target = [Arc<Bucket>];
+    fn deref(&self) -> &[Arc<Bucket>] {
+        match self {
+            Self::One(bucket) => std::slice::from_ref(bucket),
+            Self::Many(buckets) => buckets,
+        }
+    }
 }
 
 impl PartialEq for PeerSet {
@@ -66,16 +84,14 @@ impl PeerSet {
     fn from_sorted(members: Vec<Address>) -> Self {
         let len = members.len();
         let buckets = if len < SPLIT_AT_MEMBERS {
-            vec![Arc::new(Bucket::new(members))]
+            Buckets::One(Arc::new(Bucket::new(members)))
         } else {
             let mut split: Vec<Vec<Address>> = vec![Vec::new(); BUCKETS];
             members
                 .into_iter()
                 .for_each(|member| split[bucket_of(member)].push(member));
-            split
-                .into_iter()
-                .map(|members| Arc::new(Bucket::new(members)))
-                .collect()
+            let buckets = split.into_iter().map(|m| Arc::new(Bucket::new(m)));
+            Buckets::Many(buckets.collect())
         };
         let digest = digest_of(&buckets);
         Self {
@@ -127,13 +143,13 @@ impl PeerSet {
         wanted.extend(removed.iter().map(|a| (bucket_of(*a), *a, false)));
         wanted.extend(added.iter().map(|a| (bucket_of(*a), *a, true)));
         let single = self.buckets.len() == 1;
-        let mut buckets = self.buckets.clone();
+        let mut buckets = self.buckets.to_vec();
         let mut len = self.len;
         // Stable sort: within a bucket removals stay before additions.
         wanted.sort_by_key(|(bucket, _, _)| if single { 0 } else { *bucket });
         for group in wanted.chunk_by(|a, b| single || a.0 == b.0) {
             let index = if single { 0 } else { group[0].0 };
-            let mut members = buckets[index].members.clone();
+            let mut members = buckets[index].members.to_vec();
             for (_, address, present) in group {
                 match (members.binary_search(address), present) {
                     (Ok(at), false) => {
@@ -158,6 +174,10 @@ impl PeerSet {
             return Self::from_sorted(members);
         }
         let digest = digest_of(&buckets);
+        let buckets = match <[_; 1]>::try_from(buckets) {
+            Ok([one]) => Buckets::One(one),
+            Err(many) => Buckets::Many(many.into()),
+        };
         Self {
             buckets,
             len,
@@ -179,7 +199,7 @@ impl PeerSet {
     pub fn diff(&self, newer: &Self) -> (Vec<Address>, Vec<Address>) {
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         if self.buckets.len() == newer.buckets.len() {
-            for (old, new) in self.buckets.iter().zip(&newer.buckets) {
+            for (old, new) in self.buckets.iter().zip(newer.buckets.iter()) {
                 if old.hash != new.hash {
                     difference(&old.members, &new.members, &mut added, &mut removed);
                 }
