@@ -2,6 +2,7 @@
 //! of the nodes they touch come out. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bulkhead_graph::{NodeGraph, Timestamp};
@@ -48,6 +49,7 @@ struct Known {
 /// The engine with what has to be known about its inputs.
 pub struct Intent {
     engine: Engine,
+    threads: NonZeroUsize,
     /// Policies and segments.
     objects: BTreeMap<ObjectRef, Known>,
     frontier: Frontier,
@@ -57,8 +59,8 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// Nothing compiled, at `now`.
-    pub fn new(config: EngineConfig, now: Timestamp) -> Self {
+    /// Nothing compiled, at `now`. Graphs are named on so many threads.
+    pub fn new(config: EngineConfig, threads: NonZeroUsize, now: Timestamp) -> Self {
         let mut engine = Engine::new(config);
         engine.advance(now);
         // Whatever boundary lies before the start is in the first compile.
@@ -68,6 +70,7 @@ impl Intent {
         };
         Self {
             engine,
+            threads,
             objects: BTreeMap::new(),
             frontier,
             sequence: 0,
@@ -126,15 +129,10 @@ impl Intent {
     }
 
     fn compiled(&mut self) -> Compiled {
-        let mut graphs = Vec::new();
-        for node in self.engine.take_dirty() {
-            let graph = self.engine.node_graph(&node).unwrap_or_default();
-            // Here, and not where somebody waits for a lock.
-            graph.digest();
-            graphs.push((node, graph));
-        }
+        let nodes = self.engine.take_dirty();
         Compiled {
-            graphs,
+            // Digests too: here, and not where somebody waits for a lock.
+            graphs: self.engine.node_graphs(nodes, self.threads),
             nodes: self.engine.nodes(),
             frontier: self.frontier.clone(),
             sequence: self.sequence,

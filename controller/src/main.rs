@@ -20,6 +20,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
 
+/// The compiler makes and drops very many small things.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = match bulkhead_settings::resolve::<Command>(std::env::args_os()) {
         Err(SettingsError::Usage(error)) => error.exit(),

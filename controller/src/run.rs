@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +81,8 @@ async fn compile(
     mut updates: mpsc::Receiver<Update>,
     mut questions: mpsc::Receiver<Question>,
 ) {
-    let mut intent = Intent::new(config, clock::now());
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let mut intent = Intent::new(config, threads, clock::now());
     loop {
         let pause = until(intent.next_boundary(), clock::now());
         tokio::select! {

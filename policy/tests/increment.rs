@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
+use bulkhead_graph::{Digest, NodeGraph};
 use bulkhead_policy::engine::{Counters, Engine, EngineConfig};
 use bulkhead_policy::model::{
     Action, Direction, Event, Interned, Kind, LabelSelector, Mode, Namespace, NamespaceScope, Node,
@@ -269,4 +270,33 @@ fn what_is_gone_leaves_nothing_behind() {
         "the nodes that are gone are named"
     );
     assert_eq!(engine.size(), empty);
+}
+
+#[test]
+fn any_number_of_threads_makes_the_same_graphs() {
+    let digests = |threads: usize| -> Vec<(Interned, Digest)> {
+        let mut engine = Engine::new(EngineConfig::default());
+        for number in 0..PODS_EACH {
+            engine.apply(Event::Apply(Object::Workload(Kind::Pod, pod(0, number))));
+        }
+        for app in 0..10 {
+            engine.apply(Event::Apply(Object::Policy(policy(0, app, (app + 1) % 10))));
+        }
+        let nodes = engine.nodes();
+        let graphs = engine.node_graphs(nodes, threads.try_into().unwrap());
+        assert_eq!(graphs.len(), NODES as usize);
+        let each = graphs.into_iter();
+        each.map(|(node, graph)| (node, graph.digest())).collect()
+    };
+    let one = digests(1);
+    for threads in [2, 3, 12] {
+        assert_eq!(digests(threads), one, "{threads} threads");
+    }
+    let gone = [name("gone")].into();
+    let nobody = Engine::new(EngineConfig::default()).node_graphs(gone, 2.try_into().unwrap());
+    assert_eq!(
+        nobody[0].1.digest(),
+        NodeGraph::default().digest(),
+        "a node that nothing speaks of has the empty graph"
+    );
 }

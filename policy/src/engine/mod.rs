@@ -23,6 +23,7 @@ mod track;
 mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bulkhead_graph::{Address, NodeGraph, PeerSet, Prefix, Protocol, Timestamp};
@@ -151,6 +152,16 @@ struct Pending {
     /// Versions that say nothing any more but still hold what they refer to.
     retired: Vec<Key<Compiled>>,
     retired_segments: Vec<Key<SegmentState>>,
+}
+
+/// Fewer are named sooner than a thread is made.
+const GRAPHS_A_THREAD: usize = 8;
+
+/// Computes digests where they are made, and not where somebody waits for them.
+fn name(graphs: &[(Interned, Arc<NodeGraph>)]) {
+    for (_, graph) in graphs {
+        graph.digest();
+    }
 }
 
 impl Engine {
@@ -325,6 +336,30 @@ impl Engine {
         self.settle();
         let node = *self.node_keys.get(node)?;
         Some(self.build_graph(node))
+    }
+
+    /// The graphs of these nodes, as of now, with their digests computed on so many threads; empty ones of nodes that
+    /// nothing speaks of. The outcome is the same with any number of threads.
+    pub fn node_graphs(
+        &mut self,
+        nodes: BTreeSet<Interned>,
+        threads: NonZeroUsize,
+    ) -> Vec<(Interned, Arc<NodeGraph>)> {
+        self.settle();
+        let mut graphs = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let key = self.node_keys.get(&node).copied();
+            let graph = key.map_or_else(Arc::default, |key| self.build_graph(key));
+            graphs.push((node, graph));
+        }
+        let share = graphs.len().div_ceil(threads.get()).max(GRAPHS_A_THREAD);
+        std::thread::scope(|scope| {
+            for graphs in graphs.chunks(share).skip(1) {
+                scope.spawn(move || name(graphs));
+            }
+            graphs.chunks(share).take(1).for_each(name);
+        });
+        graphs
     }
 
     /// Every node that is declared or has a workload.
