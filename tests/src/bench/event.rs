@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bulkhead_graph::{Delta, NodeGraph};
-use bulkhead_policy::engine::{Engine, EngineConfig};
-use bulkhead_policy::model::{Event, Interned, Object, Peer, Peers, Policy, Workload};
+use bulkhead_policy::engine::Engine;
+use bulkhead_policy::model::{
+    Event, Interned, LabelSelector, Object, Operator, Peer, Peers, Policy, Requirement, Workload,
+};
 
-use super::measure::{quantile, timed, us};
+use super::compile::engine;
+use super::measure::{quantile, threads, timed, us};
 use super::report::{Figure, Unit};
 use crate::worlds::rows::Row;
 
@@ -25,15 +28,10 @@ struct Cluster {
 
 impl Cluster {
     fn start(events: &[Event]) -> Self {
-        let mut engine = Engine::new(EngineConfig::default());
+        let mut engine = engine();
         events.iter().cloned().for_each(|event| engine.apply(event));
         let nodes = engine.take_dirty();
-        let graphs = nodes.into_iter().filter_map(|node| {
-            let graph = engine.node_graph(&node)?;
-            graph.digest();
-            Some((node, graph))
-        });
-        let graphs = graphs.collect();
+        let graphs = engine.node_graphs(nodes, threads()).into_iter().collect();
         Self { engine, graphs }
     }
 
@@ -41,10 +39,8 @@ impl Cluster {
     fn apply(&mut self, event: Event) -> usize {
         self.engine.apply(event);
         let mut sent = 0;
-        for node in self.engine.take_dirty() {
-            let Some(new) = self.engine.node_graph(&node) else {
-                continue;
-            };
+        let nodes = self.engine.take_dirty();
+        for (node, new) in self.engine.node_graphs(nodes, threads()) {
             let old = self.graphs.entry(node).or_default();
             if old.digest() != new.digest() {
                 black_box(Delta::between(old, &new));
@@ -77,14 +73,19 @@ pub fn run(seed: u64) -> Result<Vec<Figure>> {
     }
     let policies: Vec<&Policy> = events.iter().filter_map(policy).collect();
     let step = policies.len() / EVENTS;
-    let mut changed = Vec::new();
+    let (mut changed, mut emptied) = (Vec::new(), Vec::new());
     for policy in policies.iter().step_by(step).take(EVENTS) {
-        let event = Event::Apply(Object::Policy(without_peers(policy)));
-        changed.push(timed(|| cluster.apply(event)).1);
+        let mut change = |policy: Policy| {
+            let event = Event::Apply(Object::Policy(policy));
+            timed(|| cluster.apply(event)).1
+        };
+        changed.push(change(with_another_value(policy)));
+        emptied.push(change(without_peers(policy)));
     }
     let each = nodes as f64 / came.len() as f64;
     let mut figures = figures(&format!("a pod comes ({each:.1} nodes get a delta)"), came);
-    figures.extend(self::figures("a policy changes", changed));
+    figures.extend(self::figures("a selector changes", changed));
+    figures.extend(self::figures("a policy admits nobody any more", emptied));
     Ok(figures)
 }
 
@@ -106,7 +107,7 @@ fn pod(event: &Event) -> Option<&Workload> {
 
 fn policy(event: &Event) -> Option<&Policy> {
     match event {
-        Event::Apply(Object::Policy(policy)) => Some(policy),
+        Event::Apply(Object::Policy(policy)) if !policy.ingress.is_empty() => Some(policy),
         Event::Apply(_) | Event::Delete(_) | Event::Reset(..) => None,
     }
 }
@@ -119,6 +120,29 @@ fn sibling(pod: &Workload, number: u32) -> Workload {
         addresses: BTreeSet::from([IpAddr::from(Ipv4Addr::from(0x0af0_0000 + number))]),
         ..pod.clone()
     }
+}
+
+/// A selector that nobody else has, with the same peers.
+fn with_another_value(policy: &Policy) -> Policy {
+    let another = |requirement: &Requirement| {
+        let mut requirement = requirement.clone();
+        if let Operator::In(values) = &mut requirement.operator {
+            values.insert("another".into());
+        }
+        requirement
+    };
+    let mut policy = policy.clone();
+    for rule in &mut policy.ingress {
+        if let Peers::Of(peers) = &mut rule.peers {
+            for peer in peers {
+                if let Peer::Workloads(selector) = peer {
+                    let requirements = selector.labels.requirements().iter().map(another);
+                    selector.labels = LabelSelector::new(requirements);
+                }
+            }
+        }
+    }
+    policy
 }
 
 fn without_peers(policy: &Policy) -> Policy {

@@ -5,6 +5,37 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+/// What a piece of work took.
+#[derive(Debug, Clone, Copy)]
+pub struct Spent {
+    /// As a clock on the wall says.
+    pub wall: Duration,
+    /// As the processors say, all threads together. Neighbours on the machine are not in it.
+    pub processor: Duration,
+}
+
+/// Runs the work and says what it took.
+///
+/// # Errors
+/// If the kernel does not tell the processor's time.
+pub fn spent<T>(work: impl FnOnce() -> T) -> Result<(T, Spent)> {
+    let before = processor_time()?;
+    let (outcome, wall) = timed(work);
+    let processor = processor_time()?.saturating_sub(before);
+    Ok((outcome, Spent { wall, processor }))
+}
+
+fn processor_time() -> Result<Duration> {
+    let clock = nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID;
+    let time = nix::time::clock_gettime(clock).context("the processor's time")?;
+    Ok(Duration::from(time))
+}
+
+/// How many threads the engine may use here.
+pub fn threads() -> std::num::NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN)
+}
+
 /// Runs the work and says how long it took.
 pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();

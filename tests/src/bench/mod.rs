@@ -1,5 +1,7 @@
 //! Benchmarks: figures beside their targets, taken once in one process each, so that time and peak are of that work alone.
 //!
+//! Of several runs the smallest figure counts: the others tell about the machine.
+//!
 //! Nothing here fails for being slow: the machine is noisy, and a gate would be a timed test.
 
 pub mod apply;
@@ -11,3 +13,4 @@ pub mod memory;
 mod node;
 pub mod report;
 pub mod restart;
+pub mod rules;

@@ -18,6 +18,14 @@ fn count(events: &[Event], kind: Kind) -> usize {
     events.iter().filter(of_kind).count()
 }
 
+fn policies_of(row: Row) -> Kind {
+    if row == Row::E {
+        Kind::ClusterSegmentationPolicy
+    } else {
+        Kind::NetworkPolicy
+    }
+}
+
 #[test]
 fn rows_have_the_size_they_are_told() {
     // Thousandths of the whole: 25 namespaces of 4 pods and 3 policies, and so on.
@@ -29,10 +37,12 @@ fn rows_have_the_size_they_are_told() {
         (Row::BPairs, 1, 1, 10, 10),
         (Row::C, 2, 2, 200, 20),
         (Row::CPlus, 2, 2, 200, 20),
+        (Row::D, 1, 1, 1, 20),
+        (Row::E, 1, 100, 450, 10),
     ] {
         let events = row.events(1, permille);
         let counted =
-            [Kind::Namespace, Kind::Pod, Kind::NetworkPolicy].map(|kind| count(&events, kind));
+            [Kind::Namespace, Kind::Pod, policies_of(row)].map(|kind| count(&events, kind));
         assert_eq!(counted, [namespaces, pods, policies], "{}", row.name());
     }
 }
@@ -127,6 +137,8 @@ fn samples_of_rows_agree_with_the_oracle() {
             row.name()
         );
     }
+    let (open, all) = compare(Row::E, 1);
+    assert_eq!(open, all, "E: policies that only allow close nothing");
     for row in [Row::APlus, Row::CPlus] {
         let (open, all) = compare(row, 3);
         assert!(

@@ -8,11 +8,13 @@ mod namespaces;
 mod pairs;
 mod plan;
 mod random;
+mod rules;
 mod shared;
+mod view;
 
 use std::io::{self, Write};
 
-use bulkhead_policy::model::Event;
+use bulkhead_policy::model::{Event, Interned, Policy};
 
 use plan::{Mirror, Plan};
 
@@ -35,11 +37,15 @@ pub enum Row {
     C,
     /// `C` with egress.
     CPlus,
+    /// One pod and 20,000 policies that select somebody else.
+    D,
+    /// 250,000 workloads of six labels, 200 of them on one node, and 10,000 policies over all of them.
+    E,
 }
 
 impl Row {
     /// All, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::A,
         Self::APlus,
         Self::ALarge,
@@ -47,6 +53,8 @@ impl Row {
         Self::BPairs,
         Self::C,
         Self::CPlus,
+        Self::D,
+        Self::E,
     ];
 
     /// As the table of measures calls it.
@@ -59,6 +67,8 @@ impl Row {
             Self::BPairs => "B'",
             Self::C => "C",
             Self::CPlus => "C+",
+            Self::D => "D",
+            Self::E => "E",
         }
     }
 
@@ -70,7 +80,18 @@ impl Row {
     /// The world: nodes, namespaces, pods, then policies. `permille` is its size in thousandths of the whole.
     pub fn events(self, seed: u64, permille: u32) -> Vec<Event> {
         let share = |whole: u32| (u64::from(whole) * u64::from(permille)).div_ceil(1000) as u32;
-        let plan = Plan::new(seed, share(1000).max(8));
+        let nodes = match self {
+            Self::E => share(1251).max(8),
+            Self::A
+            | Self::APlus
+            | Self::ALarge
+            | Self::B
+            | Self::BPairs
+            | Self::C
+            | Self::CPlus
+            | Self::D => share(1000).max(8),
+        };
+        let plan = Plan::new(seed, nodes);
         match self {
             Self::A => namespaces::small(plan, share(25_000), Mirror::None),
             Self::APlus => namespaces::small(plan, share(25_000), Mirror::Egress),
@@ -79,8 +100,20 @@ impl Row {
             Self::BPairs => pairs::pairs(plan, share(5_000)),
             Self::C => company::companies(plan, share(1_000), Mirror::None),
             Self::CPlus => company::companies(plan, share(1_000), Mirror::Egress),
+            Self::D => rules::elsewhere(plan, share(20_000)),
+            Self::E => view::view(plan, nodes, share(250_000), share(10_000)),
         }
     }
+}
+
+/// The node of row E whose view is wanted.
+pub fn node_of_view() -> Interned {
+    plan::node_name(view::HERE)
+}
+
+/// The policy of row D that lets its one pod open connections to so many networks.
+pub fn networks(count: u32) -> Policy {
+    rules::networks(count)
 }
 
 /// Writes events as JSON, one a line, so that others can be fed the same.

@@ -86,20 +86,32 @@ impl Plan {
             .push(Event::Apply(Object::Namespace(namespace)));
     }
 
-    /// A running pod on a random node.
+    /// A running pod with one label on a random node.
     pub(super) fn pod(
         &mut self,
         namespace: &Interned,
         name: &str,
         (key, value): (&Interned, &Interned),
     ) {
+        let labels = BTreeMap::from([(key.clone(), value.clone())]);
         let nodes = self.given.len() as u32;
-        let mut node = self.random.below(nodes);
+        let node = self.random.below(nodes);
+        self.pod_near(node, namespace, name, labels);
+    }
+
+    /// A running pod on that node, or on the next one with an address left.
+    pub(super) fn pod_near(
+        &mut self,
+        mut node: u32,
+        namespace: &Interned,
+        name: &str,
+        labels: BTreeMap<Interned, Interned>,
+    ) {
+        let nodes = self.given.len() as u32;
         assert!(
             self.pods.len() < self.given.len() * ADDRESSES_EACH as usize,
             "the nodes have no address left"
         );
-        // A node that is full sends its pod to the next one.
         while self.given[node as usize] >= ADDRESSES_EACH {
             node = (node + 1) % nodes;
         }
@@ -111,7 +123,7 @@ impl Plan {
                 uid: format!("{namespace}-{name}").into(),
                 namespace: namespace.clone(),
                 name: name.into(),
-                labels: BTreeMap::from([(key.clone(), value.clone())]),
+                labels,
                 service_account: self.account.clone(),
                 node: Some(node_name(node)),
                 addresses: [IpAddr::V4(address)].into(),
@@ -121,6 +133,16 @@ impl Plan {
                 interface: None,
             },
         )));
+    }
+
+    /// A number below `end`.
+    pub(super) fn below(&mut self, end: u32) -> u32 {
+        self.random.below(end)
+    }
+
+    /// A policy of any kind, as it is.
+    pub(super) fn add(&mut self, policy: Policy) {
+        self.policies.push(Event::Apply(Object::Policy(policy)));
     }
 
     /// A policy for pods of its namespace that isolates both directions and admits one peer, or none.
@@ -159,15 +181,19 @@ impl Plan {
         })));
     }
 
-    pub(super) fn events(self) -> Vec<Event> {
-        [self.nodes, self.namespaces, self.pods, self.policies]
-            .into_iter()
-            .flatten()
-            .collect()
+    pub(super) fn events(mut self) -> Vec<Event> {
+        // One list of the right length: nothing is left over that would count as memory of the objects.
+        let others = self.namespaces.len() + self.pods.len() + self.policies.len();
+        let mut events = Vec::with_capacity(self.nodes.len() + others);
+        events.append(&mut self.nodes);
+        events.append(&mut self.namespaces);
+        events.append(&mut self.pods);
+        events.append(&mut self.policies);
+        events
     }
 }
 
-fn node_name(number: u32) -> Interned {
+pub(super) fn node_name(number: u32) -> Interned {
     format!("node-{number}").into()
 }
 
