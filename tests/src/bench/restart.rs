@@ -3,8 +3,9 @@
 //! No controller is there: *confirmed* means that the agent has compared its last revision with what the kernel holds and
 //! acknowledges it.
 
-use std::fs::{self, File};
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +17,9 @@ use super::report::{Figure, Unit};
 use crate::lab::{find_program, get_local};
 
 const RESTARTS: usize = 15;
-const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What the agent logs once it has compared its last revision with the kernel.
+const TAKEN_UP: &str = "took up the last revision";
 
 /// Measures both rows.
 ///
@@ -33,7 +36,7 @@ pub fn run(seed: u64) -> Result<Vec<Figure>> {
         "the first start guards {} pods and makes {} writes: {}",
         first.protected,
         first.writes,
-        log(&node)
+        agent.said
     );
     let (mut took, mut writes) = (Vec::new(), 0);
     for _ in 0..RESTARTS {
@@ -85,10 +88,6 @@ fn keys(node: &Node) -> Result<()> {
     Ok(())
 }
 
-fn log(node: &Node) -> String {
-    fs::read_to_string(node.folder().join("log")).unwrap_or_default()
-}
-
 /// A revision of the last agent, in force and compared.
 struct Up {
     after: Duration,
@@ -99,14 +98,16 @@ struct Up {
 struct Agent {
     process: Child,
     started: Instant,
+    log: BufReader<ChildStderr>,
+    /// What it logged so far.
+    said: String,
 }
 
 impl Agent {
     fn start(node: &Node) -> Result<Self> {
-        let log = File::create(node.folder().join("log"))?;
         let path = |name: &str| node.folder().join(name);
         let started = Instant::now();
-        let process = Command::new(find_program("bulkhead-agent")?)
+        let mut process = Command::new(find_program("bulkhead-agent")?)
             .args(["run", "--controller", "127.0.0.1:9", "--node", &node.name])
             .arg("--authority")
             .arg(path("agent.crt"))
@@ -120,41 +121,38 @@ impl Agent {
             .arg(node.state())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(Stdio::piped())
             .spawn()
             .context("start the agent")?;
-        Ok(Self { process, started })
+        let log = process.stderr.take().context("no pipe from the agent")?;
+        Ok(Self {
+            process,
+            started,
+            log: BufReader::new(log),
+            said: String::new(),
+        })
     }
 
-    /// Waits for the first revision in force.
+    /// Waits for the last agent's revision to be compared and in force.
     fn confirmed(&mut self, node: &Node) -> Result<Up> {
-        let socket = node.state().join("agent.sock");
-        loop {
-            // A socket that the last agent left answers nothing until this one has made its own.
-            if let Ok(status) = get_local(&socket, "/status") {
-                let status: Value = serde_json::from_str(&status)?;
-                let revision = &status["revision"];
-                if let (Some(writes), Some(protected)) =
-                    (revision["writes"].as_u64(), revision["protected"].as_u64())
-                {
-                    let after = self.started.elapsed();
-                    return Ok(Up {
-                        after,
-                        writes,
-                        protected,
-                    });
-                }
+        let before = self.said.len();
+        while !self.said[before..].contains(TAKEN_UP) {
+            if self.log.read_line(&mut self.said)? == 0 {
+                bail!("the agent ended: {}", self.said);
             }
-            if let Some(status) = self.process.try_wait()? {
-                bail!("the agent ended ({status}): {}", log(node));
-            }
-            ensure!(
-                self.started.elapsed() < DEADLINE,
-                "no revision in force: {}",
-                log(node)
-            );
-            std::thread::sleep(Duration::from_micros(500));
         }
+        let after = self.started.elapsed();
+        let status = get_local(&node.state().join("agent.sock"), "/status")?;
+        let status: Value = serde_json::from_str(&status)?;
+        let number = |name: &str| {
+            let number = status["revision"][name].as_u64();
+            number.with_context(|| format!("no {name} in {status}"))
+        };
+        Ok(Up {
+            after,
+            writes: number("writes")?,
+            protected: number("protected")?,
+        })
     }
 
     /// Resident now and at most, in MB.
