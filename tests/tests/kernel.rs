@@ -9,10 +9,16 @@
 
 #[path = "kernel/acks.rs"]
 mod acks;
+#[path = "kernel/atomic.rs"]
+mod atomic;
 #[path = "kernel/budget.rs"]
 mod budget;
+#[path = "kernel/capacity.rs"]
+mod capacity;
 #[path = "kernel/diagnostics.rs"]
 mod diagnostics;
+#[path = "kernel/flips.rs"]
+mod flips;
 #[path = "kernel/node.rs"]
 mod node;
 #[path = "kernel/pins.rs"]
@@ -21,6 +27,8 @@ mod pins;
 mod place;
 #[path = "kernel/verdict.rs"]
 mod verdict;
+#[path = "../../encode/tests/world/mod.rs"]
+mod world;
 
 use bulkhead_agent::kernel::{Kernel, Options};
 
