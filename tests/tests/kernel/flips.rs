@@ -180,11 +180,10 @@ impl Writer {
     /// The same writes once more, under another number, with no wait between the flip and what follows it.
     fn hurry(&mut self, writes: &[MapWrite]) {
         let next = Generation(self.kernel.maps.node.generation().0 + 1);
+        let flip = MapWrite::Generation(next);
         for write in writes {
-            let again = match write {
-                MapWrite::Generation(_) => &MapWrite::Generation(next),
-                _ => write,
-            };
+            let is_flip = matches!(write, MapWrite::Generation(_));
+            let again = if is_flip { &flip } else { write };
             lanes::Kernel::write(&mut self.kernel, again).unwrap();
         }
     }
