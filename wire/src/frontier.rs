@@ -1,5 +1,6 @@
 //! The state of the inputs that a revision was compiled from. An agent never goes back behind it.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -31,6 +32,23 @@ impl Frontier {
                 .versions
                 .iter()
                 .all(|(kind, version)| self.versions.get(kind).is_some_and(|own| own >= version))
+    }
+
+    /// The least that reaches both: behind it neither side would follow.
+    pub fn joined(&self, other: &Self) -> Self {
+        match self.incarnation.cmp(&other.incarnation) {
+            Ordering::Less => other.clone(),
+            Ordering::Greater => self.clone(),
+            Ordering::Equal => {
+                let mut joined = self.clone();
+                for (kind, version) in &other.versions {
+                    let own = joined.versions.entry(kind.clone()).or_default();
+                    *own = (*own).max(*version);
+                }
+                joined.instant = joined.instant.max(other.instant);
+                joined
+            }
+        }
     }
 
     /// As bytes, for an agent's disk.
@@ -117,5 +135,17 @@ mod tests {
             "a new incarnation supersedes"
         );
         assert!(!frontier(0, &[("a", 9), ("b", 9)], 99).reaches(&base));
+    }
+
+    #[test]
+    fn joined_is_the_least_that_reaches_both() {
+        let one = frontier(1, &[("a", 5), ("b", 3)], 10);
+        let other = frontier(1, &[("a", 4), ("b", 4), ("c", 1)], 9);
+        let joined = frontier(1, &[("a", 5), ("b", 4), ("c", 1)], 10);
+        assert_eq!(one.joined(&other), joined);
+        assert_eq!(other.joined(&one), joined);
+        let later = frontier(2, &[("a", 1)], 0);
+        assert_eq!(one.joined(&later), later);
+        assert_eq!(later.joined(&one), later);
     }
 }
