@@ -62,8 +62,6 @@ pub struct Remove {
 pub struct Dump {
     #[command(flatten)]
     pub places: Places,
-    #[command(flatten)]
-    pub sizes: Sizes,
 }
 
 /// `run`.
@@ -124,8 +122,8 @@ pub struct Run {
 /// Sizes of the kernel's tables. Tables that are pinned keep theirs: `remove` first to change one.
 #[derive(Debug, Clone, Args)]
 pub struct Sizes {
-    /// Workloads on this node
-    #[arg(long, value_name = "N", default_value_t = CAPACITIES.workloads, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    /// Workloads of the old and the new revision together
+    #[arg(long, value_name = "N", default_value_t = CAPACITIES.workloads, value_parser = clap::value_parser!(u32).range(2..=4096))]
     pub max_workloads: u32,
     /// Addresses known by identity
     #[arg(long, value_name = "N", default_value_t = CAPACITIES.peers, value_parser = clap::value_parser!(u32).range(1..))]

@@ -2,7 +2,8 @@
 //!
 //! Order: quarantined subjects, then those that only cluster tiers speak about, then everybody else in rounds, always
 //! the namespace whose largest share of a table would be smallest. A subject that does not fit is denied everything,
-//! and after it the rest of its namespace, whose needs are as large; nobody else notices. Nothing is ever widened.
+//! and after it the rest of its namespace, whose needs are as large; nobody else notices. Where there is not even room
+//! for the subject itself, it is left out: an interface that is in no table is closed. Nothing is ever widened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,7 +54,7 @@ pub fn fit(graph: &Arc<NodeGraph>, limits: &Limits, now: Timestamp) -> Fitted {
         Ok((_, need)) | Err(need) => need,
     };
     let (admitted, unfit) = admit(graph, limits, now, whole);
-    let desired = Desired::build(&Arc::new(with_only(graph, &admitted)), now);
+    let desired = Desired::build(&Arc::new(with_only(graph, &admitted, limits)), now);
     let need = Need::of(&desired, limits);
     Fitted {
         desired,
@@ -102,6 +103,7 @@ impl Fitted {
         };
         if same_decisions {
             self.need.peers = self.desired.peers().len();
+            self.need.workloads = graph.workloads.len();
         } else {
             self.need = Need::of(&self.desired, &self.limits);
         }
@@ -182,6 +184,11 @@ fn queue(graph: &Arc<NodeGraph>, limits: &Limits, now: Timestamp) -> Vec<Group> 
         let share = *shares
             .entry(rules)
             .or_insert_with(|| share_alone(graph, rules, limits, now));
+        let places = Need {
+            workloads: members.len(),
+            ..Need::default()
+        };
+        let share = share.max(places.share(limits));
         let group = Group {
             rank: rank(graph, rules),
             namespace,
@@ -249,8 +256,9 @@ fn copy_rules(graph: &NodeGraph, ids: impl Iterator<Item = RuleSetId>, into: &mu
     }
 }
 
-/// The graph in which all but some workloads are denied everything.
-fn with_only(graph: &NodeGraph, admitted: &BTreeSet<WorkloadUid>) -> NodeGraph {
+/// The graph in which all but some workloads are denied everything, or left out where there is no room for them.
+fn with_only(graph: &NodeGraph, admitted: &BTreeSet<WorkloadUid>, limits: &Limits) -> NodeGraph {
+    let mut places = limits.0.workloads.saturating_sub(admitted.len());
     let closed = [deny_all(Direction::Egress), deny_all(Direction::Ingress)];
     let [no_egress, no_ingress] = [closed[0].id(), closed[1].id()];
     let mut part = NodeGraph::default();
@@ -267,6 +275,10 @@ fn with_only(graph: &NodeGraph, admitted: &BTreeSet<WorkloadUid>) -> NodeGraph {
         let workload = if admitted.contains(uid) {
             workload.clone()
         } else {
+            if places == 0 {
+                continue;
+            }
+            places -= 1;
             for rules in &closed {
                 part.rule_sets
                     .entry(rules.id())
@@ -317,7 +329,7 @@ fn admit(
     whole: Need,
 ) -> (BTreeSet<WorkloadUid>, Vec<Unfit>) {
     let need_of =
-        |admitted: &BTreeSet<WorkloadUid>| need_of(with_only(graph, admitted), limits, now);
+        |admitted: &BTreeSet<WorkloadUid>| need_of(with_only(graph, admitted, limits), limits, now);
     let mut admitted: BTreeSet<WorkloadUid> = BTreeSet::new();
     let mut refused: BTreeMap<WorkloadUid, Need> = BTreeMap::new();
     let mut full: BTreeMap<(Rank, Arc<str>), Need> = BTreeMap::new();

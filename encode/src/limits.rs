@@ -19,6 +19,8 @@ const STEPS: usize = 1 << 24;
 /// Entries of each table, and the work to find them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Need {
+    /// WORKLOADS.
+    pub workloads: usize,
     /// PEERS and CLASSES.
     pub peers: usize,
     /// NETWORKS and NETWORK_CLASSES.
@@ -41,6 +43,7 @@ impl Limits {
     /// Half of what the tables hold.
     pub const fn of(capacity: &Capacity) -> Self {
         Self(Need {
+            workloads: capacity.workloads as usize / 2,
             peers: capacity.peers as usize / 2,
             networks: capacity.networks as usize / 2,
             decisions: capacity.decisions as usize / 2,
@@ -59,8 +62,9 @@ impl Default for Limits {
 }
 
 impl Need {
-    fn parts(&self) -> [(&'static str, usize); 6] {
+    fn parts(&self) -> [(&'static str, usize); 7] {
         [
+            ("workloads", self.workloads),
             ("peers", self.peers),
             ("networks", self.networks),
             ("decisions", self.decisions),
@@ -112,6 +116,7 @@ impl Need {
     /// What all tables of a graph need, except that DECISIONS are counted only as long as the rest fits.
     pub(crate) fn of(desired: &Desired, limits: &Limits) -> Self {
         let mut need = Self {
+            workloads: desired.graph().workloads.len(),
             peers: desired.peers.len(),
             networks: desired.regions.list.len(),
             decisions: 0,

@@ -117,6 +117,7 @@ impl Node {
 
 fn limits(decisions: usize, peers: usize) -> Limits {
     Limits(Need {
+        workloads: 100,
         peers,
         networks: 100,
         decisions,
@@ -228,8 +229,48 @@ fn the_brim_fits_and_one_more_does_not() {
 }
 
 #[test]
+fn g8_more_workloads_than_places_cost_only_the_namespace_that_has_most() {
+    let mut node = shared();
+    for number in 0..20 {
+        node = node.with("a-crowd", &format!("w{number}"), Stage::Namespace, 1);
+    }
+    let graph = node.graph();
+    let places = |workloads| {
+        let Limits(limits) = limits(100_000, 10_000);
+        Limits(Need {
+            workloads,
+            ..limits
+        })
+    };
+    assert!(fit(&graph, &places(24), NOW).unfit.is_empty());
+    let fitted = fit(&graph, &places(10), NOW);
+    let refused = names(&fitted);
+    assert!(
+        refused.len() >= 14 && refused.iter().all(|name| name.starts_with("a-crowd/")),
+        "{refused:?}"
+    );
+    let message = fitted.unfit[0].needed.excess(&places(10));
+    assert_eq!(message, "11 workloads of 10");
+    // All ten places are taken: by whoever fits, and by some that are denied.
+    assert_eq!(fitted.need.workloads, 10);
+    assert_eq!(fitted.desired.graph().workloads.len(), 10);
+    for (uid, before) in graph
+        .workloads
+        .iter()
+        .filter(|(_, w)| &*w.namespace != "a-crowd")
+    {
+        assert_eq!(&fitted.desired.graph().workloads[uid], before);
+    }
+    let admitted = 24 - refused.len();
+    let closed = fitted.desired.graph().workloads.values();
+    let closed = closed.filter(|workload| !graph.rule_sets.contains_key(&workload.ingress));
+    assert_eq!(closed.count(), 10 - admitted);
+}
+
+#[test]
 fn one_revision_takes_half_of_each_table() {
     let capacity = Capacity {
+        workloads: 12,
         decisions: 10,
         peers: 8,
         networks: 6,
@@ -238,8 +279,14 @@ fn one_revision_takes_half_of_each_table() {
     };
     let Limits(need) = Limits::of(&capacity);
     assert_eq!(
-        (need.decisions, need.peers, need.networks, need.deadlines),
-        (5, 4, 3, 4)
+        (
+            need.decisions,
+            need.peers,
+            need.networks,
+            need.deadlines,
+            need.workloads
+        ),
+        (5, 4, 3, 4, 6)
     );
     assert_eq!(
         CAPACITIES.of(MapName::Decisions) as usize,
@@ -252,7 +299,11 @@ fn check_never_wider(graph: &Arc<NodeGraph>, fitted: &Fitted) -> Result<(), Test
     let memory = Memory::new(&fitted.desired, CLOCK).unwrap();
     let refused = |uid: &WorkloadUid| fitted.unfit.iter().any(|unfit| unfit.uid == *uid);
     for (uid, before) in &graph.workloads {
-        let after = &fitted.desired.graph().workloads[uid];
+        let Some(after) = fitted.desired.graph().workloads.get(uid) else {
+            // In no table: closed.
+            prop_assert!(refused(uid), "{:?} was left out", uid);
+            continue;
+        };
         for (old, new) in [
             (before.egress, after.egress),
             (before.ingress, after.ingress),
@@ -294,9 +345,9 @@ proptest! {
     fn no_limit_widens_anything(
         graph in world::parts(),
         other in world::parts(),
-        (peers, networks, decisions) in (0_usize..10, 2_usize..10, 0_usize..20),
+        (workloads, peers, networks, decisions) in (0_usize..6, 0_usize..10, 2_usize..10, 0_usize..20),
     ) {
-        let limits = Limits(Need { peers, networks, decisions, port_blocks: 4, deadlines: 4, ..Limits::default().0 });
+        let limits = Limits(Need { workloads, peers, networks, decisions, port_blocks: 4, deadlines: 4, ..Limits::default().0 });
         let (graph, other) = (Arc::new(graph), Arc::new(other));
         let fitted = fit(&graph, &limits, NOW);
         check_never_wider(&graph, &fitted)?;
