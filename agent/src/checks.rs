@@ -2,12 +2,14 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use bulkhead_graph::Timestamp;
 use bulkhead_wire::certificate;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::unistd::Uid;
 use thiserror::Error;
 
 use crate::settings::{Places, Run};
@@ -88,7 +90,10 @@ pub fn kernel(places: &Places) -> Result<(), Unfit> {
 /// # Errors
 /// If it is not root's.
 pub fn root() -> Result<(), Unfit> {
-    let user = nix::unistd::geteuid();
+    root_is(nix::unistd::geteuid())
+}
+
+fn root_is(user: Uid) -> Result<(), Unfit> {
     if user.is_root() {
         Ok(())
     } else {
@@ -151,7 +156,12 @@ pub fn state(folder: &Path) -> Result<Lock, Unfit> {
         path: folder.to_owned(),
         source,
     };
-    fs::create_dir_all(folder).map_err(failed)?;
+    // The last graph names every neighbour of the node and who may reach whom.
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(failed)?;
     let path = folder.join("lock");
     let file = File::options()
         .create(true)
@@ -225,6 +235,9 @@ pub fn keys(run: &Run, now: Timestamp) -> Result<Keys, Unfit> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::settings::{Command, Verb};
+    use clap::Parser as _;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn kernels_are_told_by_their_release() {
@@ -238,9 +251,66 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_not_root_is_told_so() {
+        root_is(Uid::from_raw(0)).unwrap();
+        let error = root_is(Uid::from_raw(1000)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "root is needed to load kernel programs (this is user 1000): run it as root"
+        );
+    }
+
+    #[test]
+    fn a_certificate_out_of_its_time_is_named_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters =
+            rcgen::CertificateParams::new(vec!["n1.node.bulkhead".to_owned()]).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(2024, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(2025, 1, 1);
+        let certificate = parameters.self_signed(&key).unwrap().pem();
+        let [authority, agent, secret] = ["ca.crt", "agent.crt", "agent.key"].map(path);
+        fs::write(&authority, &certificate).unwrap();
+        fs::write(&agent, &certificate).unwrap();
+        fs::write(&secret, key.serialize_pem()).unwrap();
+        let arguments = [
+            "bulkhead-agent",
+            "run",
+            "--node=n1",
+            "--controller=controller:9443",
+            &format!("--authority={authority}"),
+            &format!("--certificate={agent}"),
+            &format!("--key={secret}"),
+        ]
+        .map(str::to_owned);
+        let Verb::Run(run) = Command::try_parse_from(arguments).unwrap().verb else {
+            panic!("`run` is parsed as something else");
+        };
+        let at = |year: i64| Timestamp::from_seconds((year - 1970) * 31_556_952 + 86_400 * 30);
+        keys(&run, at(2024)).unwrap();
+        let error = keys(&run, at(2025)).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&agent)
+                && error.contains("the certificate has expired; remove it on the controller"),
+            "{error}"
+        );
+        let error = keys(&run, at(2023)).unwrap_err().to_string();
+        assert!(error.contains("not valid yet: set the clock"), "{error}");
+        fs::remove_file(&secret).unwrap();
+        let error = keys(&run, at(2024)).unwrap_err().to_string();
+        assert!(
+            error.contains("`bulkhead-controller init --node n1` makes it"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_second_agent_is_told_who_holds_the_folder() {
         let folder = std::env::temp_dir().join(format!("bulkhead-checks-{}", std::process::id()));
         let first = state(&folder).unwrap();
+        let mode = fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "nobody else may look into it");
         let error = state(&folder).unwrap_err().to_string();
         assert!(error.contains("another agent runs on this node"), "{error}");
         drop(first);

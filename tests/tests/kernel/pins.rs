@@ -1,6 +1,8 @@
 //! What outlives the agent: maps, programs and links under their pins, taken up again, replaced in place, removed.
 
+use bulkhead_agent::checks;
 use bulkhead_agent::kernel::{Kernel, Opened, Options, object};
+use bulkhead_agent::settings::Places;
 use bulkhead_datapath::abi::{
     ABI_VERSION, CAPACITIES, Capacity, CounterIndex, Generation, Hook, NodeValue, Reason,
 };
@@ -21,7 +23,7 @@ const SIZES: Capacity = Capacity {
 };
 
 /// Whether a datagram to oneself arrives. The loopback delivers at once or never.
-fn arrives() -> bool {
+pub(crate) fn arrives() -> bool {
     let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
     receiver
         .set_read_timeout(Some(Duration::from_millis(100)))
@@ -164,6 +166,28 @@ fn pins_of_other_sizes_are_refused() {
             "{message}"
         );
         assert!(message.contains("bulkhead-agent remove"), "{message}");
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn without_a_bpf_file_system_to_mount_the_agent_says_what_to_do() {
+    std::thread::spawn(|| {
+        let place = Place::new("hidden");
+        // A machine without /sys/fs/bpf, and nobody can make it.
+        let flags = MsFlags::MS_RDONLY;
+        mount(Some("tmpfs"), "/sys/fs", Some("tmpfs"), flags, None::<&str>).unwrap();
+        let places = |pins: &std::path::Path| Places {
+            pins: pins.to_owned(),
+            state: PathBuf::new(),
+        };
+        let error = checks::kernel(&places("/sys/fs/bpf/bulkhead".as_ref())).unwrap_err();
+        let error = error.to_string();
+        let said = "/sys/fs/bpf/bulkhead is on no bpf file system, and `/sys/fs/bpf` cannot be mounted: No such file";
+        assert!(error.starts_with(said), "{error}");
+        assert!(error.ends_with("do `mount -t bpf bpf /sys/fs/bpf` or set --pins"), "{error}");
+        checks::kernel(&places(&place.pins)).unwrap();
     })
     .join()
     .unwrap();
