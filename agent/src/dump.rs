@@ -1,4 +1,5 @@
-//! What the kernel's tables really hold, as JSON. Reads and writes nothing else.
+//! What the kernel's tables really hold, as JSON. Opens the pinned tables and nothing else: no program is loaded, nothing is
+//! pinned or written, whatever agent runs beside.
 
 use anyhow::bail;
 use bulkhead_datapath::abi::{ABI_VERSION, Address, Lane, MapName, RuleSet};
@@ -6,8 +7,8 @@ use bulkhead_datapath::memory::MemoryTables;
 use serde_json::{Value, json};
 
 use crate::checks;
-use crate::kernel::{Kernel, Options};
-use crate::lanes::Kernel as _;
+use crate::enforce::read_tables;
+use crate::kernel::Maps;
 use crate::settings::Dump;
 
 /// Reads the pinned tables.
@@ -24,13 +25,9 @@ pub fn dump(dump: &Dump) -> anyhow::Result<Value> {
             pins.display()
         );
     }
-    let options = Options {
-        pins: Some(pins.clone()),
-        capacity: dump.sizes.capacity(),
-    };
-    let mut kernel = Kernel::open(&options)?;
-    let tables = kernel.read()?;
-    let flows = kernel.maps.flows.entries()?;
+    let maps = Maps::pinned(&maps)?;
+    let tables = read_tables(&maps)?;
+    let flows = maps.flows.entries()?;
     let mut value = render(&tables);
     value["flows"] = flows
         .iter()

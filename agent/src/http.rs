@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -13,7 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bulkhead_wire::Ack;
 use serde_json::json;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
@@ -69,7 +68,7 @@ pub fn socket(state: &Path) -> std::io::Result<tokio::net::UnixListener> {
 
 async fn figures(http: &Http) -> Option<crate::metrics::Kernel> {
     let (sender, answer) = oneshot::channel();
-    http.inputs.send(Input::Figures(sender)).ok()?;
+    http.inputs.send(Input::Figures(sender)).await.ok()?;
     answer.await.ok()
 }
 
@@ -101,14 +100,14 @@ async fn healthy(State(http): State<Http>) -> Response {
     }
 }
 
-/// Ready means that a revision is in force. Whether the controller is there is another matter.
+/// Ready means that a revision is in force and was read back. Whether the controller is there is another matter.
 async fn ready(State(http): State<Http>) -> Response {
     if http.acks.borrow().is_some() {
         "ready\n".into_response()
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "no revision is in force yet\n",
+            "no revision that this agent has read back is in force yet\n",
         )
             .into_response()
     }

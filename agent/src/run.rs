@@ -1,14 +1,17 @@
 //! The running agent: one thread for the kernel, tasks for the stream, the links and the questions, and their end.
 
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bulkhead_datapath::abi::ABI_VERSION;
 use bulkhead_wire::{Hello, certificate};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::enforce::{Enforcer, Input, Outputs, Rhythm, State};
@@ -29,6 +32,9 @@ const LOOK: Duration = Duration::from_secs(30);
 /// For the kernel's thread to finish a revision at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
+/// What may wait for the kernel's thread: whoever has more for it waits himself.
+const INPUTS: usize = 16;
+
 /// Events that a slow reader of the tail may be behind.
 const EVENTS_BEHIND: usize = 16_384;
 
@@ -42,9 +48,7 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     let _lock = checks::state(&run.places.state)?;
     let keys = checks::keys(&run, clock::now().wall)?;
     let http_listener = match run.http {
-        Some(address) => Some(tokio::net::TcpListener::bind(address).await.with_context(|| {
-            format!("--http {address}: cannot listen there; choose another address or end who has it")
-        })?),
+        Some(address) => Some(listen(address).await?),
         None => None,
     };
     let unix_listener = socket(&run.places.state)
@@ -56,21 +60,15 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
         pins: Some(run.places.pins.clone()),
         capacity: run.sizes.capacity(),
     };
-    let mut kernel = Kernel::open(&options)?;
+    let kernel = Kernel::open(&options)?;
     let opened = kernel.opened;
     if opened == Opened::New {
         adopt(&kernel, run.adopt_seconds);
     }
-    let updated = if kernel.load_time.is_zero() {
-        0
-    } else {
-        kernel.update_links()?
-    };
     info!(
         ?opened,
         load_ms = kernel.load_time.as_millis(),
-        updated,
-        "kernel programs are in place"
+        "kernel programs are loaded"
     );
     let metrics = Arc::new(Metrics::default());
     if let Ok((_, until)) = certificate::validity(&keys.certificate) {
@@ -99,7 +97,8 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
         audit: Duration::from_secs(run.audit_seconds),
     };
     let store = Store::in_directory(&run.places.state);
-    let (inputs, inbox) = std_mpsc::channel();
+    let (inputs, mut inbox) = mpsc::channel(INPUTS);
+    let runtime = tokio::runtime::Handle::current();
     let (ended_sender, mut ended) = oneshot::channel();
     std::thread::Builder::new()
         .name("kernel".to_owned())
@@ -107,7 +106,7 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
             let outcome = State::open(kernel, links).map(|state| {
                 let mut enforcer = Enforcer::new(state, store, outputs, rhythm);
                 enforcer.resume();
-                enforcer.run(&inbox);
+                enforcer.run(&runtime, &mut inbox);
             });
             // Nobody waits any more if the process ends for another reason.
             drop(ended_sender.send(outcome));
@@ -125,11 +124,29 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
         acks: acks.clone(),
         refusals,
     };
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(stream.run(outgoing, received_sender, connection_sender));
-    tasks.spawn(forward(received, inputs.clone()));
-    tasks.spawn(watch_links(netlink, waiting, inputs.clone()));
-    tasks.spawn(watch_connection(connection.clone(), metrics.clone()));
+    let mut tasks = JoinSet::new();
+    let mut spawn = |name: &'static str, task: Pin<Box<dyn Future<Output = ()> + Send>>| {
+        tasks.spawn(async move {
+            task.await;
+            name
+        });
+    };
+    spawn(
+        "the connection to the controller",
+        Box::pin(stream.run(outgoing, received_sender, connection_sender)),
+    );
+    spawn(
+        "what hands revisions on",
+        Box::pin(forward(received, inputs.clone())),
+    );
+    spawn(
+        "what looks for interfaces",
+        Box::pin(watch_links(netlink, waiting, inputs.clone())),
+    );
+    spawn(
+        "what counts connections",
+        Box::pin(watch_connection(connection.clone(), metrics.clone())),
+    );
     let end = inputs.clone();
     let http = Http {
         node: run.node.clone(),
@@ -142,9 +159,15 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     let service = router(http);
     if let Some(listener) = http_listener {
         let service = service.clone();
-        tasks.spawn(async move { report_end(axum::serve(listener, service).await) });
+        spawn(
+            "the server on --http",
+            Box::pin(async move { report_end(axum::serve(listener, service).await) }),
+        );
     }
-    tasks.spawn(async move { report_end(axum::serve(unix_listener, service).await) });
+    spawn(
+        "the server on the socket",
+        Box::pin(async move { report_end(axum::serve(unix_listener, service).await) }),
+    );
     info!(
         node = run.node,
         controller = run.controller,
@@ -157,15 +180,36 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
             outcome.context("the thread that owns the kernel's tables has panicked")??;
             bail!("the thread that owns the kernel's tables has ended");
         }
+        error = first_end(&mut tasks) => return Err(error),
     }
     info!("shutting down; the kernel goes on enforcing what it has");
     tasks.shutdown().await;
-    // The thread ends after what it is doing; if it has ended already, all the better.
-    drop(end.send(Input::End));
-    if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
+    let ending = async {
+        // The thread ends after what it is doing; if it has ended already, all the better.
+        drop(end.send(Input::End).await);
+        drop(ended.await);
+    };
+    if tokio::time::timeout(SHUTDOWN, ending).await.is_err() {
         warn!("the kernel's thread did not end in time");
     }
     Ok(())
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("--http {address}: cannot listen there; choose another address or end who has it")
+    })
+}
+
+/// Waits until one of the tasks ends, which none should. An agent without one of them would look healthy and be deaf.
+async fn first_end(tasks: &mut JoinSet<&'static str>) -> anyhow::Error {
+    match tasks.join_next().await {
+        Some(Ok(name)) => {
+            anyhow::anyhow!("{name} has ended; restart the agent, the kernel goes on enforcing")
+        }
+        Some(Err(error)) => anyhow::Error::new(error).context("a part of the agent has panicked"),
+        None => std::future::pending().await,
+    }
 }
 
 /// On a fresh node, TCP connections that are older than the programs are taken over for a while if policy allows them.
@@ -182,13 +226,13 @@ fn report_end(outcome: std::io::Result<()>) {
     }
 }
 
-async fn forward(mut received: mpsc::Receiver<Received>, inputs: std_mpsc::Sender<Input>) {
+async fn forward(mut received: mpsc::Receiver<Received>, inputs: mpsc::Sender<Input>) {
     while let Some(received) = received.recv().await {
         let input = match received {
             Received::Revision(revision) => Input::Revision(revision),
             Received::Confirm { digest, frontier } => Input::Confirm { digest, frontier },
         };
-        if inputs.send(input).is_err() {
+        if inputs.send(input).await.is_err() {
             return;
         }
     }
@@ -206,7 +250,7 @@ async fn watch_connection(mut connection: watch::Receiver<Connection>, metrics: 
 async fn watch_links(
     mut netlink: Netlink,
     mut waiting: watch::Receiver<bool>,
-    inputs: std_mpsc::Sender<Input>,
+    inputs: mpsc::Sender<Input>,
 ) {
     let mut soon = LOOK_SOON;
     loop {
@@ -226,7 +270,7 @@ async fn watch_links(
         }
         match netlink.read().await {
             Ok(links) => {
-                if inputs.send(Input::Links(Box::new(links))).is_err() {
+                if inputs.send(Input::Links(Box::new(links))).await.is_err() {
                     return;
                 }
             }
@@ -243,4 +287,36 @@ async fn stop_signal() -> anyhow::Result<()> {
         _ = int.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_what_to_do() {
+        let first = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let taken = first.local_addr().unwrap();
+        let error = format!("{:#}", listen(taken).await.unwrap_err());
+        let expected = format!(
+            "--http {taken}: cannot listen there; choose another address or end who has it: Address already in use"
+        );
+        assert!(error.starts_with(&expected), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_has_lost_a_part_ends() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(std::future::pending());
+        tasks.spawn(async { panic!("for the test") });
+        let error = format!("{:#}", first_end(&mut tasks).await);
+        assert!(
+            error.contains("a part of the agent has panicked"),
+            "{error}"
+        );
+        tasks.spawn(async { "the connection" });
+        let error = format!("{:#}", first_end(&mut tasks).await);
+        assert!(error.contains("the connection has ended"), "{error}");
+    }
 }

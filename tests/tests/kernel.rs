@@ -25,6 +25,8 @@ mod node;
 mod pins;
 #[path = "kernel/place.rs"]
 mod place;
+#[path = "kernel/restart.rs"]
+mod restart;
 #[path = "kernel/verdict.rs"]
 mod verdict;
 #[path = "../../encode/tests/world/mod.rs"]

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use bulkhead_graph::{DeltaError, Digest, NodeGraph};
 use bulkhead_wire::{Frontier, Refusal, Revision};
 
-/// The graph that a revision makes of `graph`. `held` is the newest revision that this node ever had, with its inputs.
+/// The graph that a revision makes of `graph`, and the inputs behind which nothing is accepted once it is in force. `held`
+/// is the newest revision that this node ever had, with its inputs.
 pub(super) fn accept(
     held: Option<&(Digest, Frontier)>,
     graph: &NodeGraph,
     revision: &Revision,
-) -> Result<Arc<NodeGraph>, (Refusal, String)> {
+) -> Result<(Arc<NodeGraph>, Frontier), (Refusal, String)> {
     if let Some((digest, frontier)) = held
         && *digest != revision.delta.target
         && !revision.frontier.reaches(frontier)
     {
         let reason = format!(
             "it was compiled from inputs {}, this node has had {frontier} already; if the inputs were restored from a \
-             backup, remove the agent's state folder",
+             backup, empty the agent's state folder and restart the agent",
             revision.frontier
         );
         return Err((Refusal::Older, reason));
@@ -28,7 +29,12 @@ pub(super) fn accept(
     } else {
         graph
     };
-    revision.delta.apply(base).map(Arc::new).map_err(|error| {
+    // The same revision of older inputs is welcome, but not as a step back for the next one.
+    let inputs = match held {
+        Some((_, frontier)) => revision.frontier.joined(frontier),
+        None => revision.frontier.clone(),
+    };
+    let graph = revision.delta.apply(base).map_err(|error| {
         let refusal = match error {
             DeltaError::WrongBase { .. } => Refusal::Base,
             DeltaError::WrongDigest { .. }
@@ -37,7 +43,8 @@ pub(super) fn accept(
             | DeltaError::MissingPeerSet { .. } => Refusal::Damaged,
         };
         (refusal, error.to_string())
-    })
+    })?;
+    Ok((Arc::new(graph), inputs))
 }
 
 #[cfg(test)]
@@ -66,6 +73,10 @@ mod tests {
         }
     }
 
+    fn taken(held: &(Digest, Frontier), graph: &NodeGraph, revision: &Revision) -> Arc<NodeGraph> {
+        accept(Some(held), graph, revision).unwrap().0
+    }
+
     fn refusal(held: &(Digest, Frontier), graph: &NodeGraph, revision: &Revision) -> Refusal {
         accept(Some(held), graph, revision).unwrap_err().0
     }
@@ -82,18 +93,29 @@ mod tests {
             delta: Delta::snapshot(&graph(2)),
             frontier: frontier(4),
         };
-        assert_eq!(
-            accept(Some(&held), &graph(2), &same).unwrap().digest(),
-            graph(2).digest()
-        );
+        assert_eq!(taken(&held, &graph(2), &same).digest(), graph(2).digest());
         let newer = Revision {
             frontier: frontier(6),
             ..older
         };
-        assert_eq!(
-            accept(Some(&held), &graph(2), &newer).unwrap().digest(),
-            graph(1).digest()
-        );
+        assert_eq!(taken(&held, &graph(2), &newer).digest(), graph(1).digest());
+    }
+
+    #[test]
+    fn g5_the_same_revision_of_older_inputs_takes_nothing_back() {
+        let mut held = (graph(2).digest(), frontier(5));
+        let same = Revision {
+            delta: Delta::snapshot(&graph(2)),
+            frontier: frontier(3),
+        };
+        let (_, inputs) = accept(Some(&held), &graph(2), &same).unwrap();
+        assert_eq!(inputs, frontier(5));
+        held.1 = inputs;
+        let between = Revision {
+            delta: Delta::between(&graph(2), &graph(1)),
+            frontier: frontier(4),
+        };
+        assert_eq!(refusal(&held, &graph(2), &between), Refusal::Older);
     }
 
     #[test]
@@ -104,7 +126,7 @@ mod tests {
             frontier: frontier(6),
         };
         assert_eq!(
-            accept(Some(&held), &graph(2), &snapshot).unwrap().digest(),
+            taken(&held, &graph(2), &snapshot).digest(),
             graph(3).digest()
         );
         let foreign = Revision {

@@ -28,14 +28,54 @@ impl Hooks {
         if self.carried.get(&binding.ifindex) == Some(&binding.name) {
             return Ok(());
         }
-        if position(kernel, &binding.name)?.is_none() {
-            // A pin under this number may belong to an interface of the past that had it.
-            kernel.detach(binding.ifindex)?;
-            kernel.attach(&binding.name, binding.ifindex)?;
-            info!(interface = binding.name, "guarded");
+        self.put(kernel, binding.ifindex, &binding.name)
+    }
+
+    fn put(&mut self, kernel: &mut Kernel, ifindex: u32, name: &str) -> Result<(), KernelError> {
+        if position(kernel, name)?.is_none() {
+            // In place where a link is pinned; a pin of an interface of the past that had the number leads nowhere.
+            kernel.attach(name, ifindex)?;
+            info!(interface = name, "guarded");
         }
-        self.carried.insert(binding.ifindex, binding.name.clone());
+        self.carried.insert(ifindex, name.to_owned());
         Ok(())
+    }
+
+    /// Takes over interfaces that programs of another ABI version guard, and then takes those away. To be called once the own
+    /// tables hold what they should.
+    pub(super) fn supersede(
+        &mut self,
+        kernel: &mut Kernel,
+        links: &Links,
+    ) -> Result<usize, KernelError> {
+        let others = kernel.other_links()?;
+        for (version, ifindex, hook) in &others {
+            // A number that another interface has by now is none that they guard.
+            if let Some(link) = links.by_index.get(ifindex)
+                && kernel.is_guarded_by(version, &link.name, *ifindex, *hook)?
+            {
+                self.put(kernel, *ifindex, &link.name)?;
+            }
+        }
+        kernel.remove_others()?;
+        Ok(others.len())
+    }
+
+    /// Goes on with interfaces on which both programs were found, although nobody has said yet whose they are.
+    pub(super) fn adopt(&mut self, kernel: &Kernel, links: &Links) -> Result<(), KernelError> {
+        for (ifindex, _) in kernel.pinned_links()? {
+            if let Some(link) = links.by_index.get(&ifindex)
+                && position(kernel, &link.name)?.is_some()
+            {
+                self.carried.insert(ifindex, link.name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Interfaces on which both programs were found or put.
+    pub(super) fn guarded(&self) -> BTreeSet<u32> {
+        self.carried.keys().copied().collect()
     }
 
     /// Forgets interfaces that are gone.
@@ -69,7 +109,6 @@ impl Hooks {
                     before, "other programs come before the hooks and may pass packets by"
                 ),
                 None => {
-                    kernel.detach(*ifindex)?;
                     kernel.attach(name, *ifindex)?;
                     warn!(interface = name, "the hooks were taken off; put back");
                     repaired += 1;

@@ -2,20 +2,23 @@
 //!
 //! Whatever arrives (a revision, news of interfaces, a deadline, the look for drift) ends in the same step: what the
 //! tables should hold is computed from the graph in force and the interfaces found, and the kernel is led there. Only
-//! what was read back is acknowledged (I11).
+//! what was read back is acknowledged (I11). What the kernel is about to enforce is noted in the kernel before, and how far
+//! the node has come is on disk before the ack: a successor never leads it back ([`journal`]).
 
 mod accept;
 mod hooks;
+mod journal;
+mod pending;
 mod state;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use bulkhead_encode::Clock;
 use bulkhead_graph::{Digest, NodeGraph};
 use bulkhead_wire::{Ack, Frontier, Refusal, Refused, Revision};
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{debug, error, info, info_span, warn};
 
@@ -26,9 +29,12 @@ use crate::events::{Event, Namer};
 use crate::interfaces::Links;
 use crate::kernel::{KernelError, Timeouts};
 use crate::metrics::{Kernel as KernelFigures, Metrics};
-use crate::store::{Context, Store};
+use crate::store::{Context, Mark, Store, Stored};
+use journal::{Boot, Folder, OnDisk, Start};
 
-pub use state::{EnforceError, State};
+use state::Done;
+pub use state::{EnforceError, Note, State};
+pub use writer::read_tables;
 
 /// How often events are taken out of the ring, and time is looked at.
 const TICK: Duration = Duration::from_millis(25);
@@ -96,8 +102,16 @@ pub struct Enforcer {
     audited: Instant,
     /// How the wall clock lay to the monotonic one, milliseconds.
     clock_offset_ms: i64,
-    /// The graph in force is not on disk.
-    unsaved: bool,
+    /// The last graph before the machine was restarted: until the controller speaks, its workloads are closed.
+    closed: Option<Arc<NodeGraph>>,
+    disk: Disk,
+}
+
+/// What the state folder holds, as far as it is of this run of the machine.
+#[derive(Debug, Default)]
+struct Disk {
+    graph: Option<Digest>,
+    mark: Option<(Digest, Frontier)>,
 }
 
 impl Enforcer {
@@ -114,31 +128,59 @@ impl Enforcer {
             swept: now,
             audited: now,
             clock_offset_ms: offset_ms(clock::now()),
-            unsaved: false,
+            closed: None,
+            disk: Disk::default(),
         }
     }
 
-    /// Takes up the last graph, if it is there and the machine has not been restarted since. Finds the kernel as it was left and
-    /// then writes nothing.
+    /// Takes up where the last agent ended. Where the kernel holds the last graph on disk, nothing is written; where it holds
+    /// something else, it stays so until the controller speaks.
     pub fn resume(&mut self) {
-        let stored = match self.store.load() {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return,
-            Err(error) => {
-                error!(%error, "the last graph is lost; this node waits for the controller");
-                return;
-            }
+        if let Err(error) = self.store.prepare() {
+            warn!(%error, "there may be no room later to note how far this node has come");
+        }
+        let (stored, mark, folder) = self.read_disk();
+        let on_disk = stored.as_ref().map(|stored| self.on_disk(stored));
+        if let Some(on_disk) = on_disk.as_ref().filter(|disk| disk.boot == Boot::This) {
+            self.disk.graph = Some(on_disk.digest);
+        }
+        self.disk.mark.clone_from(&mark);
+        let found = journal::Found {
+            generation: self.state.generation(),
+            journal: self.state.journal().clone(),
+            others: self.state.others(),
+            on_disk,
+            mark,
+            folder,
         };
-        let digest = stored.graph.digest();
-        match Frontier::from_bytes(&stored.context.frontier) {
-            Ok(frontier) => self.frontier = Some((digest, frontier)),
-            Err(error) => warn!(%error, "the last graph's inputs are not known"),
+        let (start, held) = journal::start(&found);
+        self.frontier = held;
+        let graph = stored.map(|stored| Arc::new(stored.graph));
+        match (start, graph) {
+            (Start::Resume, Some(graph)) => self.take_up(graph),
+            (Start::Closed, Some(graph)) => {
+                warn!(
+                    "the machine was restarted, and who its workloads are now only the controller knows: until it speaks, \
+                     those that the last graph lets recognise are closed"
+                );
+                self.closed = Some(graph);
+                if let Err(error) = self.lead() {
+                    error!(%error, "the workloads cannot be closed");
+                }
+            }
+            (Start::Frozen, _) => warn!(
+                "what is in force is not the graph on disk: it stays in force, and nothing changes until the controller speaks"
+            ),
+            (Start::Empty | Start::Resume | Start::Closed, _) => {
+                info!("nothing is in force yet: this node waits for the controller");
+            }
         }
-        if stored.context.boot_id != self.boot_id {
-            info!("the machine was restarted: local identities wait for the controller");
-            return;
-        }
-        match self.enforce(Arc::new(stored.graph), Instant::now()) {
+    }
+
+    fn take_up(&mut self, graph: Arc<NodeGraph>) {
+        let digest = graph.digest();
+        let (_, inputs) = self.frontier.clone().unwrap_or_default();
+        match self.enforce(graph, inputs, Instant::now()) {
             Ok(writes) => info!(revision = %digest, writes, "took up the last revision"),
             Err(error) => {
                 error!(%error, revision = %digest, "the last revision cannot be enforced")
@@ -146,13 +188,45 @@ impl Enforcer {
         }
     }
 
+    fn read_disk(&self) -> (Option<Stored>, Option<(Digest, Frontier)>, Folder) {
+        let mut folder = Folder::Empty;
+        let stored = self.store.load().unwrap_or_else(|error| {
+            error!(%error, "the last graph is lost");
+            folder = Folder::Used;
+            None
+        });
+        let mark = self.store.load_mark().unwrap_or_else(|error| {
+            error!(%error, "how far this node had come is lost");
+            folder = Folder::Used;
+            None
+        });
+        if stored.is_some() || mark.is_some() {
+            folder = Folder::Used;
+        }
+        let mark = mark.map(|mark| (mark.digest, inputs(&mark.frontier)));
+        (stored, mark, folder)
+    }
+
+    fn on_disk(&self, stored: &Stored) -> OnDisk {
+        OnDisk {
+            digest: stored.graph.digest(),
+            frontier: inputs(&stored.context.frontier),
+            boot: if stored.context.boot_id == self.boot_id {
+                Boot::This
+            } else {
+                Boot::Earlier
+            },
+        }
+    }
+
     /// Works until it is told to end, or nobody can tell it anything.
-    pub fn run(mut self, inputs: &Receiver<Input>) {
+    /// It sleeps on `runtime`, and must not be one of its threads.
+    pub fn run(mut self, runtime: &Handle, inputs: &mut mpsc::Receiver<Input>) {
         loop {
-            match inputs.recv_timeout(TICK) {
-                Ok(Input::End) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(input) => self.take(input),
-                Err(RecvTimeoutError::Timeout) => {}
+            match runtime.block_on(async { tokio::time::timeout(TICK, inputs.recv()).await }) {
+                Ok(Some(Input::End) | None) => return,
+                Ok(Some(input)) => self.take(input),
+                Err(_) => {}
             }
             self.drain_events();
             self.state.drain_diagnostics();
@@ -165,7 +239,8 @@ impl Enforcer {
             Input::Revision(revision) => self.revision(&revision),
             Input::Confirm { digest, frontier } => self.confirm(digest, frontier),
             Input::Links(links) => {
-                if self.state.set_links(*links) {
+                let changed = self.state.set_links(*links);
+                if changed || self.state.is_unattached() {
                     self.again("interfaces changed");
                 }
             }
@@ -182,12 +257,10 @@ impl Enforcer {
         let target = revision.delta.target;
         let _span = info_span!("revision", revision = %target).entered();
         let accepted = accept(self.frontier.as_ref(), self.state.graph(), revision);
-        let outcome = accepted.and_then(|graph| {
-            let before = self.frontier.replace((target, revision.frontier.clone()));
-            self.enforce(graph, arrived).map_err(|error| {
-                self.frontier = before;
-                (Refusal::Kernel, error.to_string())
-            })
+        let before = self.state.generation();
+        let outcome = accepted.and_then(|(graph, inputs)| {
+            let enforced = self.enforce(graph, inputs, arrived);
+            enforced.map_err(|error| (Refusal::Kernel, error.to_string()))
         });
         match outcome {
             Ok(writes) => {
@@ -195,10 +268,18 @@ impl Enforcer {
                 info!(writes, micros, "in force");
             }
             Err((refusal, reason)) => {
-                warn!(
-                    refusal = refusal.name(),
-                    reason, "refused; what was in force still is"
-                );
+                let refusal_name = refusal.name();
+                if self.state.generation() == before {
+                    warn!(
+                        refusal = refusal_name,
+                        reason, "refused; what was in force still is"
+                    );
+                } else {
+                    error!(
+                        reason,
+                        "in force, but not as it should be; it is not acknowledged"
+                    );
+                }
                 self.outputs.metrics.refused(refusal);
                 let refused = Refused {
                     digest: target,
@@ -214,30 +295,52 @@ impl Enforcer {
 
     fn confirm(&mut self, digest: Digest, frontier: Frontier) {
         let known = self.frontier.as_ref();
-        if known.is_some_and(|(held, before)| *held == digest && frontier.reaches(before)) {
-            self.frontier = Some((digest, frontier.clone()));
-            self.outputs.acks.send_if_modified(|ack| match ack {
-                Some(ack) if ack.digest == digest => {
-                    ack.frontier = frontier;
-                    true
-                }
-                Some(_) | None => false,
+        if !known.is_some_and(|(held, before)| *held == digest && frontier.reaches(before)) {
+            return;
+        }
+        let is_acked = self.outputs.acks.send_if_modified(|ack| match ack {
+            Some(ack) if ack.digest == digest => {
+                ack.frontier = frontier.clone();
+                true
+            }
+            Some(_) | None => false,
+        });
+        if is_acked {
+            // On disk it is noted in the rhythm of the audits: a disk is not to be written for every bookmark.
+            self.state.note(&Note {
+                digest: Some(digest),
+                frontier: frontier.clone(),
             });
-            self.unsaved = true;
+            self.frontier = Some((digest, frontier));
         }
     }
 
     /// Leads the kernel to a graph and says so. Returns the number of writes.
-    fn enforce(&mut self, graph: Arc<NodeGraph>, arrived: Instant) -> Result<usize, EnforceError> {
+    fn enforce(
+        &mut self,
+        graph: Arc<NodeGraph>,
+        inputs: Frontier,
+        arrived: Instant,
+    ) -> Result<usize, EnforceError> {
         let digest = graph.digest();
-        let committed = self.state.commit(graph, clock::now())?;
+        let note = Note {
+            digest: Some(digest),
+            frontier: inputs.clone(),
+        };
+        let outcome = self.state.commit(graph, &note, clock::now());
+        if self.state.has_graph() && self.state.graph().digest() == digest {
+            // Also if only the read-back failed: the node does not go back behind what packets were judged by.
+            self.frontier = Some((digest, inputs.clone()));
+            self.closed = None;
+        }
+        let committed = outcome?;
+        self.mark();
         let flipped = Instant::now();
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let (_, frontier) = self.frontier.clone().unwrap_or_default();
         let report = self.state.report();
         let ack = Ack {
             digest,
-            frontier,
+            frontier: inputs,
             used: report.used,
             applied_us: micros(committed.flipped_at.saturating_duration_since(arrived)),
             confirmed_us: micros(flipped.saturating_duration_since(committed.flipped_at)),
@@ -247,7 +350,7 @@ impl Enforcer {
             protected: report.protected,
         };
         self.outputs.metrics.enforced(&ack);
-        let changed = self.outputs.acks.send_if_modified(|held| {
+        self.outputs.acks.send_if_modified(|held| {
             let same = held.as_ref().is_some_and(|held| {
                 let times = Ack {
                     applied_us: held.applied_us,
@@ -265,11 +368,44 @@ impl Enforcer {
             }
             !same
         });
-        self.unsaved |= changed;
-        let writes = self.state.settle(committed)?;
+        let writes = self.settle(committed);
         self.outputs.waiting.send_replace(self.state.is_waiting());
         self.save();
         Ok(writes)
+    }
+
+    /// Tidies up. The revision is in force whatever comes of it, and the next step finishes what is left undone.
+    fn settle(&mut self, done: Done) -> usize {
+        let writes = done.writes;
+        self.state.settle(done).unwrap_or_else(|error| {
+            error!(%error, "in force, but the tables could not be tidied up; the next change or audit does it");
+            writes
+        })
+    }
+
+    /// Denies everything to what may be workloads. Nobody is told: it is no revision.
+    fn close(&mut self, last: &NodeGraph) -> Result<usize, EnforceError> {
+        let graph = Arc::new(pending::closed(last, self.state.links()));
+        let (_, frontier) = self.frontier.clone().unwrap_or_default();
+        let note = Note {
+            digest: None,
+            frontier,
+        };
+        let done = self.state.commit(graph, &note, clock::now())?;
+        // Far ends get their addresses without the host hearing of it.
+        self.outputs.waiting.send_replace(true);
+        Ok(self.settle(done))
+    }
+
+    /// Leads the kernel once more to what it should hold.
+    fn lead(&mut self) -> Result<usize, EnforceError> {
+        match self.closed.clone() {
+            Some(last) => self.close(&last),
+            None => {
+                let (_, inputs) = self.frontier.clone().unwrap_or_default();
+                self.enforce(self.state.shared_graph(), inputs, Instant::now())
+            }
+        }
     }
 
     /// The same graph under new circumstances.
@@ -277,18 +413,39 @@ impl Enforcer {
         if !self.state.has_graph() {
             return;
         }
-        match self.enforce(self.state.shared_graph(), Instant::now()) {
+        match self.lead() {
             Ok(0) => debug!(why, "nothing to change"),
             Ok(writes) => info!(why, writes, "tables changed"),
             Err(error) => error!(%error, why, "cannot enforce; what is in force stays in force"),
         }
     }
 
+    /// Notes on disk how far the node has come.
+    fn mark(&mut self) {
+        let Some((digest, frontier)) = self.frontier.clone() else {
+            return;
+        };
+        let held = self.disk.mark.as_ref();
+        if held.is_some_and(|(noted, inputs)| *noted == digest && *inputs == frontier) {
+            return;
+        }
+        let mark = Mark {
+            digest,
+            frontier: frontier.to_bytes(),
+        };
+        match self.store.save_mark(&mark) {
+            Ok(()) => self.disk.mark = Some((digest, frontier)),
+            Err(error) => error!(%error, "how far this node has come is not on disk"),
+        }
+        self.report_disk();
+    }
+
     fn save(&mut self) {
         let Some((digest, frontier)) = &self.frontier else {
             return;
         };
-        if !self.unsaved || self.state.graph().digest() != *digest {
+        let in_force = self.state.has_graph() && self.closed.is_none();
+        if !in_force || self.state.graph().digest() != *digest || self.disk.graph == Some(*digest) {
             return;
         }
         let context = Context {
@@ -296,15 +453,18 @@ impl Enforcer {
             frontier: frontier.to_bytes(),
         };
         match self.store.save(self.state.graph(), &context) {
-            Ok(_) => {
-                self.unsaved = false;
-                self.outputs.metrics.store_ok(true);
-            }
-            Err(error) => {
-                self.outputs.metrics.store_ok(false);
-                error!(%error, "the graph is in force and not on disk");
-            }
+            Ok(digest) => self.disk.graph = Some(digest),
+            Err(error) => error!(%error, "the graph is in force and not on disk"),
         }
+        self.report_disk();
+    }
+
+    fn report_disk(&self) {
+        let held = self.frontier.as_ref().map(|(digest, _)| *digest);
+        let mark = self.disk.mark.as_ref().map(|(digest, _)| *digest);
+        self.outputs
+            .metrics
+            .store_ok(mark == held && (self.disk.graph == held || self.closed.is_some()));
     }
 
     fn drain_events(&mut self) {
@@ -357,9 +517,9 @@ impl Enforcer {
 
     /// Reads the kernel back and repairs what is not as it should be.
     fn audit(&mut self) {
-        if self.unsaved {
-            self.save();
-        }
+        self.mark();
+        self.save();
+        self.audit_hooks();
         if !self.state.has_graph() {
             return;
         }
@@ -367,7 +527,7 @@ impl Enforcer {
             .state
             .reread()
             .map_err(EnforceError::from)
-            .and_then(|()| self.enforce(self.state.shared_graph(), Instant::now()));
+            .and_then(|()| self.lead());
         match repaired {
             Ok(0) => debug!("the kernel holds what it should"),
             Ok(writes) => {
@@ -379,6 +539,9 @@ impl Enforcer {
             }
             Err(error) => error!(%error, "the kernel's tables cannot be compared or repaired"),
         }
+    }
+
+    fn audit_hooks(&mut self) {
         match self.state.check_hooks() {
             Ok(0) => {}
             Ok(hooks) => {
@@ -388,6 +551,14 @@ impl Enforcer {
             Err(error) => error!(%error, "hooks cannot be checked"),
         }
     }
+}
+
+/// What cannot be read reaches nothing: whatever comes is newer.
+fn inputs(bytes: &[u8]) -> Frontier {
+    Frontier::from_bytes(bytes).unwrap_or_else(|error| {
+        warn!(%error, "the inputs of the last graph are not known");
+        Frontier::default()
+    })
 }
 
 fn offset_ms(clock: Clock) -> i64 {

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bulkhead_datapath::abi::{
-    Capacity, CounterIndex, EventRecord, Hook, LossIndex, NODE_ADDRESS_OWN, Reason, WorkloadSlot,
+    Capacity, CounterIndex, EventRecord, Generation, Hook, LossIndex, NODE_ADDRESS_OWN, Reason,
+    WorkloadSlot,
 };
 use bulkhead_encode::{Changes, Clock, Fitted, Limits, fit, table_address};
-use bulkhead_graph::{LocalWorkload, NodeGraph, Timestamp, WorkloadUid};
-use bulkhead_wire as wire;
+use bulkhead_graph::{Digest, LocalWorkload, NodeGraph, Timestamp, WorkloadUid};
+use bulkhead_wire::{self as wire, Frontier};
 use thiserror::Error;
-use tracing::{debug, warn};
+use tracing::{debug, error, info, warn};
 
 use super::hooks::Hooks;
+use super::journal::{Entry, Journal, Others};
 use super::writer::Timed;
-use crate::interfaces::{Found, Links, Unfound, find};
+use crate::interfaces::{Found, Links, Unfound, find, recover};
 use crate::kernel::{Kernel, KernelError, Timeouts};
 use crate::lanes::{self, Attached, CommitError, Interface, Kernel as _, PlanError, Planner};
 use crate::metrics::Kernel as Figures;
@@ -65,6 +67,15 @@ pub struct Done {
     pub flipped_at: Instant,
 }
 
+/// What a successor has to know of a revision.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// Its name; `None` where everything is closed because nobody knows yet who the workloads are.
+    pub digest: Option<Digest>,
+    /// Its inputs.
+    pub frontier: Frontier,
+}
+
 /// See the module.
 pub struct State {
     kernel: Kernel,
@@ -79,10 +90,13 @@ pub struct State {
     /// What kept hooks off interfaces that were found.
     unattached: BTreeMap<WorkloadUid, String>,
     hooks: Hooks,
+    /// Programs of other ABI versions on interfaces.
+    others: Others,
+    journal: Journal,
 }
 
 impl State {
-    /// Takes over a kernel as it is, with the node's links.
+    /// Takes over a kernel as it is, with the node's links. Hooks that hold older programs get those of this binary, in place.
     ///
     /// # Errors
     /// If the tables cannot be read.
@@ -92,6 +106,15 @@ impl State {
         let planner = Planner::new(kernel.read()?);
         let mut hooks = Hooks::default();
         hooks.forget(&mut kernel, &links);
+        let updated = kernel.update_links()?;
+        debug!(updated, "the hooks hold this binary's programs");
+        hooks.adopt(&kernel, &links)?;
+        let others = if kernel.other_links()?.is_empty() {
+            Others::None
+        } else {
+            Others::Guard
+        };
+        let journal = Journal::from_bytes(&kernel.slate.read()?);
         Ok(Self {
             kernel,
             planner,
@@ -102,7 +125,29 @@ impl State {
             found: Found::default(),
             unattached: BTreeMap::new(),
             hooks,
+            others,
+            journal,
         })
+    }
+
+    /// The number of what is in force.
+    pub fn generation(&self) -> Generation {
+        self.planner.generation()
+    }
+
+    /// What the last agent noted, or this one has.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Whether programs of other ABI versions stand on interfaces.
+    pub(super) fn others(&self) -> Others {
+        self.others
+    }
+
+    /// The node's links, as they were given last.
+    pub(super) fn links(&self) -> &Links {
+        &self.links
     }
 
     /// The graph in force; the empty one before the first.
@@ -120,16 +165,24 @@ impl State {
         self.fitted.is_some()
     }
 
-    /// Leads the kernel to `graph` and reads it back. On an error the graph in force is the same as before.
+    /// Leads the kernel to `graph` and reads it back. On an error the graph in force is the same as before, unless only
+    /// waiting or reading back failed: then it is the new one, which the next commit has to confirm.
     ///
     /// # Errors
     /// If the kernel does not take or hold it.
-    pub fn commit(&mut self, graph: Arc<NodeGraph>, clock: Clock) -> Result<Done, EnforceError> {
-        let before = self.graph.clone();
-        let outcome = self.try_commit(&graph, clock);
+    pub fn commit(
+        &mut self,
+        graph: Arc<NodeGraph>,
+        note: &Note,
+        clock: Clock,
+    ) -> Result<Done, EnforceError> {
+        let before = self.has_graph().then(|| self.graph.clone());
+        let generation = self.generation();
+        let outcome = self.try_commit(&graph, note, clock);
         match outcome {
             Ok(done) => {
                 self.graph = graph;
+                self.note(note);
                 Ok(done)
             }
             Err(error) => {
@@ -143,16 +196,54 @@ impl State {
                     Ok(writes) => debug!(writes, "entries that nothing leads to are gone"),
                     Err(error) => warn!(%error, "what is left over stays for now"),
                 }
-                if let Some(fitted) = &mut self.fitted {
-                    fitted.update(&before, clock.wall);
+                let flipped = self.generation() != generation;
+                match (before, &mut self.fitted) {
+                    _ if flipped => self.graph = graph,
+                    (Some(before), Some(fitted)) => drop(fitted.update(&before, clock.wall)),
+                    // There is none to go on with.
+                    (None, fitted) => *fitted = None,
+                    (Some(_), None) => {}
                 }
                 Err(error)
             }
         }
     }
 
-    fn try_commit(&mut self, graph: &Arc<NodeGraph>, clock: Clock) -> Result<Done, EnforceError> {
-        let found = find(graph, &self.links, &self.found.bindings);
+    /// Notes in the kernel what is in force.
+    pub(super) fn note(&mut self, note: &Note) {
+        let current = Entry::new(self.generation(), note.digest, &note.frontier);
+        self.write_journal(Journal {
+            current: Some(current),
+            next: None,
+        });
+    }
+
+    fn write_journal(&mut self, journal: Journal) {
+        if journal == self.journal {
+            return;
+        }
+        self.journal = journal;
+        if let Err(error) = self.kernel.slate.write(&self.journal.to_bytes()) {
+            // Whatever was there names another generation: the next agent will leave the kernel alone.
+            error!(%error, "what is in force cannot be noted; a restarted agent would wait for the controller");
+        }
+    }
+
+    fn try_commit(
+        &mut self,
+        graph: &Arc<NodeGraph>,
+        note: &Note,
+        clock: Clock,
+    ) -> Result<Done, EnforceError> {
+        let found = match self.fitted {
+            Some(_) => find(graph, &self.links, &self.found.bindings),
+            None => {
+                let guarded = self.hooks.guarded();
+                let tables = self.planner.tables();
+                let before = recover(graph, &self.links, tables, &guarded);
+                find(graph, &self.links, &before)
+            }
+        };
         let attached: Attached = found
             .bindings
             .iter()
@@ -186,6 +277,13 @@ impl State {
             writes: 0,
             flipped_at: Instant::now(),
         };
+        if let Some(generation) = plan.flip {
+            // Before it is in force: whenever this process ends, its successor knows which revision the kernel holds.
+            self.write_journal(Journal {
+                current: self.journal.current.clone(),
+                next: Some(Entry::new(generation, note.digest, &note.frontier)),
+            });
+        }
         if !plan.is_empty() {
             let mut kernel = Timed {
                 kernel: &mut self.kernel,
@@ -206,7 +304,22 @@ impl State {
             }
         }
         self.found = found;
+        self.supersede();
         Ok(done)
+    }
+
+    /// Programs of another ABI version guard until the own tables hold what they should.
+    fn supersede(&mut self) {
+        if self.others == Others::None {
+            return;
+        }
+        match self.hooks.supersede(&mut self.kernel, &self.links) {
+            Ok(links) => {
+                self.others = Others::None;
+                info!(links, "took over from programs of another version");
+            }
+            Err(error) => warn!(%error, "programs of another version stay and judge, too"),
+        }
     }
 
     /// Tidies up after the ack. Returns all writes of the step.
@@ -214,14 +327,15 @@ impl State {
     /// # Errors
     /// If the kernel refuses; the revision is in force all the same.
     pub fn settle(&mut self, done: Done) -> Result<usize, EnforceError> {
-        match done.committed {
-            None => Ok(done.writes),
-            Some(committed) => Ok(lanes::settle(
-                &mut self.kernel,
-                &mut self.planner,
-                committed,
-            )?),
+        let Some(committed) = done.committed else {
+            return Ok(done.writes);
+        };
+        let settled = lanes::settle(&mut self.kernel, &mut self.planner, committed);
+        if settled.is_err() {
+            // The next commit compares everything, and so finishes this one.
+            self.reread()?;
         }
+        Ok(settled?)
     }
 
     /// The links as they are now. Says whether something depends on the change.
@@ -239,7 +353,12 @@ impl State {
 
     /// Whether looking for interfaces again soon may find more.
     pub fn is_waiting(&self) -> bool {
-        self.found.is_waiting()
+        self.found.is_waiting() || self.is_unattached()
+    }
+
+    /// Whether an interface that was found could not be guarded.
+    pub fn is_unattached(&self) -> bool {
+        !self.unattached.is_empty()
     }
 
     /// For the ack.

@@ -206,42 +206,49 @@ impl lanes::Kernel for Kernel {
     }
 
     fn read(&mut self) -> Result<MemoryTables, KernelError> {
-        let maps = &self.maps;
-        let mut tables = MemoryTables {
-            capacity: maps.capacity,
-            node: maps
-                .node
-                .read(0)
-                .ok_or_else(|| refused(MapName::Node, 0, maps.node.length()))?,
-            interfaces: maps.interfaces.entries()?.into_iter().collect(),
-            workloads: elements(&maps.workloads)
-                .map(|(slot, value)| (WorkloadSlot(slot), value))
-                .collect(),
-            peers: maps.peers.entries()?.into_iter().collect(),
-            classes: elements(&maps.classes)
-                .map(|(slot, value)| (PeerSlot(slot), value))
-                .collect(),
-            networks: maps.networks.entries()?.into_iter().collect(),
-            network_classes: elements(&maps.network_classes)
-                .map(|(slot, value)| (NetworkSlot(slot), value))
-                .collect(),
-            decisions: maps.decisions.entries()?.into_iter().collect(),
-            expiries: elements(&maps.expiries)
-                .map(|(id, at_ns)| (ExpiryId(id), at_ns))
-                .collect(),
-            node_addresses: maps.node_addresses.entries()?.into_iter().collect(),
-            ..MemoryTables::default()
-        };
-        for table in PortTable::ALL {
-            let missing = || refused(MapName::Ports, table as u32, maps.ports.length());
-            let read = |lane| maps.ports.read_lane(table as u32, lane).ok_or_else(missing);
-            let lanes = [read(Lane::Even)?, read(Lane::Odd)?];
-            if lanes.iter().flatten().any(|class| !class.is_none()) {
-                tables.ports.insert(table, lanes);
-            }
-        }
-        Ok(tables)
+        read_tables(&self.maps)
     }
+}
+
+/// Everything that an agent writes, as it is now.
+///
+/// # Errors
+/// If some of it cannot be read.
+pub fn read_tables(maps: &Maps) -> Result<MemoryTables, KernelError> {
+    let mut tables = MemoryTables {
+        capacity: maps.capacity,
+        node: maps
+            .node
+            .read(0)
+            .ok_or_else(|| refused(MapName::Node, 0, maps.node.length()))?,
+        interfaces: maps.interfaces.entries()?.into_iter().collect(),
+        workloads: elements(&maps.workloads)
+            .map(|(slot, value)| (WorkloadSlot(slot), value))
+            .collect(),
+        peers: maps.peers.entries()?.into_iter().collect(),
+        classes: elements(&maps.classes)
+            .map(|(slot, value)| (PeerSlot(slot), value))
+            .collect(),
+        networks: maps.networks.entries()?.into_iter().collect(),
+        network_classes: elements(&maps.network_classes)
+            .map(|(slot, value)| (NetworkSlot(slot), value))
+            .collect(),
+        decisions: maps.decisions.entries()?.into_iter().collect(),
+        expiries: elements(&maps.expiries)
+            .map(|(id, at_ns)| (ExpiryId(id), at_ns))
+            .collect(),
+        node_addresses: maps.node_addresses.entries()?.into_iter().collect(),
+        ..MemoryTables::default()
+    };
+    for table in PortTable::ALL {
+        let missing = || refused(MapName::Ports, table as u32, maps.ports.length());
+        let read = |lane| maps.ports.read_lane(table as u32, lane).ok_or_else(missing);
+        let lanes = [read(Lane::Even)?, read(Lane::Odd)?];
+        if lanes.iter().flatten().any(|class| !class.is_none()) {
+            tables.ports.insert(table, lanes);
+        }
+    }
+    Ok(tables)
 }
 
 /// The slot of exactly this prefix: the trie may answer with a shorter one that covers it.

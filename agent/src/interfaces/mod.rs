@@ -1,11 +1,12 @@
 //! Which host-side interface belongs to which workload: facts are read from the kernel by [`read`], and put together here, purely.
 //!
 //! A workload is guarded on the interface that the intent names, or on the one veth whose far end holds one of its
-//! addresses. Where several claim an address, what the host routes there decides, and what was bound before stays bound: a
-//! workload that gives itself another's address gains nothing by it.
+//! addresses. Where several claim an address, what the host routes there decides, and what was bound before stays bound, also
+//! when the agent is restarted: a workload that gives itself another's address gains nothing by it.
 
 mod links;
 mod netlink;
+mod recover;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use bulkhead_graph::{LocalWorkload, NodeGraph, WorkloadUid};
 
 pub use links::{Far, Link, Links};
 pub use netlink::{Netlink, NetlinkError};
+pub(crate) use recover::recover;
 
 /// How sure a binding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

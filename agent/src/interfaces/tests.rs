@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bulkhead_datapath::abi::Mac;
+use bulkhead_datapath::abi::{Mac, WorkloadSlot, WorkloadValue};
+use bulkhead_datapath::memory::MemoryTables;
+use bulkhead_encode::table_address;
 use bulkhead_graph::{Address, LocalWorkload, NodeGraph, RuleSetId, WorkloadUid};
 
-use super::{Far, Found, Link, Links, Unfound, find};
+use super::{Far, Found, Link, Links, Proof, Unfound, find, recover};
 
 fn address(last: u8) -> Address {
     Address::from(IpAddr::from([10, 0, 0, last]))
@@ -141,6 +143,69 @@ fn a_workload_that_takes_anothers_address_does_not_get_its_rules() {
     };
     let found = find(&graph, &routed, &BTreeMap::new());
     check(&found, &[("honest", Ok(7)), ("liar", Ok(8))]);
+}
+
+/// What an agent has written: ifindex, the addresses that the intent gave, the far end's Ethernet address.
+fn tables(workloads: &[(u32, &[u8], u8)]) -> MemoryTables {
+    let mut tables = MemoryTables::default();
+    for (slot, (ifindex, addresses, last)) in (0..).map(WorkloadSlot).zip(workloads) {
+        let mut value = WorkloadValue {
+            ifindex: *ifindex,
+            mac: mac(*last),
+            ..WorkloadValue::default()
+        };
+        for (place, last) in value.v4.iter_mut().zip(*addresses) {
+            *place = table_address(address(*last));
+        }
+        tables.interfaces.insert(*ifindex, slot);
+        tables.workloads.insert(slot, value);
+    }
+    tables
+}
+
+#[test]
+fn g6_a_lie_told_while_the_agent_was_down_changes_no_binding() {
+    let graph = graph(&[("honest", None, &[1]), ("liar", None, &[2])]);
+    let lying = links(&[(7, veth("v1", &[1])), (8, veth("v2", &[2, 1]))], &[]);
+    let held = tables(&[(7, &[1], 1), (8, &[2], 2)]);
+    let before = recover(&graph, &lying, &held, &[7, 8].into());
+    check(
+        &find(&graph, &lying, &before),
+        &[("honest", Ok(7)), ("liar", Ok(8))],
+    );
+    // Another Ethernet address, too.
+    let held = tables(&[(7, &[1], 1), (8, &[2], 9)]);
+    let before = recover(&graph, &lying, &held, &[7, 8].into());
+    let found = find(&graph, &lying, &before);
+    assert_eq!(found.bindings[&uid("liar")].mac, mac(9));
+    assert_eq!(found.bindings[&uid("liar")].proof, Proof::Address);
+}
+
+#[test]
+fn what_is_not_certain_is_not_recovered() {
+    let graph = graph(&[("a", None, &[1]), ("b", None, &[2])]);
+    let links = links(&[(7, veth("v1", &[1])), (8, veth("v2", &[2]))], &[]);
+    let none = |held: &MemoryTables, guarded: &[u32]| {
+        let guarded = guarded.iter().copied().collect();
+        recover(&graph, &links, held, &guarded).is_empty()
+    };
+    assert!(
+        none(&tables(&[(7, &[1], 1)]), &[8]),
+        "an interface without our hooks may be another"
+    );
+    assert!(
+        none(&tables(&[(9, &[1], 1)]), &[9]),
+        "an interface that is gone"
+    );
+    assert!(
+        none(&tables(&[(7, &[1], 1), (8, &[1], 1)]), &[7, 8]),
+        "two interfaces of one workload"
+    );
+    assert!(
+        none(&tables(&[(7, &[1, 2], 1)]), &[7]),
+        "one interface of two workloads"
+    );
+    assert!(!none(&tables(&[(7, &[1], 1)]), &[7]));
 }
 
 #[test]

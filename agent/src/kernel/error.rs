@@ -75,6 +75,9 @@ pub enum KernelError {
         #[source]
         source: io::Error,
     },
+    /// The agent's own note of what is in force.
+    #[error("the agent's note in the kernel: {0}")]
+    Slate(#[source] Box<aya::maps::MapError>),
     /// A system call failed.
     #[error("{call}: {source}")]
     Call {

@@ -1,10 +1,12 @@
 //! Getting programs and maps: loaded anew, or taken up from their pins.
 //!
 //! Maps are pinned under `<pins>/v<ABI>/maps`, programs under `…/programs/<digest of the object>`, links under
-//! `…/links`. Another ABI version means another folder; nothing of an old layout is ever opened.
+//! `…/links`. Another ABI version means another folder; nothing of an old layout is ever opened. The agent's own note
+//! (`<pins>/slate`) belongs to no version.
 
 use super::clock;
 use super::maps::{Maps, failed};
+use super::slate::Slate;
 use super::{Diagnostics, Events, KernelError};
 use aya::EbpfLoader;
 use aya::maps::{Map, MapData};
@@ -19,6 +21,12 @@ use std::{fs, io};
 pub fn object() -> &'static [u8] {
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bulkhead"))
 }
+
+/// The folder of a version's links.
+pub(crate) const LINKS: &str = "links";
+
+/// The name of the agent's note, beside the folders of the versions.
+const SLATE: &str = "slate";
 
 /// How programs and maps are to be had.
 #[derive(Clone, Debug)]
@@ -55,6 +63,8 @@ pub struct Kernel {
     pub events: Events,
     /// What they say of themselves.
     pub diagnostics: Diagnostics,
+    /// What the last agent noted.
+    pub slate: Slate,
     /// Whether the maps existed.
     pub opened: Opened,
     /// How long loading and verifying took; zero if the pinned programs were the same.
@@ -77,12 +87,14 @@ enum Programs {
 #[derive(Clone, Debug)]
 pub(crate) struct Pins {
     root: PathBuf,
+    slate: PathBuf,
 }
 
 impl Pins {
     pub(crate) fn new(folder: &Path) -> Self {
         Self {
             root: folder.join(format!("v{ABI_VERSION}")),
+            slate: folder.join(SLATE),
         }
     }
 
@@ -95,7 +107,17 @@ impl Pins {
     }
 
     pub(crate) fn links(&self) -> PathBuf {
-        self.root.join("links")
+        self.root.join(LINKS)
+    }
+
+    /// The folders of other ABI versions.
+    pub(crate) fn other_versions(&self) -> Vec<PathBuf> {
+        let folder = self.root.parent().into_iter();
+        let entries = folder.flat_map(fs::read_dir).flatten().flatten();
+        entries
+            .filter(|entry| is_version(&entry.file_name()) && entry.path() != self.root)
+            .map(|entry| entry.path())
+            .collect()
     }
 }
 
@@ -201,10 +223,12 @@ impl Kernel {
         }
         let diagnostics = Diagnostics::of(classifier_mut(&mut ebpf, Hook::FromWorkload.name())?);
         let programs = Programs::Loaded(Box::new(ebpf));
+        let slate = Slate::open(pins.as_ref().map(|pins| pins.slate.as_path()))?;
         Ok(Self {
             maps,
             events,
             diagnostics,
+            slate,
             opened,
             load_time,
             programs,
@@ -233,6 +257,7 @@ impl Kernel {
         Ok(Self {
             events,
             diagnostics: Diagnostics::of(&from_workload),
+            slate: Slate::open(Some(&pins.slate))?,
             maps: Maps::assemble(take, options.capacity)?,
             opened: Opened::Again,
             load_time: Duration::ZERO,
@@ -257,13 +282,19 @@ impl Kernel {
             if !is_version(&version.file_name()) {
                 continue;
             }
-            let root = version.path();
-            for part in ["links", "programs", "maps"] {
-                remove_tree(&root.join(part))?;
-            }
-            fs::remove_dir(&root).map_err(pin_failed(&root))?;
+            remove_version(&version.path())?;
         }
-        Ok(())
+        let slate = folder.join(SLATE);
+        match fs::remove_file(&slate) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(pin_failed(&slate)(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes away what other ABI versions have pinned.
+    pub(crate) fn remove_others(&self) -> Result<(), KernelError> {
+        let mut others = self.pins.iter().flat_map(Pins::other_versions);
+        others.try_for_each(|root| remove_version(&root))
     }
 
     /// The program of a hook.
@@ -359,6 +390,14 @@ fn check_file_system(folder: &Path) -> Result<(), KernelError> {
     Err(pin_failed(folder)(io::Error::other(
         "not on a bpf file system",
     )))
+}
+
+/// Links first: what is still attached must not be without its tables.
+fn remove_version(root: &Path) -> Result<(), KernelError> {
+    for part in [LINKS, "programs", "maps"] {
+        remove_tree(&root.join(part))?;
+    }
+    fs::remove_dir(root).map_err(pin_failed(root))
 }
 
 fn remove_tree(path: &Path) -> Result<(), KernelError> {

@@ -9,6 +9,7 @@ use bulkhead_datapath::abi::{
     NodeValue, PeerSlot, PeerValue, Plain, PortValue, TalkKey, TalkValue, WorkloadSlot,
     WorkloadValue,
 };
+use std::path::Path;
 
 /// An array that the agent changes in place.
 pub type Array<T> = Mapped<T>;
@@ -239,6 +240,30 @@ pub struct Maps {
 }
 
 impl Maps {
+    /// Opens the maps that are pinned in a folder, as large as they are. Nothing is created.
+    pub fn pinned(folder: &Path) -> Result<Self, KernelError> {
+        let open = |name: MapName| {
+            MapData::from_pin(folder.join(name.name())).map_err(|source| failed(name, source))
+        };
+        let size = |name: MapName| {
+            let info = open(name)?.info().map_err(|source| failed(name, source))?;
+            Ok::<_, KernelError>(info.max_entries())
+        };
+        let capacity = Capacity {
+            workloads: size(MapName::Workloads)?,
+            peers: size(MapName::Classes)?,
+            networks: size(MapName::NetworkClasses)?,
+            decisions: size(MapName::Decisions)?,
+            expiries: size(MapName::Expiries)?,
+            node_addresses: size(MapName::NodeAddresses)?,
+            flows: size(MapName::Flows)?,
+            fragments: size(MapName::Fragments)?,
+            talks: size(MapName::Talks)?,
+            event_bytes: size(MapName::Events)?,
+        };
+        Self::assemble(open, capacity)
+    }
+
     /// Gives every map its type. `take` hands out each map once.
     pub(crate) fn assemble(
         mut take: impl FnMut(MapName) -> Result<MapData, KernelError>,

@@ -13,6 +13,7 @@ mod flows;
 mod load;
 mod maps;
 mod run;
+mod slate;
 mod statistics;
 mod sys;
 
@@ -24,5 +25,6 @@ pub use flows::{Sweep, Timeouts, expired};
 pub use load::{Kernel, Opened, Options, object};
 pub use maps::{Array, Hash, Maps, Networks, PerCpuArray, PerCpuHash};
 pub use run::{Ran, Skb};
+pub use slate::Slate;
 pub use statistics::{MapStatistics, ProgramStatistics, StatisticsSwitch};
 pub use sys::{Mapped, grace_period};

@@ -2,18 +2,26 @@
 //!
 //! The file is replaced as a whole, and read only if it is whole: a header with its version and length, a checksum over
 //! the content, and the digest of the graph in it, computed again after reading. Enforcement never waits for it and
-//! never depends on it: a file that cannot be written or read is reported and treated as none.
+//! never depends on it: a file that cannot be written or read is reported and treated as none. Beside it lies a small
+//! file with the newest inputs that were acknowledged ([`Mark`]), which a full disk does not keep from being written.
 
-use std::fs::{self, File};
+mod mark;
+
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bulkhead_graph::{Delta, DeltaError, Digest, NodeGraph};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use mark::Mark;
+
 const MAGIC: &[u8; 16] = b"bulkhead graph 1";
 const CHECKSUM_BYTES: usize = 32;
+/// Addresses and rules of the node's neighbours are nobody else's business.
+const OWNER_ONLY: u32 = 0o600;
 /// Far more than a node's graph takes; a length beyond it is damage.
 const LONGEST_BYTES: u64 = 1 << 30;
 
@@ -41,16 +49,17 @@ struct Content {
     snapshot: Delta,
 }
 
-/// The file.
+/// The files.
 #[derive(Debug, Clone)]
 pub struct Store {
     path: PathBuf,
+    mark: PathBuf,
 }
 
 /// Why the last graph could not be kept or found.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The file system refuses. Enforcement goes on; a restart would begin without the graph.
+    /// The file system refuses. Enforcement goes on; a restarted agent would wait for the controller.
     #[error(
         "cannot write {path}: {source}; make room or mend the directory, enforcement goes on without the file"
     )]
@@ -104,10 +113,45 @@ pub enum Damage {
 }
 
 impl Store {
-    /// The file `graph` in a directory, which exists.
+    /// The files `graph` and `frontier` in a directory, which exists.
     pub fn in_directory(directory: &Path) -> Self {
         Self {
             path: directory.join("graph"),
+            mark: directory.join("frontier"),
+        }
+    }
+
+    /// Takes the room that [`Store::save_mark`] needs while there is some.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        mark::prepare(&self.mark).map_err(|source| self.mark_refused(source))
+    }
+
+    /// Notes how far the node has come.
+    ///
+    /// # Errors
+    /// If the file system refuses; the mark before is there then.
+    pub fn save_mark(&self, mark: &Mark) -> Result<(), StoreError> {
+        mark::save(&self.mark, mark).map_err(|source| self.mark_refused(source))
+    }
+
+    /// How far the node had come; `None` if that was never noted.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn load_mark(&self) -> Result<Option<Mark>, StoreError> {
+        mark::load(&self.mark).map_err(|source| StoreError::Read {
+            path: self.mark.clone(),
+            source,
+        })
+    }
+
+    fn mark_refused(&self, source: io::Error) -> StoreError {
+        StoreError::Write {
+            path: self.mark.clone(),
+            source,
         }
     }
 
@@ -136,7 +180,13 @@ impl Store {
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let beside = self.path.with_extension("new");
-        let written = File::create(&beside).and_then(|mut file| {
+        let new = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(OWNER_ONLY)
+            .open(&beside);
+        let written = new.and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()
         });
@@ -182,19 +232,23 @@ impl Store {
         }))
     }
 
-    /// Takes the file away.
+    /// Takes the files away.
     ///
     /// # Errors
-    /// If it is there and stays.
+    /// If one is there and stays.
     pub fn remove(&self) -> Result<(), StoreError> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(StoreError::Write {
-                path: self.path.clone(),
-                source,
-            }),
-            Ok(()) => Ok(()),
+        for path in [&self.path, &self.mark] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::Write {
+                        path: path.clone(),
+                        source: error,
+                    });
+                }
+                Ok(()) | Err(_) => {}
+            }
         }
+        Ok(())
     }
 }
 

@@ -5,15 +5,16 @@
 )]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Action, Address, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph, PeerMatch, PeerSet,
-    PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress, ServiceBackend,
-    ServicePort, Stage, Timestamp, WorkloadUid, Workloads,
+    Action, Address, Digest, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph, PeerMatch,
+    PeerSet, PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress,
+    ServiceBackend, ServicePort, Stage, Timestamp, WorkloadUid, Workloads,
 };
 
-use super::{Context, Damage, Store, StoreError};
+use super::{Context, Damage, Mark, Store, StoreError};
 
 fn graph() -> NodeGraph {
     let entry = Entry {
@@ -154,4 +155,62 @@ fn a_disk_that_refuses_leaves_the_old_file() {
         store.load().unwrap().unwrap().graph.digest(),
         graph().digest()
     );
+}
+
+fn mark(number: u8) -> Mark {
+    Mark {
+        digest: Digest([number; 16]),
+        frontier: vec![number; 100],
+    }
+}
+
+#[test]
+fn the_newest_mark_comes_back_and_a_torn_one_leaves_the_one_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::in_directory(directory.path());
+    assert_eq!(store.load_mark().unwrap(), None);
+    store.prepare().unwrap();
+    assert_eq!(store.load_mark().unwrap(), None);
+    for number in 1..=5 {
+        store.save_mark(&mark(number)).unwrap();
+        assert_eq!(store.load_mark().unwrap(), Some(mark(number)));
+    }
+    // The fifth went where the first and the third had been.
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(directory.path().join("frontier"));
+    file.unwrap().write_all_at(b"torn", 20).unwrap();
+    assert_eq!(store.load_mark().unwrap(), Some(mark(4)));
+    store.save_mark(&mark(6)).unwrap();
+    assert_eq!(store.load_mark().unwrap(), Some(mark(6)));
+    store.remove().unwrap();
+    assert_eq!(store.load_mark().unwrap(), None);
+}
+
+#[test]
+fn a_mark_too_long_for_its_place_is_refused_and_the_one_before_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::in_directory(directory.path());
+    store.save_mark(&mark(1)).unwrap();
+    let long = Mark {
+        frontier: vec![7; 5_000],
+        ..mark(2)
+    };
+    store.save_mark(&long).unwrap_err();
+    assert_eq!(store.load_mark().unwrap(), Some(mark(1)));
+}
+
+#[test]
+fn nobody_else_may_read_what_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::in_directory(directory.path());
+    store.save(&graph(), &context()).unwrap();
+    store.save_mark(&mark(1)).unwrap();
+    for name in ["graph", "frontier"] {
+        let mode = std::fs::metadata(directory.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::place::Place;
 
-const SIZES: Capacity = Capacity {
+pub(crate) const SIZES: Capacity = Capacity {
     peers: 64,
     networks: 64,
     decisions: 64,
@@ -187,7 +187,7 @@ fn without_a_bpf_file_system_to_mount_the_agent_says_what_to_do() {
         let said = "/sys/fs/bpf/bulkhead is on no bpf file system, and `/sys/fs/bpf` cannot be mounted: No such file";
         assert!(error.starts_with(said), "{error}");
         assert!(error.ends_with("do `mount -t bpf bpf /sys/fs/bpf` or set --pins"), "{error}");
-        checks::kernel(&places(&place.pins)).unwrap();
+        checks::kernel(&places(place.pins())).unwrap();
     })
     .join()
     .unwrap();

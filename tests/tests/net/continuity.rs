@@ -136,3 +136,44 @@ fn the_controller_gone_nothing_opens_and_nothing_is_cut() {
         })
         .unwrap();
 }
+
+#[test]
+fn g1_a_revocation_outlives_a_full_disk_a_kill_of_the_agent_and_the_loss_of_the_controller() {
+    let plan = Plan::new(1)
+        .workload("shop/web", 1, &[8080])
+        .and_then(|plan| plan.workload("shop/db", 1, &[5432]))
+        .unwrap();
+    let mut world = Guarded::start(plan).unwrap();
+    world
+        .enforce("db.json", &isolate("shop", "db", &[("web", 5432)]))
+        .unwrap();
+    world.expect_reached("shop/web", "shop/db", 5432).unwrap();
+    let node = world.lab.plan().nodes()[0];
+    let state = world.lab.folder().join("state").join(node.name());
+    std::os::unix::fs::symlink("/dev/full", state.join("graph.new")).unwrap();
+    world
+        .enforce("db.json", &isolate("shop", "db", &[]))
+        .unwrap();
+    world.product.kill_agent(node).unwrap();
+    world.product.kill_controller().unwrap();
+    world.product.start_agent(node).unwrap();
+    Deadline::after(Duration::from_secs(10))
+        .until("the agent up again", || {
+            world.product.ask_agent(node, "/healthz").map(Some)
+        })
+        .unwrap();
+    world.expect_silence("shop/web", "shop/db", 5432).unwrap();
+    let ready = world.product.ask_agent(node, "/readyz").unwrap_err();
+    assert!(
+        format!("{ready:#}").contains("no revision that this agent has read back"),
+        "{ready:#}"
+    );
+    // With the controller back the node goes on as if nothing had been.
+    world.product.start_controller().unwrap();
+    world.product.wait_settled().unwrap();
+    world.expect_silence("shop/web", "shop/db", 5432).unwrap();
+    world
+        .enforce("db.json", &isolate("shop", "db", &[("web", 5432)]))
+        .unwrap();
+    world.expect_reached("shop/web", "shop/db", 5432).unwrap();
+}

@@ -1,0 +1,489 @@
+//! What an agent finds that starts where another was killed, and what it leaves alone (G1, G3, G5).
+//!
+//! An agent that is killed has done what it had done, and nothing at its end; so is one that is told to end.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bulkhead_agent::enforce::{Enforcer, Input, Note, Outputs, Rhythm, State, read_tables};
+use bulkhead_agent::interfaces::{Far, Link, Links};
+use bulkhead_agent::kernel::{Kernel, Maps, object};
+use bulkhead_agent::metrics::Metrics;
+use bulkhead_agent::store::{Context, Mark, Store};
+use bulkhead_datapath::abi::{ABI_VERSION, Generation, Hook, Mac, MapName};
+use bulkhead_encode::Clock;
+use bulkhead_graph::{
+    Action, Address, Delta, Direction, Entry, LocalWorkload, Mode, NodeGraph, PeerMatch, PortMatch,
+    RuleSet, Stage, Timestamp, WorkloadUid,
+};
+use bulkhead_wire::{Ack, Frontier, Refusal, Refused, Revision};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::pins::{SIZES, arrives};
+use crate::place::Place;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const SELDOM: Duration = Duration::from_secs(3_600);
+
+/// The workload's one address; the loopback stands for its interface.
+fn address() -> Address {
+    Address::from(std::net::IpAddr::from([10, 0, 0, 1]))
+}
+
+fn links() -> Links {
+    let far = Far {
+        mac: Mac::default(),
+        addresses: [address()].into(),
+    };
+    let link = Link {
+        name: "lo".to_owned(),
+        far: Some(far),
+    };
+    Links {
+        by_index: [(1, link)].into(),
+        ..Links::default()
+    }
+}
+
+/// A workload that everybody or nobody may reach.
+fn graph(action: Action) -> NodeGraph {
+    let rules = |direction, action| RuleSet {
+        direction,
+        entries: vec![Entry {
+            stage: Stage::Namespace,
+            action,
+            mode: Mode::Enforce,
+            peers: PeerMatch::Any,
+            ports: PortMatch::Any,
+            until: None,
+        }],
+    };
+    let (egress, ingress) = (
+        rules(Direction::Egress, Action::Deny),
+        rules(Direction::Ingress, action),
+    );
+    let workload = LocalWorkload {
+        namespace: "shop".into(),
+        name: "web".into(),
+        addresses: vec![address()],
+        interface: None,
+        egress: egress.id(),
+        ingress: ingress.id(),
+    };
+    NodeGraph::new(
+        [(WorkloadUid("u-1".into()), Arc::new(workload))].into(),
+        [egress, ingress]
+            .map(|rules| (rules.id(), Arc::new(rules)))
+            .into(),
+        BTreeMap::new(),
+        Arc::default(),
+        [].into(),
+        Arc::default(),
+    )
+}
+
+fn frontier(version: u64) -> Frontier {
+    Frontier {
+        versions: [("folder".to_owned(), version)].into(),
+        ..Frontier::default()
+    }
+}
+
+/// A small disk of the test's own; it ends with the test's thread.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn new(name: &str, size: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("bulkhead-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        let none = MsFlags::empty();
+        mount(Some("tmpfs"), &path, Some("tmpfs"), none, Some(size)).unwrap();
+        Self(path)
+    }
+
+    /// From now on no new graph can be written.
+    fn fail(&self) {
+        std::os::unix::fs::symlink("/dev/full", self.0.join("graph.new")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// The thread of an agent that owns the kernel's tables.
+struct Agent {
+    runtime: tokio::runtime::Runtime,
+    inputs: mpsc::Sender<Input>,
+    acks: watch::Receiver<Option<Ack>>,
+    refusals: mpsc::Receiver<Refused>,
+    thread: JoinHandle<()>,
+}
+
+impl Agent {
+    fn start(place: &Place, disk: &Disk) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (acks_sender, acks) = watch::channel(None);
+        let (refusals_sender, refusals) = mpsc::channel(4);
+        let outputs = Outputs {
+            acks: acks_sender,
+            refusals: refusals_sender,
+            events: broadcast::channel(4).0,
+            waiting: watch::channel(false).0,
+            metrics: Arc::new(Metrics::default()),
+        };
+        let rhythm = Rhythm {
+            sweep: SELDOM,
+            audit: SELDOM,
+        };
+        let state = State::open(Kernel::open(&place.options(SIZES)).unwrap(), links()).unwrap();
+        let mut enforcer = Enforcer::new(state, Store::in_directory(&disk.0), outputs, rhythm);
+        enforcer.resume();
+        let (inputs, mut inbox) = mpsc::channel(4);
+        let handle = runtime.handle().clone();
+        let thread = std::thread::spawn(move || enforcer.run(&handle, &mut inbox));
+        Self {
+            runtime,
+            inputs,
+            acks,
+            refusals,
+            thread,
+        }
+    }
+
+    fn send(&self, action: Action, version: u64) {
+        let revision = Revision {
+            delta: Delta::snapshot(&graph(action)),
+            frontier: frontier(version),
+        };
+        self.inputs
+            .blocking_send(Input::Revision(Box::new(revision)))
+            .unwrap();
+    }
+
+    /// Sends a revision that is acknowledged.
+    fn enforce(&mut self, action: Action, version: u64) -> Ack {
+        self.send(action, version);
+        self.wait_acked(action, version)
+    }
+
+    fn wait_acked(&mut self, action: Action, version: u64) -> Ack {
+        let digest = graph(action).digest();
+        let is_acked = |ack: &Option<Ack>| {
+            ack.as_ref()
+                .is_some_and(|ack| ack.digest == digest && ack.frontier.reaches(&frontier(version)))
+        };
+        let acked = self.runtime.block_on(async {
+            let acked = tokio::time::timeout(LIMIT, self.acks.wait_for(is_acked)).await;
+            acked.expect("an ack in time").unwrap().clone()
+        });
+        acked.unwrap()
+    }
+
+    /// Sends a revision that is not.
+    fn refuse(&mut self, action: Action, version: u64) -> Refusal {
+        self.send(action, version);
+        let refused = self
+            .runtime
+            .block_on(async { tokio::time::timeout(LIMIT, self.refusals.recv()).await });
+        refused.expect("an answer in time").unwrap().refusal
+    }
+
+    fn acked(&self) -> Option<Ack> {
+        self.acks.borrow().clone()
+    }
+
+    fn kill(self) {
+        self.inputs.blocking_send(Input::End).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+fn maps(place: &Place) -> Maps {
+    Maps::pinned(&place.pins().join(format!("v{ABI_VERSION}")).join("maps")).unwrap()
+}
+
+/// Everything that an agent writes.
+fn held(place: &Place) -> (Generation, String) {
+    let tables = read_tables(&maps(place)).unwrap();
+    (tables.node.generation, format!("{tables:?}"))
+}
+
+/// In a thread of its own, which has namespaces of its own.
+fn apart(test: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(test).join().unwrap();
+}
+
+#[test]
+fn g1_g5_killed_between_ack_and_save_a_node_stays_at_what_it_has_acked() {
+    apart(|| {
+        let place = Place::new("ack-save");
+        let disk = Disk::new("ack-save-state", "size=1m");
+        let mut agent = Agent::start(&place, &disk);
+        agent.enforce(Action::Allow, 3);
+        disk.fail();
+        agent.enforce(Action::Deny, 5);
+        agent.kill();
+        let revoked = held(&place);
+
+        // The graph on disk would open again what was revoked. The controller is away.
+        let mut agent = Agent::start(&place, &disk);
+        assert_eq!(
+            agent.acked(),
+            None,
+            "nothing is claimed that was not read back"
+        );
+        assert_eq!(held(&place), revoked);
+        // A controller that lags behind is not believed, although the disk knows of nothing newer than 3.
+        assert_eq!(agent.refuse(Action::Allow, 4), Refusal::Older);
+        assert_eq!(held(&place), revoked);
+        // The right one is, and the kernel has it already.
+        let ack = agent.enforce(Action::Deny, 5);
+        assert_eq!((ack.writes, held(&place)), (0, revoked));
+        agent.enforce(Action::Allow, 6);
+        agent.kill();
+    });
+}
+
+#[test]
+fn g3_a_restart_with_nothing_changed_leaves_every_byte() {
+    apart(|| {
+        let place = Place::new("unchanged");
+        let disk = Disk::new("unchanged-state", "size=1m");
+        let mut agent = Agent::start(&place, &disk);
+        agent.enforce(Action::Allow, 3);
+        agent.kill();
+        let before = held(&place);
+        let agent = Agent::start(&place, &disk);
+        let ack = agent.acked().unwrap();
+        assert_eq!((ack.writes, ack.frontier), (0, frontier(3)));
+        assert_eq!(held(&place), before);
+        agent.kill();
+    });
+}
+
+#[test]
+fn g5_what_was_confirmed_survives_a_kill() {
+    apart(|| {
+        let place = Place::new("confirmed");
+        let disk = Disk::new("confirmed-state", "size=1m");
+        let mut agent = Agent::start(&place, &disk);
+        agent.enforce(Action::Allow, 3);
+        let saved = std::fs::metadata(disk.0.join("graph")).unwrap();
+        let confirm = Input::Confirm {
+            digest: graph(Action::Allow).digest(),
+            frontier: frontier(7),
+        };
+        agent.inputs.blocking_send(confirm).unwrap();
+        agent.wait_acked(Action::Allow, 7);
+        agent.kill();
+        let mut agent = Agent::start(&place, &disk);
+        assert_eq!(agent.acked().unwrap().frontier, frontier(7));
+        assert_eq!(agent.refuse(Action::Deny, 6), Refusal::Older);
+        agent.kill();
+        // The graph is the same, so it was not written again.
+        let modified = std::fs::metadata(disk.0.join("graph")).unwrap().modified();
+        assert_eq!(modified.unwrap(), saved.modified().unwrap());
+    });
+}
+
+#[test]
+fn after_a_reboot_without_controller_workloads_are_closed_and_not_open() {
+    apart(|| {
+        let place = Place::new("reboot");
+        let disk = Disk::new("reboot-state", "size=1m");
+        let store = Store::in_directory(&disk.0);
+        let context = Context {
+            boot_id: "an earlier one".to_owned(),
+            frontier: frontier(5).to_bytes(),
+        };
+        store.save(&graph(Action::Allow), &context).unwrap();
+        assert!(arrives());
+        let agent = Agent::start(&place, &disk);
+        assert!(!arrives(), "hooks without rules let nothing pass");
+        assert_eq!(agent.acked(), None);
+        agent.kill();
+        assert!(!arrives());
+        let closed = held(&place);
+        let mut agent = Agent::start(&place, &disk);
+        assert_eq!(held(&place), closed);
+        assert_eq!(agent.refuse(Action::Deny, 4), Refusal::Older);
+        // Then the controller speaks.
+        let ack = agent.enforce(Action::Allow, 5);
+        assert_eq!(ack.protected, 1);
+        assert_ne!(held(&place), closed);
+        agent.kill();
+    });
+}
+
+#[test]
+fn a_full_disk_keeps_no_node_from_noting_how_far_it_has_come() {
+    apart(|| {
+        let _place = Place::new("full");
+        let disk = Disk::new("full-state", "size=64k");
+        let store = Store::in_directory(&disk.0);
+        store.prepare().unwrap();
+        let fill = std::fs::File::create(disk.0.join("fill")).unwrap();
+        let filled = std::iter::repeat_with(|| std::io::Write::write(&mut &fill, &[1; 4_096]));
+        assert!(
+            filled.take(1_000).any(|written| written.is_err()),
+            "the disk fills up"
+        );
+        let context = Context {
+            boot_id: String::new(),
+            frontier: Vec::new(),
+        };
+        let error = store.save(&graph(Action::Deny), &context).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("No space left on device"), "{error}");
+        assert!(error.contains("make room or mend the directory"), "{error}");
+        for version in 1..5 {
+            let mark = Mark {
+                digest: graph(Action::Deny).digest(),
+                frontier: frontier(version).to_bytes(),
+            };
+            store.save_mark(&mark).unwrap();
+            assert_eq!(store.load_mark().unwrap(), Some(mark));
+        }
+    });
+}
+
+/// Sends datagrams to the loopback all the time; counts those that arrive.
+struct Flood {
+    end: Arc<std::sync::atomic::AtomicBool>,
+    sender: JoinHandle<u64>,
+    receiver: std::net::UdpSocket,
+}
+
+impl Flood {
+    fn start() -> Self {
+        let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let to = receiver.local_addr().unwrap();
+        let end = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let ended = end.clone();
+        let sender = std::thread::spawn(move || {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let mut sent = 0;
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                // A drop at the hook may come back as an error.
+                let _ = socket.send_to(b"x", to);
+                sent += 1;
+            }
+            sent
+        });
+        Self {
+            end,
+            sender,
+            receiver,
+        }
+    }
+
+    fn end(self) -> (u64, u64) {
+        self.end.store(true, std::sync::atomic::Ordering::Relaxed);
+        let sent = self.sender.join().unwrap();
+        let mut arrived = 0;
+        while self.receiver.recv(&mut [0; 8]).is_ok() {
+            arrived += 1;
+        }
+        (sent, arrived)
+    }
+}
+
+/// The hooks' start in an agent, up to the last graph.
+fn take_up(kernel: Kernel) -> State {
+    let mut state = State::open(kernel, links()).unwrap();
+    let note = Note {
+        digest: Some(graph(Action::Deny).digest()),
+        frontier: frontier(1),
+    };
+    let clock = Clock {
+        wall: Timestamp(0),
+        monotonic_ns: 0,
+    };
+    let done = state
+        .commit(Arc::new(graph(Action::Deny)), &note, clock)
+        .unwrap();
+    state.settle(done).unwrap();
+    state
+}
+
+fn entries(folder: &Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+fn programs_on(hook: Hook) -> usize {
+    bulkhead_agent::kernel::attached("lo", hook, 0)
+        .unwrap()
+        .programs
+        .len()
+}
+
+#[test]
+fn cve_2023_27595_no_packet_passes_while_programs_are_replaced() {
+    apart(|| {
+        let place = Place::new("cve");
+        drop(take_up(Kernel::open(&place.options(SIZES)).unwrap()));
+        let flood = Flood::start();
+        let root = place.pins().join(format!("v{ABI_VERSION}"));
+        for round in 1..=5 {
+            // Another object by its digest, the same by what it does.
+            let mut other = object().to_vec();
+            other.extend(vec![0; round * 8]);
+            let before = entries(&root.join("programs"));
+            // `dump` beside the running agent: it brings no programs of its own.
+            assert!(maps(&place).node.generation() > Generation(0));
+            assert_eq!(entries(&root.join("programs")), before);
+            // Killed when the new programs were pinned and no link led to them yet.
+            drop(Kernel::open_object(&other, &place.options(SIZES)).unwrap());
+            let kernel = Kernel::open_object(&other, &place.options(SIZES)).unwrap();
+            assert_eq!(kernel.load_time, Duration::ZERO);
+            let own: Vec<usize> = Hook::ALL.iter().map(|hook| programs_on(*hook)).collect();
+            assert_eq!(own, [1, 1]);
+            let mut state = take_up(kernel);
+            assert_eq!(state.check_hooks().unwrap(), 0, "they are this object's");
+        }
+        let (sent, arrived) = flood.end();
+        assert!(sent > 1_000, "{sent} datagrams are no flood");
+        assert_eq!(arrived, 0, "of {sent} datagrams some passed unjudged");
+    });
+}
+
+#[test]
+fn programs_of_another_abi_version_go_when_the_own_ones_guard() {
+    apart(|| {
+        let place = Place::new("abi");
+        drop(take_up(Kernel::open(&place.options(SIZES)).unwrap()));
+        let [own, other] = [ABI_VERSION, ABI_VERSION + 1].map(|n| place.pins().join(format!("v{n}")));
+        std::fs::rename(&own, &other).unwrap();
+        let flood = Flood::start();
+        let kernel = Kernel::open(&place.options(SIZES)).unwrap();
+        let state = State::open(kernel, links()).unwrap();
+        assert!(other.join("maps").join(MapName::Node.name()).exists());
+        drop(state);
+        drop(take_up(Kernel::open(&place.options(SIZES)).unwrap()));
+        assert!(!other.exists(), "nothing of the other version is left");
+        let deadline = Instant::now() + LIMIT;
+        // The kernel lets go of a link some time after its pin is gone.
+        while Hook::ALL.iter().any(|hook| programs_on(*hook) != 1) {
+            assert!(
+                Instant::now() < deadline,
+                "the other version's programs still run"
+            );
+        }
+        let (sent, arrived) = flood.end();
+        assert!(sent > 100, "{sent} datagrams are no flood");
+        assert_eq!(arrived, 0, "of {sent} datagrams some passed unjudged");
+    });
+}
