@@ -180,7 +180,13 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
             outcome.context("the thread that owns the kernel's tables has panicked")??;
             bail!("the thread that owns the kernel's tables has ended");
         }
-        error = first_end(&mut tasks) => return Err(error),
+        error = first_end(&mut tasks) => {
+            // If it is the thread that has ended, its reason says more than that of whoever misses it.
+            if let Ok(outcome) = tokio::time::timeout(SHUTDOWN, &mut ended).await {
+                outcome.context("the thread that owns the kernel's tables has panicked")??;
+            }
+            return Err(error);
+        }
     }
     info!("shutting down; the kernel goes on enforcing what it has");
     tasks.shutdown().await;

@@ -219,8 +219,8 @@ impl Enforcer {
         }
     }
 
-    /// Works until it is told to end, or nobody can tell it anything.
-    /// It sleeps on `runtime`, and must not be one of its threads.
+    /// Works until it is told to end, or nobody can tell it anything. It sleeps on `runtime`, and must not be one of its
+    /// threads.
     pub fn run(mut self, runtime: &Handle, inputs: &mut mpsc::Receiver<Input>) {
         loop {
             match runtime.block_on(async { tokio::time::timeout(TICK, inputs.recv()).await }) {

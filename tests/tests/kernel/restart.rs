@@ -147,12 +147,18 @@ impl Agent {
             sweep: SELDOM,
             audit: SELDOM,
         };
-        let state = State::open(Kernel::open(&place.options(SIZES)).unwrap(), links()).unwrap();
-        let mut enforcer = Enforcer::new(state, Store::in_directory(&disk.0), outputs, rhythm);
-        enforcer.resume();
         let (inputs, mut inbox) = mpsc::channel(4);
         let handle = runtime.handle().clone();
-        let thread = std::thread::spawn(move || enforcer.run(&handle, &mut inbox));
+        let (options, store) = (place.options(SIZES), Store::in_directory(&disk.0));
+        let (up, is_up) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let state = State::open(Kernel::open(&options).unwrap(), links()).unwrap();
+            let mut enforcer = Enforcer::new(state, store, outputs, rhythm);
+            enforcer.resume();
+            up.send(()).unwrap();
+            enforcer.run(&handle, &mut inbox);
+        });
+        is_up.recv_timeout(LIMIT).expect("the agent is up in time");
         Self {
             runtime,
             inputs,
