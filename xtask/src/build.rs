@@ -95,7 +95,8 @@ pub(crate) fn tests(workspace: &Workspace, selection: &Selection) -> Result<Vec<
     compile(cargo)
 }
 
-fn compile(mut cargo: Command) -> Result<Vec<Executable>> {
+/// Runs a build, and says which programs came out of it.
+pub(crate) fn compile(mut cargo: Command) -> Result<Vec<Executable>> {
     let mut child = cargo
         .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped())

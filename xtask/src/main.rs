@@ -8,6 +8,7 @@ mod ci;
 mod codegen;
 mod command;
 mod ebpf;
+mod fuzz;
 mod launch;
 mod lint;
 mod privilege;
@@ -49,6 +50,8 @@ enum Task {
         #[arg(last = true)]
         filter: Vec<String>,
     },
+    /// Look for an input that breaks a parser: `fuzz TARGET [--seconds N]`
+    Fuzz(fuzz::Arguments),
     /// Run clippy on everything; warnings are errors
     Lint,
     /// Write the generated files anew
@@ -78,6 +81,9 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::stand_in() {
+        return code;
+    }
     let arguments = Arguments::parse();
     match perform(arguments.task) {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,6 +102,7 @@ fn perform(task: Task) -> Result<()> {
         Task::BuildEbpf => ebpf::build(&workspace),
         Task::Tidy => tidy::check(&workspace),
         Task::Test { part, filter } => test::run(&workspace, part, &filter),
+        Task::Fuzz(arguments) => fuzz::search(&workspace, &arguments),
         Task::Lint => lint::everything(&workspace),
         Task::Codegen { check } => {
             let mode = if check { Mode::Check } else { Mode::Write };

@@ -165,15 +165,11 @@ impl Store {
     /// # Errors
     /// If the file system refuses (full disk, missing directory); the old file is untouched then.
     pub fn save(&self, graph: &NodeGraph, context: &Context) -> Result<Digest, StoreError> {
-        let content = Content {
-            context: context.clone(),
-            snapshot: Delta::snapshot(graph),
-        };
         let refuse = |source| StoreError::Write {
             path: self.path.clone(),
             source,
         };
-        let bytes = encode(&content).map_err(refuse)?;
+        let bytes = to_bytes(graph, context).map_err(refuse)?;
         self.replace(&bytes).map_err(refuse)?;
         Ok(graph.digest())
     }
@@ -223,13 +219,7 @@ impl Store {
             path: self.path.clone(),
             what,
         };
-        let content = decode(&bytes).map_err(damaged)?;
-        let graph = content.snapshot.apply(&NodeGraph::default());
-        let graph = graph.map_err(|error| damaged(Damage::Graph(error)))?;
-        Ok(Some(Stored {
-            graph,
-            context: content.context,
-        }))
+        Stored::from_bytes(&bytes).map(Some).map_err(damaged)
     }
 
     /// Takes the files away.
@@ -250,6 +240,35 @@ impl Store {
         }
         Ok(())
     }
+}
+
+impl Stored {
+    /// What a file with these bytes says.
+    ///
+    /// # Errors
+    /// If it is not whole.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Damage> {
+        let Content { context, snapshot } = decode(bytes)?;
+        let graph = snapshot
+            .apply(&NodeGraph::default())
+            .map_err(Damage::Graph)?;
+        Ok(Self { graph, context })
+    }
+
+    /// The bytes of a file that says this.
+    ///
+    /// # Errors
+    /// If the content has no serial form, which no graph is known for.
+    pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        to_bytes(&self.graph, &self.context)
+    }
+}
+
+fn to_bytes(graph: &NodeGraph, context: &Context) -> io::Result<Vec<u8>> {
+    encode(&Content {
+        context: context.clone(),
+        snapshot: Delta::snapshot(graph),
+    })
 }
 
 fn encode(content: &Content) -> io::Result<Vec<u8>> {

@@ -112,6 +112,8 @@ static LADDER: &[Rung] = &[
             Room("controller"),
             Room("cli"),
             Room("tests"),
+            // Corpora, seeds, and damaged copies of them.
+            Room("fuzz"),
         ],
         selection: Selection::Product,
         within_product: true,

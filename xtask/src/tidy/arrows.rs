@@ -65,6 +65,17 @@ const ARROWS: &[(&str, Below)] = &[
             "bulkhead-agent",
         ]),
     ),
+    // Whatever reads bytes that others wrote, and what it hands them on to.
+    (
+        "bulkhead-fuzz",
+        These(&[
+            "bulkhead-datapath",
+            "bulkhead-encode",
+            "bulkhead-crds",
+            "bulkhead-wire",
+            "bulkhead-agent",
+        ]),
+    ),
     ("bulkhead-tests", Everything),
     ("xtask", These(&[])),
 ];
