@@ -6,4 +6,5 @@ pub mod cluster;
 pub mod demo;
 pub mod lab;
 pub mod packets;
+pub mod tuples;
 pub mod worlds;

@@ -14,8 +14,12 @@ mod compiled;
 mod coverage;
 #[path = "diff/deltas.rs"]
 mod deltas;
-#[path = "diff/halves.rs"]
-mod halves;
+#[path = "diff/failures.rs"]
+mod failures;
+#[path = "diff/fields.rs"]
+mod fields;
+#[path = "diff/g11.rs"]
+mod g11;
 #[path = "diff/metamorphic.rs"]
 mod metamorphic;
 #[path = "diff/orders.rs"]
@@ -28,5 +32,7 @@ mod provenance;
 mod rows;
 #[path = "diff/stories.rs"]
 mod stories;
+#[path = "diff/symmetries.rs"]
+mod symmetries;
 #[path = "diff/time.rs"]
 mod time;

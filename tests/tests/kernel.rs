@@ -27,6 +27,8 @@ mod pins;
 mod place;
 #[path = "kernel/restart.rs"]
 mod restart;
+#[path = "kernel/policies.rs"]
+mod policies;
 #[path = "kernel/verdict.rs"]
 mod verdict;
 #[path = "../../encode/tests/world/mod.rs"]

@@ -104,7 +104,7 @@ fn named_ports() -> impl Strategy<Value = BTreeSet<NamedPort>> {
 }
 
 /// A pod, or a declared workload.
-pub(super) fn workload() -> impl Strategy<Value = Object> {
+pub(super) fn workload() -> BoxedStrategy<Object> {
     let kind = prop_oneof![9 => Just(Kind::Pod), 1 => Just(Kind::Workload)];
     let phase = prop_oneof![8 => Just(Phase::Running), 1 => Just(Phase::Pending), 1 => Just(Phase::Completed)];
     let node = prop_oneof![9 => one(NODES).prop_map(Some), 1 => Just(None)];
@@ -148,6 +148,7 @@ pub(super) fn workload() -> impl Strategy<Value = Object> {
                 Object::Workload(kind, workload)
             },
         )
+        .boxed()
 }
 
 const SERVICES: &[&str] = &["s0", "s1"];

@@ -20,19 +20,21 @@ fn mode() -> impl Strategy<Value = Mode> {
     prop_oneof![4 => Just(Mode::Enforce), 1 => Just(Mode::Audit)]
 }
 
-fn rules(actions: &'static [Action], reach: Reach) -> impl Strategy<Value = Vec<Rule>> {
+fn rules(actions: &'static [Action], reach: Reach) -> BoxedStrategy<Vec<Rule>> {
     let rule = (select(actions), peers(reach), ports()).prop_map(|(action, peers, ports)| Rule {
         name: "".into(),
         action,
         peers,
         ports,
     });
-    vec(rule, 0..3).prop_map(|mut rules| {
-        for (number, rule) in rules.iter_mut().enumerate() {
-            rule.name = format!("r{number}").as_str().into();
-        }
-        rules
-    })
+    vec(rule, 0..3)
+        .prop_map(|mut rules| {
+            for (number, rule) in rules.iter_mut().enumerate() {
+                rule.name = format!("r{number}").as_str().into();
+            }
+            rules
+        })
+        .boxed()
 }
 
 fn isolates() -> impl Strategy<Value = BTreeSet<Direction>> {
@@ -41,30 +43,40 @@ fn isolates() -> impl Strategy<Value = BTreeSet<Direction>> {
 
 /// What all kinds have in common.
 fn policy(
-    object: impl Strategy<Value = ObjectRef>,
-    tier: impl Strategy<Value = Tier>,
-    subjects: impl Strategy<Value = Vec<Subject>>,
-    isolates: impl Strategy<Value = BTreeSet<Direction>>,
+    object: impl Strategy<Value = ObjectRef> + 'static,
+    tier: impl Strategy<Value = Tier> + 'static,
+    subjects: impl Strategy<Value = Vec<Subject>> + 'static,
+    isolates: impl Strategy<Value = BTreeSet<Direction>> + 'static,
     actions: &'static [Action],
     reach: Reach,
-) -> impl Strategy<Value = Policy> {
+) -> BoxedStrategy<Policy> {
     let dates = (rarely(select(DATES)), rarely(select(DATES)));
     let rules = (rules(actions, reach), rules(actions, reach));
-    (object, tier, subjects, isolates, mode(), dates, rules).prop_map(
-        |(object, tier, subjects, isolates, mode, (active_from, expires_at), (ingress, egress))| {
-            Policy {
+    (object, tier, subjects, isolates, mode(), dates, rules)
+        .prop_map(
+            |(
                 object,
                 tier,
                 subjects,
                 isolates,
                 mode,
-                active_from,
-                expires_at,
-                ingress,
-                egress,
-            }
-        },
-    )
+                (active_from, expires_at),
+                (ingress, egress),
+            )| {
+                Policy {
+                    object,
+                    tier,
+                    subjects,
+                    isolates,
+                    mode,
+                    active_from,
+                    expires_at,
+                    ingress,
+                    egress,
+                }
+            },
+        )
+        .boxed()
 }
 
 fn cluster_subjects() -> impl Strategy<Value = Vec<Subject>> {
@@ -82,10 +94,11 @@ fn named(kind: Kind) -> impl Strategy<Value = ObjectRef> {
 
 fn cluster_tier() -> impl Strategy<Value = Policy> {
     const ALL: &[Action] = &[Action::Allow, Action::Deny, Action::Pass];
-    // Few priorities, so that equal ones are the rule.
+    // Few priorities, so that equal ones are the rule, and both ends of their range.
+    let priority = || select(&[0_u16, 1, 1, 1000][..]);
     let tier = prop_oneof![
-        3 => (0_u16..3).prop_map(Tier::Admin),
-        2 => (0_u16..3).prop_map(Tier::Baseline),
+        3 => priority().prop_map(Tier::Admin),
+        2 => priority().prop_map(Tier::Baseline),
     ];
     let kind = select(&[Kind::ClusterSegmentationPolicy, Kind::ClusterNetworkPolicy][..]);
     let object = (kind, one(NAMES)).prop_map(|(kind, name)| ObjectRef::cluster(kind, name));
@@ -187,7 +200,7 @@ fn tenant(kind: Kind, actions: &'static [Action]) -> impl Strategy<Value = Polic
 }
 
 /// A policy of any kind.
-pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
+pub(super) fn any_policy() -> BoxedStrategy<Policy> {
     prop_oneof![
         8 => cluster_tier(),
         2 => passing(),
@@ -196,6 +209,7 @@ pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
         4 => tenant(Kind::NetworkPolicy, &[Action::Allow]),
         4 => tenant(Kind::SegmentationPolicy, &[Action::Allow, Action::Deny]),
     ]
+    .boxed()
 }
 
 fn isolation() -> impl Strategy<Value = Isolation> {

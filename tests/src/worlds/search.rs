@@ -1,6 +1,8 @@
 //! Looking for a counterexample among random worlds, with a seed that finds it again.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Instant;
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -14,6 +16,67 @@ pub const EFFORT: &str = "BULKHEAD_EFFORT";
 /// What a property says of a case: why it does not hold.
 pub type Finding = Result<(), String>;
 
+/// How many tuples (source, destination, protocol, port) a search has compared.
+#[derive(Debug, Default)]
+pub struct Tally(Cell<u64>);
+
+impl Tally {
+    /// One more.
+    pub fn count(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+
+    /// So far.
+    pub fn tuples(&self) -> u64 {
+        self.0.get()
+    }
+
+    /// Says how many there were and how long they took.
+    ///
+    /// # Panics
+    /// If there were fewer than `at_least` for one unit of effort: a search that looks at little proves little.
+    pub fn close(&self, name: &str, began: Instant, at_least: u64) {
+        let (tuples, seconds) = (self.tuples(), began.elapsed().as_secs_f64());
+        println!("{name}: {tuples} tuples compared in {seconds:.1} s");
+        let wanted = at_least * effort();
+        assert!(
+            tuples >= wanted,
+            "{name}: {tuples} tuples, fewer than {wanted}"
+        );
+    }
+}
+
+/// How many times more cases the caller wants.
+///
+/// # Panics
+/// If [`EFFORT`] is no number.
+pub fn effort() -> u64 {
+    number(EFFORT).unwrap_or(1)
+}
+
+/// The seed of this run: the caller's, or a fresh one.
+///
+/// # Panics
+/// If [`SEED`] is no number.
+pub fn seed() -> u64 {
+    number(SEED).unwrap_or_else(|| RandomState::new().build_hasher().finish())
+}
+
+/// As [`search`], for properties that count the tuples they compare; there must be `at_least` so many.
+///
+/// # Panics
+/// As [`search`], and if too little was compared.
+pub fn search_tuples<S: Strategy>(
+    name: &str,
+    (cases, at_least): (u32, u64),
+    strategy: S,
+    property: impl Fn(S::Value, &Tally) -> Finding,
+) {
+    let (tally, began) = (Tally::default(), Instant::now());
+    search(name, cases, strategy, |value| property(value, &tally));
+    tally.close(name, began, at_least);
+}
+
 /// Holds a property against random values, prints the seed, and panics with the smallest counterexample.
 ///
 /// # Panics
@@ -24,9 +87,8 @@ pub fn search<S: Strategy>(
     strategy: S,
     property: impl Fn(S::Value) -> Finding,
 ) {
-    let seed = number(SEED).unwrap_or_else(|| RandomState::new().build_hasher().finish());
-    let effort = number(EFFORT).unwrap_or(1);
-    let cases = u32::try_from(u64::from(cases).saturating_mul(effort)).unwrap_or(u32::MAX);
+    let seed = seed();
+    let cases = u32::try_from(u64::from(cases).saturating_mul(effort())).unwrap_or(u32::MAX);
     println!("{name}: {cases} cases, {SEED}={seed}");
     let config = Config {
         cases,

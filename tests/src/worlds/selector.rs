@@ -93,7 +93,7 @@ pub(super) fn network() -> impl Strategy<Value = Network> {
     })
 }
 
-fn peer(reach: Reach) -> impl Strategy<Value = Peer> {
+fn peer(reach: Reach) -> BoxedStrategy<Peer> {
     let workloads = match reach {
         Reach::Namespace(name) => prop_oneof![namespace_selector(name), cluster_selector()].boxed(),
         Reach::Cluster => cluster_selector(),
@@ -105,26 +105,45 @@ fn peer(reach: Reach) -> impl Strategy<Value = Peer> {
         2 => label_selector(NODE_KEYS).prop_map(Peer::Nodes),
         1 => Just(Peer::Unresolved),
     ]
+    .boxed()
 }
 
 /// Peers of a rule.
-pub(super) fn peers(reach: Reach) -> impl Strategy<Value = Peers> {
+pub(super) fn peers(reach: Reach) -> BoxedStrategy<Peers> {
     prop_oneof![
         1 => Just(Peers::Any),
         4 => vec(peer(reach), 0..4).prop_map(Peers::Of),
     ]
+    .boxed()
 }
 
 pub(super) fn protocol() -> impl Strategy<Value = Protocol> {
     prop_oneof![
         6 => Just(Protocol::Tcp),
         3 => Just(Protocol::Udp),
-        1 => select(&Protocol::ALL[..]),
+        3 => select(&Protocol::ALL[..]),
     ]
 }
 
-fn port() -> impl Strategy<Value = Port> {
-    let number = || prop_oneof![5 => select(PORTS), 1 => Just(0), 1 => Just(u16::MAX), 1 => Just(8 << 8), 1 => Just(47)];
+fn port() -> BoxedStrategy<Port> {
+    // Ports, types of ICMP and numbers of protocols lie in one space.
+    let number = || {
+        prop_oneof![
+            6 => select(PORTS),
+            1 => select(&[0, u16::MAX][..]),
+            2 => select(&[8 << 8, 13 << 8, 128 << 8, 200 << 8, 2, 47, 50][..]),
+        ]
+    };
+    let message = (
+        select(&[Protocol::Icmp, Protocol::Icmpv6][..]),
+        select(&[8_u16, 13, 128, 200][..]),
+        select(&[0_u16, 255][..]),
+    )
+        .prop_map(|(protocol, kind, codes)| Port::Range {
+            protocol,
+            from: kind << 8,
+            to: kind << 8 | codes,
+        });
     let range = (protocol(), number(), number()).prop_map(|(protocol, a, b)| Port::Range {
         protocol,
         from: a.min(b),
@@ -143,17 +162,20 @@ fn port() -> impl Strategy<Value = Port> {
         2 => protocol().prop_map(Port::Protocol),
         4 => single,
         2 => range,
+        2 => message,
         4 => named,
         1 => Just(Port::Unresolved),
     ]
+    .boxed()
 }
 
 /// Ports of a rule.
-pub(super) fn ports() -> impl Strategy<Value = Ports> {
+pub(super) fn ports() -> BoxedStrategy<Ports> {
     prop_oneof![
         1 => Just(Ports::Any),
         1 => vec(port(), 0..4).prop_map(Ports::Of),
     ]
+    .boxed()
 }
 
 /// Sometimes a value, mostly none.

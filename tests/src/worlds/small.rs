@@ -23,7 +23,7 @@ pub struct SmallWorld {
 }
 
 impl SmallWorld {
-    fn new(configured: bool, objects: Vec<Object>) -> Self {
+    pub(super) fn new(configured: bool, objects: Vec<Object>) -> Self {
         let by_name: BTreeMap<ObjectRef, Object> = objects
             .into_iter()
             .map(|object| (object.reference(), object))
@@ -70,7 +70,7 @@ fn objects() -> impl Strategy<Value = Vec<Object>> {
     let cluster = (
         vec(namespace(), 0..4),
         vec(workload(), 1..9),
-        vec(any_segment().prop_map(Object::Segment), 0..3),
+        vec(any_segment().prop_map(Object::Segment), 0..5),
         vec(any_policy().prop_map(Object::Policy), 0..8),
         vec(served(), 0..4),
         vec(slice().prop_map(Object::EndpointSlice), 0..2),

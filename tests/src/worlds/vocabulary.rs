@@ -109,15 +109,19 @@ pub const ASKED: &[(Protocol, u16)] = &[
     (Protocol::Udp, 80),
     (Protocol::Sctp, 80),
     (Protocol::Icmp, 8 << 8),
+    (Protocol::Icmp, 13 << 8 | 1),
     (Protocol::Icmpv6, 128 << 8),
+    (Protocol::Icmpv6, 200 << 8),
+    (Protocol::Other, 2),
     (Protocol::Other, 47),
+    (Protocol::Other, 50),
 ];
 
 /// Every address that a small world may speak of, and a neighbour of some.
 pub fn addresses() -> Vec<Address> {
     let claimed = POD_ADDRESSES.iter().chain(OUTSIDE_ADDRESSES);
     let services = CLUSTER_ADDRESSES.iter().chain(EXTERNAL_ADDRESSES);
-    let neighbours = ["10.0.1.3", "fd00:1::3"].iter();
+    let neighbours = ["10.0.1.3", "fd00:1::3", "198.51.100.1"].iter();
     let mut addresses: Vec<Address> = claimed
         .chain(services)
         .chain(NODE_ADDRESSES)

@@ -8,7 +8,7 @@ use bulkhead_tests::worlds::search::{Finding, search};
 use bulkhead_tests::worlds::vocabulary::NOW;
 use bulkhead_tests::worlds::{SmallWorld, small_world};
 
-use crate::halves::graphs;
+use bulkhead_tests::tuples::graphs;
 
 type Places = BTreeMap<Interned, BTreeMap<Interned, BTreeSet<Address>>>;
 

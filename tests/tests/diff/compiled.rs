@@ -1,47 +1,25 @@
 //! The oracle against rule sets read by `graph::judge`, and against the tables that they become.
 
-use bulkhead_encode::{Clock, Desired, Memory, explain};
+use std::time::Instant;
+
+use bulkhead_encode::{Memory, explain};
 use bulkhead_graph::{Direction, LocalWorkload};
 use bulkhead_graph::{NodeGraph, RuleSetId, Stance};
-use bulkhead_policy::eval::World;
-use bulkhead_policy::model::{Action, Peer, Peers, Port, Ports, Rule};
-use bulkhead_tests::worlds::search::{Finding, search};
-use bulkhead_tests::worlds::vocabulary::NOW;
-use bulkhead_tests::worlds::{SmallWorld, small_world};
-
-use crate::halves::{Question, graphs, questions};
-
-pub(crate) const CLOCK: Clock = Clock {
-    wall: NOW,
-    monotonic_ns: 1 << 40,
+use bulkhead_policy::eval::{Flow, World};
+use bulkhead_tests::worlds::search::{Finding, Tally, effort, search_tuples, seed};
+use bulkhead_tests::worlds::vocabulary::{self, NOW};
+use bulkhead_tests::worlds::{
+    SmallWorld, addresses_of, large_world, small_world, tiny_addresses, tiny_world, tiny_worlds,
 };
+use proptest::prelude::*;
+
+use bulkhead_tests::tuples::{Compiled, Judged, Question, flows, may_overblock, sample};
 
 pub(crate) fn rule_set(workload: &LocalWorkload, direction: Direction) -> RuleSetId {
     match direction {
         Direction::Egress => workload.egress,
         Direction::Ingress => workload.ingress,
     }
-}
-
-/// The one place where the compiler is allowed to deny more than the oracle: an egress rule that names both networks and
-/// port names cannot say "whoever is unknown in this network" in a line, so it says "whoever is unknown".
-pub(crate) fn may_overblock(world: &World, asked: &Question) -> bool {
-    let names_both = |rule: &Rule| {
-        let has_network = |peer: &Peer| match peer {
-            Peer::Network(_) | Peer::Nodes(_) => true,
-            Peer::Segment(name) => world
-                .segment(name)
-                .is_some_and(|s| !s.members.networks.is_empty()),
-            Peer::Workloads(_) | Peer::Unresolved => false,
-        };
-        rule.action != Action::Allow
-            && matches!(&rule.peers, Peers::Of(peers) if peers.iter().any(has_network))
-            && matches!(&rule.ports, Ports::Of(ports) if ports.iter().any(|p| matches!(p, Port::Named { .. })))
-    };
-    asked.direction == Direction::Egress
-        && world
-            .policies()
-            .any(|policy| policy.egress.iter().any(names_both))
 }
 
 /// `(enforced, intended)` as the rule set says it.
@@ -68,40 +46,99 @@ pub(crate) fn by_tables(memory: &Memory, id: RuleSetId, asked: &Question) -> (bo
     half.map_or((false, false), |half| (half.enforced, half.intended))
 }
 
-fn check(case: SmallWorld) -> Finding {
+/// Holds what the nodes say of these flows against the oracle, flow by flow.
+pub(crate) fn compare(
+    case: &SmallWorld,
+    flows: impl Iterator<Item = Flow>,
+    tally: &Tally,
+) -> Finding {
     let world = case.world();
-    for (node, graph) in graphs(&mut case.engine(NOW)) {
-        let memory = Memory::new(&Desired::build(&graph, NOW), CLOCK)
-            .ok_or_else(|| format!("{node}: more port classes than numbers"))?;
-        for workload in graph.workloads.values() {
-            for asked in questions(workload) {
-                let Some((enforced, intended)) = asked.oracle(&world, NOW) else {
-                    continue;
-                };
-                let expected = (enforced.allowed, intended.allowed);
-                let id = rule_set(workload, asked.direction);
-                let rules = by_rules(&graph, id, &asked);
-                let tables = by_tables(&memory, id, &asked);
-                let same = |actual: (bool, bool)| {
-                    let stances = [(actual.0, expected.0), (actual.1, expected.1)];
-                    stances
-                        .iter()
-                        .all(|(got, told)| got == told || (!got && may_overblock(&world, &asked)))
-                };
-                if rules != tables || !same(rules) {
-                    return Err(format!(
-                        "on {node}: {asked:?}\noracle (enforced, intended): {expected:?}, because {} / {}\n\
-                         rule set: {rules:?}\ntables: {tables:?}\n{:#?}",
-                        enforced.rule, intended.rule, graph.rule_sets[&id]
-                    ));
-                }
-            }
+    let compiled = Compiled::build(&mut case.engine(NOW), NOW)?;
+    for flow in flows {
+        let halves = compiled.halves(&world, &flow, NOW);
+        if !halves.is_empty() {
+            tally.count();
         }
+        halves
+            .into_iter()
+            .try_for_each(|judged| compare_half(&world, &judged))?;
     }
     Ok(())
 }
 
+fn compare_half(world: &World, judged: &Judged<'_>) -> Finding {
+    let Judged {
+        node,
+        workload,
+        asked,
+        enforced,
+        intended,
+        ..
+    } = judged;
+    let expected = (enforced.allowed, intended.allowed);
+    let id = rule_set(workload, asked.direction);
+    let rules = by_rules(&node.graph, id, asked);
+    let tables = by_tables(&node.memory, id, asked);
+    let same = |actual: (bool, bool)| {
+        let stances = [(actual.0, expected.0), (actual.1, expected.1)];
+        stances
+            .iter()
+            .all(|(got, told)| got == told || (!got && may_overblock(world, asked)))
+    };
+    if rules == tables && same(rules) {
+        return Ok(());
+    }
+    Err(format!(
+        "on {}: {asked:?}\noracle (enforced, intended): {expected:?}, because {} / {}\n\
+         rule set: {rules:?}\ntables: {tables:?}\n{:#?}",
+        node.name, enforced.rule, intended.rule, node.graph.rule_sets[&id]
+    ))
+}
+
 #[test]
-fn rule_sets_and_tables_say_what_the_oracle_says() {
-    search("compiled", 500, small_world(), check);
+fn g7_rule_sets_and_tables_say_what_the_oracle_says() {
+    let addresses = vocabulary::addresses();
+    search_tuples(
+        "compiled",
+        (1_800, 1_000_000),
+        small_world(),
+        |case, tally| compare(&case, flows(&addresses), tally),
+    );
+}
+
+/// Tiny worlds, counted through: all of them in a deep run, else every twentieth from a random one on.
+#[test]
+fn g7_every_tuple_of_every_tiny_world() {
+    const STRIDE: u64 = 20;
+    let all = tiny_worlds();
+    let stride = if effort() > 1 { 1 } else { STRIDE };
+    let first = seed() % stride;
+    let (tally, began) = (Tally::default(), Instant::now());
+    println!("tiny: every {stride}. of {all} worlds, from {first} on");
+    let addresses = tiny_addresses();
+    for number in (first..all).step_by(usize::try_from(stride).unwrap()) {
+        let case = tiny_world(number);
+        if let Err(why) = compare(&case, flows(&addresses), &tally) {
+            panic!("tiny world {number}: {case:#?}\n{why}");
+        }
+    }
+    let worlds = (all - first).div_ceil(stride);
+    tally.close("tiny", began, 0);
+    assert!(tally.tuples() >= worlds * 50, "{worlds} worlds");
+}
+
+/// Worlds in which everything meets: dozens of policies over a hundred workloads. Flows are drawn at random.
+#[test]
+fn g7_samples_of_large_worlds() {
+    const SAMPLES: usize = 2_000;
+    search_tuples(
+        "large",
+        (30, 15_000),
+        (large_world(), any::<u64>()),
+        |(case, seed), tally| {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let sample = sample(&addresses_of(&case), &mut rng, SAMPLES);
+            compare(&case, sample.into_iter(), tally)
+        },
+    );
 }

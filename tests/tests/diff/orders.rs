@@ -10,7 +10,7 @@ use bulkhead_tests::worlds::vocabulary::NOW;
 use bulkhead_tests::worlds::{SmallWorld, history, small_world};
 use proptest::prelude::*;
 
-use crate::halves::graphs;
+use bulkhead_tests::tuples::graphs;
 
 fn digests(engine: &mut Engine) -> BTreeMap<Interned, Digest> {
     graphs(engine)

@@ -1,81 +1,33 @@
 //! The oracle against the programs' own decision function: real frames through the hook of the workload that judges.
 
 use bulkhead_datapath::abi::Hook;
-use bulkhead_datapath::frame::{IpFrame, Payload, SYN};
 use bulkhead_datapath::parse::Frame;
 use bulkhead_datapath::verdict::{Arrival, Scratch, Socket, run};
-use bulkhead_encode::{Desired, Memory};
-use bulkhead_graph::{Direction, NodeGraph, WorkloadUid};
-use bulkhead_policy::model::Protocol;
-use bulkhead_tests::worlds::search::{Finding, search};
-use bulkhead_tests::worlds::vocabulary::NOW;
+use bulkhead_encode::Memory;
+use bulkhead_policy::model::Address;
+use bulkhead_tests::worlds::search::{Finding, Tally, search_tuples};
+use bulkhead_tests::worlds::vocabulary::{self, NOW};
 use bulkhead_tests::worlds::{SmallWorld, small_world};
 
-use crate::compiled::{CLOCK, may_overblock};
-use crate::halves::{Question, graphs, questions};
+use bulkhead_tests::tuples::{Compiled, Judged, UPLINK, came_in_by, flows, hook, opener};
 
-/// Where packets from other nodes come in.
-const UPLINK: u32 = 9_999;
-
-/// The packet that opens the flow.
-fn opener(asked: &Question) -> Payload {
-    let [kind, code] = asked.port.to_be_bytes();
-    match asked.protocol {
-        Protocol::Tcp => Payload::Tcp {
-            source: 40_000,
-            destination: asked.port,
-            flags: SYN,
-        },
-        Protocol::Udp => Payload::Udp {
-            source: 40_000,
-            destination: asked.port,
-        },
-        // INIT opens an association (RFC 9260, section 3.2).
-        Protocol::Sctp => Payload::Sctp {
-            source: 40_000,
-            destination: asked.port,
-            chunk: 1,
-        },
-        Protocol::Icmp | Protocol::Icmpv6 => Payload::Icmp {
-            kind,
-            code,
-            rest: [0, 1, 0, 1],
-            body: vec![0; 8],
-        },
-        Protocol::Other => Payload::Raw {
-            protocol: code,
-            bytes: vec![0; 16],
-        },
-    }
-}
+use bulkhead_tests::tuples::may_overblock;
 
 /// Whether the hook lets it through, and the reason it gives.
-fn pass(
-    memory: &Memory,
-    graph: &NodeGraph,
-    subject: &WorkloadUid,
-    asked: &Question,
-) -> (bool, String) {
-    let slot = memory.slots[subject];
-    let local_peer = graph
-        .workloads
-        .iter()
-        .find(|(_, w)| w.addresses.contains(&asked.peer));
-    let from = local_peer.map_or(UPLINK, |(uid, _)| Memory::ifindex(memory.slots[uid]));
-    let hook = match asked.direction {
-        Direction::Egress => Hook::FromWorkload,
-        Direction::Ingress => Hook::ToWorkload,
-    };
-    let flow = asked.flow();
-    let mac = Memory::mac(slot);
-    let frame = IpFrame::new(mac, flow.source.ip(), flow.destination.ip(), opener(asked)).build();
+fn pass(judged: &Judged<'_>) -> (bool, String) {
+    let memory = &judged.node.memory;
+    let slot = memory.slots[judged.uid];
+    let ifindex = Memory::ifindex(slot);
+    let frame = opener(&judged.asked, Memory::mac(slot));
+    let hook = hook(&judged.asked);
     let arrival = Arrival {
         hook,
-        ifindex: Memory::ifindex(slot),
-        ingress_ifindex: if hook == Hook::FromWorkload {
-            Memory::ifindex(slot)
-        } else {
-            from
+        ifindex,
+        ingress_ifindex: match hook {
+            Hook::FromWorkload => ifindex,
+            Hook::ToWorkload => {
+                came_in_by(judged).map_or(UPLINK, |peer| Memory::ifindex(memory.slots[peer]))
+            }
         },
         socket: Socket::None,
     };
@@ -89,24 +41,28 @@ fn pass(
     (reason.passes(), reason.name().to_owned())
 }
 
-fn check(case: SmallWorld) -> Finding {
+fn check(case: &SmallWorld, addresses: &[Address], tally: &Tally) -> Finding {
     let world = case.world();
-    for (node, graph) in graphs(&mut case.engine(NOW)) {
-        let memory = Memory::new(&Desired::build(&graph, NOW), CLOCK)
-            .ok_or_else(|| format!("{node}: more port classes than numbers"))?;
-        for (uid, workload) in &graph.workloads {
-            for asked in questions(workload) {
-                let Some((enforced, _)) = asked.oracle(&world, NOW) else {
-                    continue;
-                };
-                let (passes, reason) = pass(&memory, &graph, uid, &asked);
-                let overblocks = !passes && may_overblock(&world, &asked);
-                if passes != enforced.allowed && !overblocks {
-                    return Err(format!(
-                        "on {node}: {asked:?}\noracle: {}, because {}\nprogram: {reason}",
-                        enforced.allowed, enforced.rule
-                    ));
-                }
+    let compiled = Compiled::build(&mut case.engine(NOW), NOW)?;
+    for flow in flows(addresses) {
+        let halves = compiled.halves(&world, &flow, NOW);
+        if !halves.is_empty() {
+            tally.count();
+        }
+        for judged in halves {
+            let (passes, reason) = pass(&judged);
+            let Judged {
+                node,
+                asked,
+                enforced,
+                ..
+            } = judged;
+            let overblocks = !passes && may_overblock(&world, &asked);
+            if passes != enforced.allowed && !overblocks {
+                return Err(format!(
+                    "on {}: {asked:?}\noracle: {}, because {}\nprogram: {reason}",
+                    node.name, enforced.allowed, enforced.rule
+                ));
             }
         }
     }
@@ -114,6 +70,9 @@ fn check(case: SmallWorld) -> Finding {
 }
 
 #[test]
-fn frames_pass_the_hooks_exactly_where_the_oracle_allows() {
-    search("packets", 120, small_world(), check);
+fn g7_frames_pass_the_hooks_exactly_where_the_oracle_allows() {
+    let addresses = vocabulary::addresses();
+    search_tuples("packets", (220, 100_000), small_world(), |case, tally| {
+        check(&case, &addresses, tally)
+    });
 }

@@ -2,16 +2,15 @@
 
 use bulkhead_graph::{Direction, Stance};
 use bulkhead_policy::engine::{Engine, Reason};
-use bulkhead_policy::eval::{Half, Owner, Provenance, World};
+use bulkhead_policy::eval::{Flow, Half, Owner, Provenance, World};
 use bulkhead_policy::model::{
     Action, Object, Peers, Policy, Rule, Segment, Strength, Tier, Timestamp,
 };
-use bulkhead_tests::worlds::search::{Finding, search};
-use bulkhead_tests::worlds::vocabulary::NOW;
-use bulkhead_tests::worlds::{SmallWorld, small_world};
-
-use crate::compiled::may_overblock;
-use crate::halves::{Question, graphs, questions};
+use bulkhead_tests::tuples::{Compiled, Judged, Question, flows, may_overblock, sample};
+use bulkhead_tests::worlds::search::{Finding, Tally, search_tuples};
+use bulkhead_tests::worlds::vocabulary::{self, NOW};
+use bulkhead_tests::worlds::{SmallWorld, addresses_of, large_world, small_world};
+use proptest::prelude::*;
 
 fn is_same(oracle: &Provenance, compiled: &Reason) -> bool {
     match (oracle, compiled) {
@@ -115,7 +114,7 @@ fn compare(
     engine: &mut Engine,
     asked: &Question,
     half: &Half,
-    (stance, now): (Stance, Timestamp),
+    (stance, naming): (Stance, Naming),
 ) -> Finding {
     let port = (asked.protocol, asked.port);
     let explained = engine
@@ -123,8 +122,9 @@ fn compare(
         .ok_or_else(|| format!("{asked:?}: nothing explains it; oracle: {}", half.rule))?;
     // A boundary that is open within only goes on, so nothing is named after it.
     let is_named = || {
-        is_same(&half.rule, &explained.reason)
-            || is_as_good(case, asked, stance, now, &explained.reason)
+        naming == Naming::MatterOfTaste
+            || is_same(&half.rule, &explained.reason)
+            || is_as_good(case, asked, stance, NOW, &explained.reason)
     };
     if explained.allowed == half.allowed && is_named() {
         return Ok(());
@@ -135,9 +135,16 @@ fn compare(
     ))
 }
 
+/// Whether there is one right name for what decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    One,
+    MatterOfTaste,
+}
+
 /// After a `Pass` of an unknown peer, which an open boundary is too, both ways are judged, and which of two denials is
 /// named is a matter of taste.
-fn is_matter_of_taste(world: &World, asked: &Question) -> bool {
+fn naming(world: &World, asked: &Question) -> Naming {
     let passes = |policy: &Policy| {
         policy
             .rules(asked.direction)
@@ -149,54 +156,70 @@ fn is_matter_of_taste(world: &World, asked: &Question) -> bool {
             .isolation
             .is_some_and(|isolation| isolation.strength == Strength::Boundary)
     };
-    matches!(world.owner(asked.peer), Owner::Unknown | Owner::Contested)
-        && (world.policies().any(passes) || world.segments().any(is_boundary))
+    let is_unknown = matches!(world.owner(asked.peer), Owner::Unknown | Owner::Contested);
+    if is_unknown && (world.policies().any(passes) || world.segments().any(is_boundary)) {
+        Naming::MatterOfTaste
+    } else {
+        Naming::One
+    }
 }
 
-fn check(case: SmallWorld, now: Timestamp) -> Finding {
-    let world = case.world();
-    let mut engine = case.engine(now);
-    let services = |asked: &Question| {
-        world.services().any(|service| {
-            let ip = asked.peer.ip();
-            service.cluster_addresses.contains(&ip) || service.external_addresses.contains(&ip)
+/// What a Service makes of a flow is explained by its endpoints, not by its own address.
+fn is_translated(judged: &Judged<'_>) -> bool {
+    let asked = &judged.asked;
+    let service = judged.node.graph.services.get(&asked.peer);
+    asked.direction == Direction::Egress
+        && service.is_some_and(|service| {
+            let mut ports = service.ports.iter();
+            ports.any(|port| port.protocol == asked.protocol && port.port == asked.port)
         })
-    };
-    for graph in graphs(&mut engine).values() {
-        for asked in graph
-            .workloads
-            .values()
-            .flat_map(|workload| questions(workload))
-        {
-            if services(&asked)
-                || is_matter_of_taste(&world, &asked)
-                || may_overblock(&world, &asked)
-            {
+}
+
+fn check(case: &SmallWorld, flows: impl Iterator<Item = Flow>, tally: &Tally) -> Finding {
+    let world = case.world();
+    let mut engine = case.engine(NOW);
+    let compiled = Compiled::build(&mut engine, NOW)?;
+    for flow in flows {
+        for judged in compiled.halves(&world, &flow, NOW) {
+            let asked = &judged.asked;
+            if is_translated(&judged) || may_overblock(&world, asked) {
                 continue;
             }
-            let Some((enforced, intended)) = asked.oracle(&world, now) else {
-                continue;
-            };
-            compare(
-                &case,
-                &mut engine,
-                &asked,
-                &enforced,
-                (Stance::Enforced, now),
-            )?;
-            compare(
-                &case,
-                &mut engine,
-                &asked,
-                &intended,
-                (Stance::Intended, now),
-            )?;
+            tally.count();
+            let naming = naming(&world, asked);
+            for (half, stance) in [
+                (&judged.enforced, Stance::Enforced),
+                (&judged.intended, Stance::Intended),
+            ] {
+                compare(case, &mut engine, asked, half, (stance, naming))?;
+            }
         }
     }
     Ok(())
 }
 
 #[test]
-fn the_compiler_names_the_rule_that_decides() {
-    search("provenance", 100, small_world(), |case| check(case, NOW));
+fn g16_the_compiler_names_what_decides_on_both_sides() {
+    let addresses = vocabulary::addresses();
+    search_tuples(
+        "provenance",
+        (120, 100_000),
+        small_world(),
+        |case, tally| check(&case, flows(&addresses), tally),
+    );
+}
+
+#[test]
+fn g16_and_in_large_worlds() {
+    let worlds = (large_world(), any::<u64>());
+    search_tuples(
+        "provenance, large",
+        (6, 1_000),
+        worlds,
+        |(case, seed), tally| {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let sample = sample(&addresses_of(&case), &mut rng, 1_000);
+            check(&case, sample.into_iter(), tally)
+        },
+    );
 }

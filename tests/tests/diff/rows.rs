@@ -10,7 +10,7 @@ use bulkhead_tests::worlds::rows::{Row, read_json, write_json};
 use bulkhead_tests::worlds::vocabulary::NOW;
 
 use crate::compiled::rule_set;
-use crate::halves::{Question, graphs};
+use bulkhead_tests::tuples::{Question, graphs};
 
 fn count(events: &[Event], kind: Kind) -> usize {
     let of_kind =

@@ -7,8 +7,8 @@ use bulkhead_tests::worlds::search::{Finding, search};
 use bulkhead_tests::worlds::vocabulary::{DATES, NOW};
 use bulkhead_tests::worlds::{SmallWorld, small_world};
 
-use crate::compiled::{CLOCK, by_tables, rule_set};
-use crate::halves::{graphs, questions};
+use crate::compiled::{by_tables, rule_set};
+use bulkhead_tests::tuples::{CLOCK, graphs, questions};
 
 fn begins_after(object: &Object, now: Timestamp) -> bool {
     matches!(object, Object::Policy(policy) if policy.active_from.is_some_and(|from| from > now))

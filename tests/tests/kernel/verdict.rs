@@ -15,7 +15,7 @@ const PACKETS_PER_WORLD: usize = 2_000;
 const PACKETS_PER_REVISION: usize = 150;
 
 /// The clock that the programs read, to the tick.
-fn now_ns() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE)
         .expect("the clock exists");
     u64::try_from(time.tv_sec()).expect("after boot") * 1_000_000_000

@@ -88,7 +88,9 @@ pub(super) fn run(
         for (name, path) in own_programs(built, &program.room) {
             command.env(name, path);
         }
-        count.add(&run_one(&mut command, rung.limit_seconds, &label)?);
+        // So many times the cases take so many times the time.
+        let limit_seconds = rung.limit_seconds * u64::from(environment.effort);
+        count.add(&run_one(&mut command, limit_seconds, &label)?);
     }
     judge(&label, count, filter)
 }

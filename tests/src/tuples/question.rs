@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::worlds::vocabulary;
 use bulkhead_graph::{Direction, LocalWorkload, NodeGraph};
 use bulkhead_policy::engine::Engine;
 use bulkhead_policy::eval::{Flow, Half, Provenance, World, eval};
 use bulkhead_policy::model::{Address, Interned, Protocol, Timestamp};
-use bulkhead_tests::worlds::vocabulary;
 
 /// Graphs of all nodes.
-pub(crate) fn graphs(engine: &mut Engine) -> BTreeMap<Interned, Arc<NodeGraph>> {
+pub fn graphs(engine: &mut Engine) -> BTreeMap<Interned, Arc<NodeGraph>> {
     let nodes = engine.nodes();
     nodes
         .into_iter()
@@ -20,16 +20,22 @@ pub(crate) fn graphs(engine: &mut Engine) -> BTreeMap<Interned, Arc<NodeGraph>> 
 
 /// One half of a flow, as a local workload's rule set is asked about it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Question {
-    pub(crate) own: Address,
-    pub(crate) peer: Address,
-    pub(crate) direction: Direction,
-    pub(crate) protocol: Protocol,
-    pub(crate) port: u16,
+pub struct Question {
+    /// The workload's end.
+    pub own: Address,
+    /// The other end.
+    pub peer: Address,
+    /// Seen from the workload.
+    pub direction: Direction,
+    /// Transport.
+    pub protocol: Protocol,
+    /// Destination port of the flow.
+    pub port: u16,
 }
 
 impl Question {
-    pub(crate) fn flow(&self) -> Flow {
+    /// The flow that it is a half of.
+    pub fn flow(&self) -> Flow {
         let (source, destination) = match self.direction {
             Direction::Egress => (self.own, self.peer),
             Direction::Ingress => (self.peer, self.own),
@@ -44,7 +50,7 @@ impl Question {
 
     /// What the oracle says: enforced and intended. `None` where this half is not judged on this flow: ingress of a
     /// flow that a Service will translate.
-    pub(crate) fn oracle(&self, world: &World, now: Timestamp) -> Option<(Half, Half)> {
+    pub fn oracle(&self, world: &World, now: Timestamp) -> Option<(Half, Half)> {
         let verdict = eval(world, &self.flow(), now);
         let (enforced, intended) = match self.direction {
             Direction::Egress => (verdict.enforced.egress, verdict.intended.egress),
@@ -55,7 +61,7 @@ impl Question {
 }
 
 /// Everything worth asking about one local workload.
-pub(crate) fn questions(workload: &LocalWorkload) -> Vec<Question> {
+pub fn questions(workload: &LocalWorkload) -> Vec<Question> {
     let mut questions = Vec::new();
     for own in &workload.addresses {
         for peer in vocabulary::addresses() {
@@ -83,7 +89,8 @@ pub(crate) fn questions(workload: &LocalWorkload) -> Vec<Question> {
     questions
 }
 
-fn fits(protocol: Protocol, address: Address) -> bool {
+/// Whether packets of that family carry the protocol.
+pub fn fits(protocol: Protocol, address: Address) -> bool {
     match protocol {
         Protocol::Icmp => address.is_ipv4(),
         Protocol::Icmpv6 => !address.is_ipv4(),
