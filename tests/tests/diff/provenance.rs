@@ -203,7 +203,7 @@ fn g16_the_compiler_names_what_decides_on_both_sides() {
     let addresses = vocabulary::addresses();
     search_tuples(
         "provenance",
-        (120, 100_000),
+        (180, 100_000),
         small_world(),
         |case, tally| check(&case, flows(&addresses), tally),
     );

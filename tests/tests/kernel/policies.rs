@@ -122,7 +122,7 @@ fn g7_kernel_and_oracle_agree_on_every_tuple() {
     });
     let kernel = std::cell::RefCell::new(kernel);
     let addresses = vocabulary::addresses();
-    search_tuples("kernel", (600, 1_000_000), small_world(), |case, tally| {
+    search_tuples("kernel", (150, 80_000), small_world(), |case, tally| {
         let world = case.world();
         let compiled = Compiled::build(&mut case.engine(NOW), NOW)?;
         let mut all: Vec<Judged<'_>> = flows(&addresses)
