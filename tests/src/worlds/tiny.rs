@@ -240,6 +240,7 @@ fn segment(name: &str, strength: Strength) -> Choices {
             members: Membership {
                 selectors: vec![WorkloadSelector::everything()],
                 networks: Vec::new(),
+                partial: false,
             },
             isolation: Some(Isolation {
                 ingress: outside,

@@ -65,6 +65,7 @@ const EXPECTED: &[(&str, bool)] = &[
     ("peers: network of IPv4 with holes", true),
     ("peers: network of IPv6 with holes", true),
     ("peers: segment", true),
+    ("peers: nodes", true),
     ("peers: unresolved", false),
     ("peers: missing segment", false),
     ("ports: any", true),
@@ -167,6 +168,7 @@ fn of_rule(rule: &Rule, world: &World) -> Vec<&'static str> {
                 said.push("peers: missing segment");
             }
             Peer::Segment(_) => said.push("peers: segment"),
+            Peer::Nodes(_) => said.push("peers: nodes"),
             Peer::Unresolved => said.push("peers: unresolved"),
         }
     }
