@@ -184,12 +184,21 @@ fn connect<T: Tables>(
             ),
         },
         (Err(reason), Some((_, flow))) if plan == Plan::Again => {
+            let life = flow.life();
             // The host may still be talking, or connections may still be adopted: an entry that is denied remembers
             // who opened it, and so keeps it from being taken for one in the other direction.
             let may_come_back = tables.node_address(&key.peer) & NODE_ADDRESS_OWN != 0
                 || now_ns < subject.node.adopt_until_ns;
-            if !may_come_back {
-                trace.closed = remove(tables, subject, &key, flow.life().opener());
+            if may_come_back {
+                return Err(reason);
+            }
+            if is_stream(protocol) {
+                trace.closed = remove(tables, subject, &key, life.opener());
+            } else {
+                // A datagram says nothing about who asked: without the entry, the answer to a question that had come
+                // before would open the flow anew, the other way round. It is over after some silence.
+                trace.closed = life.state() != FlowState::Closed;
+                flow.set_life(life.advanced(FlowState::Closed, life.finished(), tick(now_ns)));
             }
             Err(reason)
         }

@@ -195,3 +195,29 @@ fn a_successor_inherits_no_flow() {
         Reason::NoFlow
     );
 }
+
+#[test]
+fn g9_a_revoked_datagram_flow_is_not_revived_by_the_answer_to_an_earlier_question() {
+    let mut world = World::new();
+    // The peer asks my name server from its own; I may ask its name server, too.
+    world.allow(INGRESS, PEERS_CLASS, &[DNS]);
+    let (question, answer) = (udp(PEER, ME, (53, 53)), udp(ME, PEER, (53, 53)));
+    assert_eq!(world.inward(&question), Reason::Opened);
+    assert_eq!(world.outward(&answer), Reason::Established);
+    world.allow(INGRESS, PEERS_CLASS, &[]);
+    world.flip();
+    for _ in 0..2 {
+        assert_eq!(world.inward(&question), Reason::IngressDenied);
+        // A question that had come before is answered now.
+        assert_eq!(world.outward(&answer), Reason::IngressDenied);
+    }
+    let events = world.tables.written.take_events();
+    let closed = events
+        .iter()
+        .filter(|event| event.kind == EventKind::Closed as u8);
+    assert_eq!(closed.count(), 1, "it ends once");
+    world.allow(INGRESS, PEERS_CLASS, &[DNS]);
+    world.flip();
+    assert_eq!(world.outward(&answer), Reason::Rejudged);
+    assert_eq!(world.inward(&question), Reason::Established);
+}
