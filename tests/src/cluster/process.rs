@@ -118,6 +118,12 @@ impl Process {
         }
     }
 
+    /// Whether the program is no longer there, although nobody here has ended it.
+    pub fn has_ended(&self) -> bool {
+        // Until it is waited for, an ended child is a zombie; one that was waited for is not there at all.
+        status_field(self.program, "State").is_none_or(|state| state.starts_with('Z'))
+    }
+
     /// Sends a signal; a process that has ended is left alone.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         if self.child.try_wait()?.is_some() {

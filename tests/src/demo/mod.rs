@@ -5,6 +5,7 @@ pub mod application;
 mod follow;
 pub mod oracle;
 mod paper;
+mod rules;
 mod scene;
 mod story;
 

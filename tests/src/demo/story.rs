@@ -9,7 +9,7 @@ use super::application::Manifests;
 use super::paper::{Ink, Paper, milliseconds};
 use super::scene::{Conversation, Scene, now};
 use crate::lab::endpoint::Transport;
-use crate::lab::{Cell, Family};
+use crate::lab::{Cell, Family, find_program};
 
 /// Where the intruder sits, and what it tries.
 const INTRUDER: &str = "ops/ci-runner";
@@ -236,32 +236,60 @@ fn restart(paper: &mut Paper, scene: &mut Scene) -> Result<()> {
 }
 
 fn what_to_try(paper: &mut Paper, scene: &Scene) {
-    let folder = scene.product.manifests();
+    let folder = scene.product.manifests().display().to_string();
     paper.step("It stays up. What to try, in another terminal, as root");
-    let path = |text: String| paper.ink(Ink::Path, &text);
-    paper.text(&format!(
-        "let {INTRUDER} go:      {}",
-        path(format!("rm {}/quarantine-ci-runner.yaml", folder.display()))
-    ));
-    paper.text(&format!(
-        "edit a policy:             {}",
-        path(format!("$EDITOR {}/10-shop.yaml", folder.display()))
-    ));
-    if let (Ok(place), Ok(addresses)) = (
-        scene.lab.workload("shop/web-1"),
-        scene.lab.addresses("shop/cart"),
+    let show = |what: &str, command: String| {
+        paper.text(&format!("{what:<28} {}", paper.ink(Ink::Path, &command)));
+    };
+    show(
+        &format!("let {INTRUDER} go:"),
+        format!("rm {folder}/quarantine-ci-runner.yaml"),
+    );
+    show(
+        "and lock it up again:",
+        format!("cp {} {folder}/", scene.manifests.quarantine().display()),
+    );
+    show("edit a policy:", format!("$EDITOR {folder}/10-shop.yaml"));
+    let closed = DOORS[0];
+    let inside = |key: &str| {
+        let place = scene.lab.workload(key).ok()?;
+        Some(format!("nsenter --net={}", place.path().display()))
+    };
+    let knock = |key: &str, port: u16| {
+        let address = scene.lab.addresses(key).ok()?.v4;
+        Some(format!("bash -c 'cat </dev/tcp/{address}/{port}'"))
+    };
+    let (source, destination, port) = TRANSFER;
+    if let (Some(inside), Some(open), Some(shut)) = (
+        inside(source),
+        knock(destination, port),
+        knock(closed.0, closed.1),
     ) {
-        let inside = format!("nsenter --net={} bash", place.path().display());
-        paper.text(&format!("be shop/web-1:             {}", path(inside)));
-        paper.text(&format!(
-            "  and knock at shop/cart:  {}",
-            path(format!("cat </dev/tcp/{}/7070", addresses.v4))
-        ));
+        show(&format!("be {source}:"), format!("{inside} bash"));
+        show(
+            &format!("  knock at {destination}:"),
+            format!("{inside} timeout 2 {open}"),
+        );
+        show(
+            &format!("  and at {}:", closed.0),
+            format!("{inside} timeout 2 {shut}"),
+        );
     }
-    paper.text(&format!(
-        "logs, keys and state:      {}",
-        path(scene.lab.folder().display().to_string())
-    ));
+    if let Ok(program) = find_program("bulkhead") {
+        show(
+            "ask why:",
+            format!(
+                "{} explain -f {folder} {source} {}:{}",
+                program.display(),
+                closed.0,
+                closed.1
+            ),
+        );
+    }
+    show(
+        "logs, keys and state:",
+        scene.lab.folder().display().to_string(),
+    );
     paper.text("");
 }
 

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bulkhead_policy::model::ObjectRef;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use super::endpoint::{Instant, now};
 use super::http;
+use super::run_folder::make;
 use super::{CONTROL_PLANE, Lab, Netns, NodeNumber, find_program};
 use crate::cluster::process::{Launch, Process};
 use crate::cluster::{Deadline, Process as Running};
@@ -120,6 +121,11 @@ impl Status {
                 && *status.namespace == *object.namespace
                 && *status.name == *object.name
         })
+    }
+
+    /// Whether inputs have changed between the other status and this one.
+    pub fn is_newer(&self, than: &Self) -> bool {
+        self.version() > than.version()
     }
 
     fn version(&self) -> u64 {
@@ -241,10 +247,16 @@ impl Installation {
 
     /// Waits for a state that the controller reports. Fails with what it said last.
     pub fn wait(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Result<Status> {
-        let outcome =
-            Deadline::after(SETTLE_LIMIT).until(what, || Ok(Some(self.status()?).filter(&is_so)));
+        let outcome = Deadline::after(SETTLE_LIMIT).until(what, || {
+            // Whoever has ended by itself will not do what is waited for.
+            if let Some(ended) = self.running().find(|process| process.has_ended()) {
+                return Ok(Some(Err(anyhow!("{} has ended by itself", ended.name()))));
+            }
+            Ok(Some(self.status()?).filter(&is_so).map(Ok))
+        });
+        let outcome = outcome.and_then(|found| found);
         outcome.with_context(|| match self.status() {
-            Ok(status) => format!("the controller says {status:#?}"),
+            Ok(status) => format!("the controller says {status:#?}\n{}", self.logs()),
             Err(error) => format!("the controller says nothing: {error:#}\n{}", self.logs()),
         })
     }
@@ -300,7 +312,8 @@ impl Installation {
             .arg(self.place.state(node))
             .args(&self.flags);
         let log = self.place.log(&name);
-        let process = netns.enter(|| Process::spawn(&name, command, Launch::Direct, log))?;
+        let process =
+            netns.enter(|| make(|| Process::spawn(&name, command, Launch::Direct, log)))?;
         self.agents.insert(node, process);
         Ok(())
     }
@@ -327,7 +340,7 @@ impl Installation {
         let mut process = self
             .place
             .fabric
-            .enter(|| Process::spawn("controller", command, Launch::Direct, log))?;
+            .enter(|| make(|| Process::spawn("controller", command, Launch::Direct, log)))?;
         let answers = || {
             process.check_running()?;
             http::get_in(&self.place.fabric, STATUS, "/healthz").map(Some)
@@ -359,10 +372,13 @@ impl Installation {
 
     /// Ends of all logs, for the message of a failure.
     pub fn logs(&self) -> String {
-        let running = self.controller.iter().chain(self.agents.values());
-        running
+        self.running()
             .map(|process| format!("{}\n", process.log_tail()))
             .collect()
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Running> {
+        self.controller.iter().chain(self.agents.values())
     }
 
     /// Where the keys are, as `bulkhead-controller init` has made them.

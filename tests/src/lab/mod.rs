@@ -109,6 +109,17 @@ impl Lab {
         Ok(self.names.workload(workload))
     }
 
+    /// Where a machine outside lives.
+    pub fn outsider(&self, name: &str) -> Result<Netns> {
+        let outsider = self
+            .plan
+            .outsiders()
+            .iter()
+            .find(|outsider| outsider.name == name)
+            .with_context(|| format!("there is no machine {name} outside"))?;
+        Ok(self.names.outsider(outsider))
+    }
+
     /// A folder that goes with the lab.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -12,6 +12,8 @@ use std::thread;
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
 
+use super::run_folder::make;
+
 /// A network namespace by its name under `/run/netns`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Netns(String);
@@ -62,7 +64,7 @@ impl Netns {
 
     /// Executes lines of `ip` inside.
     pub fn ip(&self, lines: &str) -> Result<()> {
-        self.enter(|| ip_batch(lines))
+        self.enter(|| make(|| ip_batch(lines)))
             .with_context(|| format!("in {}", self.0))
     }
 
@@ -88,7 +90,7 @@ impl Netns {
 
 /// Makes namespaces, all in one go.
 pub(crate) fn create<'a>(namespaces: impl IntoIterator<Item = &'a Netns>) -> Result<()> {
-    ip_batch(&lines("netns add", namespaces))
+    make(|| ip_batch(&lines("netns add", namespaces)))
 }
 
 /// Removes namespaces, all in one go; interfaces in them go along.

@@ -7,7 +7,7 @@ use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -28,6 +28,18 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 static UP: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static LABS_OF_THIS_PROCESS: AtomicU32 = AtomicU32::new(0);
 
+/// Whether this process makes nothing any more that would have to be taken away.
+static CLOSED: RwLock<bool> = RwLock::new(false);
+
+/// Makes something that carries a lab's name: a namespace, an interface, a mount, a process. Must not be nested.
+pub(crate) fn make<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let closed = CLOSED.read().unwrap_or_else(PoisonError::into_inner);
+    if *closed {
+        bail!("the labs of this process are being taken away");
+    }
+    work()
+}
+
 /// The folder of a lab that lives. Dropped, it takes away everything with the lab's name.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
@@ -45,6 +57,10 @@ impl RunFolder {
         fs::create_dir_all(ROOT).with_context(|| format!("make {ROOT}"))?;
         let _turn = take_turn()?;
         remove_stale()?;
+        make(Self::make)
+    }
+
+    fn make() -> Result<Self> {
         let count = LABS_OF_THIS_PROCESS.fetch_add(1, Ordering::Relaxed);
         let name = format!("{NAME_PREFIX}{}x{count}", std::process::id());
         let path = Path::new(ROOT).join(&name);
@@ -106,8 +122,11 @@ pub fn remove_stale_labs() -> Result<()> {
     remove_stale()
 }
 
-/// Takes the labs of this process away, from whatever thread. Who still uses one gets errors; for the last moments of a process.
+/// Takes the labs of this process away, from whatever thread. Who still uses one, or is about to make one, gets errors; for the last
+/// moments of a process.
 pub fn remove_labs_of_this_process() -> Result<()> {
+    // What is being made at this moment is waited for, so that it is found.
+    *CLOSED.write().unwrap_or_else(PoisonError::into_inner) = true;
     let mut up = UP.lock().unwrap_or_else(PoisonError::into_inner);
     while let Some(name) = up.pop() {
         remove(&name)?;

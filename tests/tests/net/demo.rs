@@ -1,11 +1,20 @@
 //! The demo's matrix with real traffic, and that one falsified entry of one kernel table turns it red.
 
-use std::process::Command;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use aya::maps::{Array, Map, MapData};
 use bulkhead_datapath::abi::{ABI_VERSION, Address, MapName, Plain, WorkloadValue};
+use bulkhead_tests::cluster::Deadline;
 use bulkhead_tests::demo::{Scene, application::Manifests};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
+const LIMIT: Duration = Duration::from_secs(30);
 const VALUE_LENGTH: usize = size_of::<WorkloadValue>();
 
 #[test]
@@ -52,6 +61,102 @@ fn the_demo_checks_itself_and_leaves_nothing_behind() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(!said.contains('\u{1b}'), "no colours where nobody looks");
+}
+
+/// Whatever still carries the name of a lab of that process.
+fn leftovers(pid: u32) -> Vec<String> {
+    let lab = format!("bhlab{pid}x");
+    let mut found = Vec::new();
+    for folder in ["/run/netns", "/run/bulkhead-lab"] {
+        let entries = fs::read_dir(folder).unwrap();
+        found.extend(
+            entries
+                .map(|entry| entry.unwrap().path().display().to_string())
+                .filter(|path| path.contains(&lab)),
+        );
+    }
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    found.extend(
+        mounts
+            .lines()
+            .filter(|it| it.contains(&lab))
+            .map(str::to_owned),
+    );
+    for entry in fs::read_dir("/proc").unwrap() {
+        let path = entry.unwrap().path();
+        // Programs of the product are told their folders, those of the lab are children of the demo.
+        let words = fs::read(path.join("cmdline")).unwrap_or_default();
+        let parent = fs::read_to_string(path.join("status")).unwrap_or_default();
+        if String::from_utf8_lossy(&words).contains(&lab)
+            || parent.lines().any(|line| line == format!("PPid:\t{pid}"))
+        {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+fn demo(environment: &[(&str, &Path)]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_demo"))
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn ended(child: &mut Child) -> ExitStatus {
+    Deadline::after(LIMIT)
+        .until("the end of the demo", || Ok(child.try_wait()?))
+        .unwrap()
+}
+
+#[test]
+fn a_demo_that_is_interrupted_anywhere_leaves_nothing_behind() {
+    for (moment, signal) in [
+        ("A shop on three nodes", Signal::SIGINT),
+        ("Policies are copied", Signal::SIGTERM),
+        ("The agents of both nodes are killed", Signal::SIGINT),
+    ] {
+        let mut child = demo(&[]);
+        let pid = child.id();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let told = lines.any(|line| line.unwrap().contains(moment));
+        assert!(told, "the demo comes as far as {moment:?}");
+        kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
+        let status = ended(&mut child);
+        assert!(status.success(), "{signal} at {moment:?}: {status}");
+        assert_eq!(
+            leftovers(pid),
+            Vec::<String>::new(),
+            "{signal} at {moment:?}"
+        );
+    }
+}
+
+#[test]
+fn a_demo_that_fails_says_why_at_once_and_leaves_nothing_behind() {
+    let programs = std::env::temp_dir().join(format!("bulkhead-broken-{}", std::process::id()));
+    fs::create_dir_all(&programs).unwrap();
+    // An agent that ends as soon as it is started.
+    symlink("/bin/false", programs.join("bulkhead-agent")).unwrap();
+    let started = Instant::now();
+    let mut child = demo(&[("BULKHEAD_BIN_DIR", &programs)]);
+    let status = ended(&mut child);
+    let took = started.elapsed();
+    fs::remove_dir_all(&programs).unwrap();
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(!status.success());
+    assert!(said.contains("node-1 has ended by itself"), "{said}");
+    assert!(took < LIMIT / 2, "{took:?} until it was told");
+    assert_eq!(leftovers(child.id()), Vec::<String>::new());
 }
 
 /// Writes one element of WORKLOADS: the slot of `victim` gets the rule sets of `generous`, on the same node.

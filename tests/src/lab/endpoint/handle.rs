@@ -12,10 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::protocol::{
-    Answer, Answered, Asked, Intake, Outcome, Question, Request, Sent, StreamId, StreamPlan,
+    Answer, Answered, Asked, Flood, Intake, Outcome, Question, Request, Sent, StreamId, StreamPlan,
     Transport,
 };
 use crate::lab::netns::Netns;
+use crate::lab::run_folder::make;
 
 /// For an answer beyond the time that the question itself may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
@@ -48,14 +49,15 @@ pub struct Pending {
 impl Endpoint {
     /// Starts the program in the namespace; its servers say `name`.
     pub(crate) fn start(program: &std::path::Path, name: &str, netns: &Netns) -> Result<Self> {
-        let mut child = netns.enter(|| {
+        let spawn = || {
             Command::new(program)
                 .arg(name)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()
                 .with_context(|| format!("start {}", program.display()))
-        })?;
+        };
+        let mut child = netns.enter(|| make(spawn))?;
         let output = child.stdout.take().context("no pipe from the endpoint")?;
         let input = child.stdin.take();
         let waiting = Waiting::default();
@@ -143,6 +145,11 @@ impl Endpoint {
             interface: interface.to_owned(),
             frame: frame.to_vec(),
         })
+    }
+
+    /// Puts many frames on an interface of its namespace, one after the other.
+    pub fn flood(&self, flood: Flood) -> Result<()> {
+        self.done(Request::Flood(flood))
     }
 
     /// Looks at what arrives on an interface, counting frames by marks.

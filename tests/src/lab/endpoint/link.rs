@@ -10,22 +10,67 @@ use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, sendto, socket,
 };
 
+use super::protocol::Flood;
+
 /// Longer than any frame of the lab, merged ones included.
 const FRAME_MAX: usize = 70_000;
 
 /// Puts one frame on the wire as it is.
 pub(crate) fn inject(interface: &str, frame: &[u8]) -> Result<()> {
-    let address = link_address(interface)?;
-    let socket = socket(
-        AddressFamily::Packet,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )
-    .context("open a packet socket")?;
-    sendto(socket.as_raw_fd(), frame, &address, MsgFlags::empty())
-        .with_context(|| format!("send {} bytes on {interface}", frame.len()))?;
+    Sender::to(interface)?.send(frame)
+}
+
+/// Puts frames on the wire that differ in one number.
+pub(crate) fn flood(flood: Flood) -> Result<()> {
+    let Flood {
+        interface,
+        mut frame,
+        offset,
+        first,
+        count,
+    } = flood;
+    let sender = Sender::to(&interface)?;
+    for number in 0..count {
+        frame
+            .get_mut(offset..offset + 2)
+            .context("the number lies in the frame")?
+            .copy_from_slice(&first.wrapping_add(number).to_be_bytes());
+        sender.send(&frame)?;
+    }
     Ok(())
+}
+
+/// A packet socket that sends on one interface.
+struct Sender {
+    socket: OwnedFd,
+    address: LinkAddr,
+}
+
+impl Sender {
+    fn to(interface: &str) -> Result<Self> {
+        let socket = socket(
+            AddressFamily::Packet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .context("open a packet socket")?;
+        Ok(Self {
+            socket,
+            address: link_address(interface)?,
+        })
+    }
+
+    fn send(&self, frame: &[u8]) -> Result<()> {
+        sendto(
+            self.socket.as_raw_fd(),
+            frame,
+            &self.address,
+            MsgFlags::empty(),
+        )
+        .with_context(|| format!("send {} bytes", frame.len()))?;
+        Ok(())
+    }
 }
 
 /// Counts frames that contain marks.

@@ -13,5 +13,7 @@ mod stream;
 pub use handle::{Endpoint, Pending};
 pub(crate) use probe::internet_checksum;
 pub use process::run;
-pub use protocol::{Instant, Intake, Outcome, Question, Sent, StreamId, StreamPlan, Transport};
+pub use protocol::{
+    Flood, Instant, Intake, Outcome, Question, Sent, StreamId, StreamPlan, Transport,
+};
 pub use record::now;

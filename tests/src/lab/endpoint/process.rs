@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::LocalSet;
 
-use super::link::{Watch, inject};
+use super::link::{Watch, flood, inject};
 use super::probe::probe;
 use super::protocol::{Answer, Answered, Asked, Request, StreamId};
 use super::serve::{Ledger, serve};
@@ -103,6 +103,11 @@ impl Endpoint {
             }
             Request::Inject { interface, frame } => {
                 inject(&interface, &frame)?;
+                Answer::Done
+            }
+            Request::Flood(frames) => {
+                // The servers and streams of the endpoint go on meanwhile.
+                tokio::task::spawn_blocking(move || flood(frames)).await??;
                 Answer::Done
             }
             Request::Watch { interface, markers } => {

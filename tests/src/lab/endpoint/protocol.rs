@@ -96,6 +96,21 @@ pub struct Intake {
     pub newest_record: Option<Instant>,
 }
 
+/// Many frames that differ in one number of two bytes, usually a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flood {
+    /// The interface they go to.
+    pub interface: String,
+    /// What they have in common.
+    pub frame: Vec<u8>,
+    /// Where the number stands.
+    pub offset: usize,
+    /// The first number.
+    pub first: u16,
+    /// How many frames; the number goes up by one with each.
+    pub count: u16,
+}
+
 /// From the lab to an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Request {
@@ -130,6 +145,8 @@ pub(crate) enum Request {
         /// The whole frame.
         frame: Vec<u8>,
     },
+    /// Put many of them there, as fast as it goes.
+    Flood(Flood),
     /// Begin to look at everything that arrives on an interface, keeping the counts of frames that contain any of the markers.
     Watch {
         /// Its name.
