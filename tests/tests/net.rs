@@ -4,8 +4,12 @@
 //! compiler. Needs root; the programs of the product have to be built (`cargo xtask test net` does it).
 #![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+#[path = "net/audit.rs"]
+mod audit;
 #[path = "net/continuity.rs"]
 mod continuity;
+#[path = "net/deadline.rs"]
+mod deadline;
 #[path = "net/demo.rs"]
 mod demo;
 #[path = "net/false_controller.rs"]
@@ -14,9 +18,19 @@ mod false_controller;
 mod full_map;
 #[path = "net/guarded.rs"]
 mod guarded;
+#[path = "net/host.rs"]
+mod host;
+#[path = "net/identity.rs"]
+mod identity;
 #[path = "net/lab.rs"]
 mod lab;
+#[path = "net/random_revocations.rs"]
+mod random_revocations;
 #[path = "net/revocation.rs"]
 mod revocation;
+#[path = "net/scan.rs"]
+mod scan;
+#[path = "net/services.rs"]
+mod services;
 #[path = "net/spoofing.rs"]
 mod spoofing;

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Mac;
 use super::endpoint::internet_checksum;
+use super::{Family, Mac};
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
+const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
 const PROTOCOL_ICMPV6: u8 = 58;
 const HOP_LIMIT_OF_ROUTED: u8 = 64;
@@ -24,36 +25,54 @@ pub struct End {
     pub mac: Mac,
     /// Internet address.
     pub ip: IpAddr,
-    /// UDP port.
+    /// TCP or UDP port.
     pub port: u16,
 }
 
 /// A UDP datagram. Both ends have to be of one family.
 pub fn udp(from: End, to: End, payload: &[u8]) -> Vec<u8> {
-    let mut datagram = Vec::new();
-    datagram.extend_from_slice(&from.port.to_be_bytes());
-    datagram.extend_from_slice(&to.port.to_be_bytes());
+    let mut datagram = ports(from, to);
     datagram.extend_from_slice(&length_of(payload.len() + 8).to_be_bytes());
     datagram.extend_from_slice(&[0, 0]);
     datagram.extend_from_slice(payload);
+    transport(from, to, PROTOCOL_UDP, datagram, 6)
+}
+
+/// A TCP segment without data. Both ends have to be of one family.
+pub fn tcp(from: End, to: End, flags: u8) -> Vec<u8> {
+    let mut segment = ports(from, to);
+    let words_of_header = 5 << 4;
+    segment.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, words_of_header, flags, 0xff, 0xff]);
+    segment.extend_from_slice(&[0; 4]);
+    transport(from, to, PROTOCOL_TCP, segment, 16)
+}
+
+/// Where the source port stands in a frame without options; the destination port follows.
+pub const fn source_port_offset(family: Family) -> usize {
+    match family {
+        Family::V4 => 34,
+        Family::V6 => 54,
+    }
+}
+
+fn ports(from: End, to: End) -> Vec<u8> {
+    [from.port.to_be_bytes(), to.port.to_be_bytes()].concat()
+}
+
+/// Fills in the checksum at `at` and puts the headers before it.
+fn transport(from: End, to: End, protocol: u8, mut payload: Vec<u8>, at: usize) -> Vec<u8> {
+    let sum = checksum(from.ip, to.ip, protocol, &payload);
+    payload[at..at + 2].copy_from_slice(&sum.to_be_bytes());
     match (from.ip, to.ip) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => ethernet(
             from.mac,
             to.mac,
             ETHERTYPE_IPV4,
-            &ipv4(source, destination, PROTOCOL_UDP, &datagram),
+            &ipv4(source, destination, protocol, &payload),
         ),
         (source, destination) => {
             let (source, destination) = (as_v6(source), as_v6(destination));
-            let sum = checksum_v6(source, destination, PROTOCOL_UDP, &datagram);
-            datagram[6..8].copy_from_slice(&sum.to_be_bytes());
-            let packet = ipv6(
-                source,
-                destination,
-                PROTOCOL_UDP,
-                HOP_LIMIT_OF_ROUTED,
-                &datagram,
-            );
+            let packet = ipv6(source, destination, protocol, HOP_LIMIT_OF_ROUTED, &payload);
             ethernet(from.mac, to.mac, ETHERTYPE_IPV6, &packet)
         }
     }
@@ -129,7 +148,7 @@ fn icmpv6_of_neighbours(
     to: (Mac, Ipv6Addr),
     mut message: Vec<u8>,
 ) -> Vec<u8> {
-    let sum = checksum_v6(from, to.1, PROTOCOL_ICMPV6, &message);
+    let sum = checksum(from.into(), to.1.into(), PROTOCOL_ICMPV6, &message);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
     let packet = ipv6(
         from,
@@ -172,10 +191,16 @@ fn ipv6(from: Ipv6Addr, to: Ipv6Addr, next: u8, hop_limit: u8, payload: &[u8]) -
     packet
 }
 
-fn checksum_v6(from: Ipv6Addr, to: Ipv6Addr, protocol: u8, payload: &[u8]) -> u16 {
+/// Over the pseudo header of the addresses' family, too (RFC 9293, 3.1; RFC 8200, 8.1).
+fn checksum(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> u16 {
     let mut covered = Vec::new();
-    covered.extend_from_slice(&from.octets());
-    covered.extend_from_slice(&to.octets());
+    for address in [from, to] {
+        match address {
+            IpAddr::V4(v4) => covered.extend_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => covered.extend_from_slice(&v6.octets()),
+        }
+    }
+    // As sums, the shorter fields of IPv4 are the same.
     covered.extend_from_slice(&u32::from(length_of(payload.len())).to_be_bytes());
     covered.extend_from_slice(&[0, 0, 0, protocol]);
     covered.extend_from_slice(payload);

@@ -6,8 +6,18 @@ use serde_json::{Value, json};
 
 use super::Plan;
 
-/// All manifests in one JSON List. Each workload is labelled with its name as `app` and has a service account of that name.
+/// All manifests in one JSON List.
 pub fn describe(plan: &Plan) -> String {
+    list(objects(plan))
+}
+
+/// Objects as one document.
+pub fn list(items: Vec<Value>) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+}
+
+/// Nodes, namespaces and workloads. Each workload is labelled with its name as `app` and has a service account of that name.
+pub fn objects(plan: &Plan) -> Vec<Value> {
     let namespaces: BTreeSet<&str> = plan
         .workloads()
         .iter()
@@ -39,6 +49,5 @@ pub fn describe(plan: &Plan) -> String {
             },
         })
     });
-    let items: Vec<Value> = nodes.chain(namespaces).chain(workloads).collect();
-    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+    nodes.chain(namespaces).chain(workloads).collect()
 }

@@ -9,10 +9,11 @@ use bulkhead_tests::lab::{Family, Plan};
 use crate::guarded::{Guarded, Stream, isolate};
 
 const REVISIONS: u16 = 100;
-const KILLS: u16 = 20;
+/// Of each agent and of the controller.
+const KILLS: u16 = 10;
 
 #[test]
-fn g3_an_unaffected_flow_survives_a_hundred_revisions_and_twenty_kills_of_the_agents() {
+fn g3_through_a_hundred_revisions_and_thirty_kills_no_flow_is_reset_and_nothing_forbidden_passes() {
     let plan = Plan::new(2)
         .workload("shop/web", 1, &[8080])
         .and_then(|plan| plan.workload("shop/db", 2, &[5432]))
@@ -40,8 +41,22 @@ fn g3_an_unaffected_flow_survives_a_hundred_revisions_and_twenty_kills_of_the_ag
     })
     .map(|stream| (stream, world.open(&stream).unwrap()))
     .collect();
+    // Somebody knocks at a closed door all the time.
+    let forbidden: Vec<_> = Family::BOTH
+        .into_iter()
+        .map(|family| Stream {
+            source: "shop/batch",
+            destination: "shop/db",
+            transport: Transport::Udp,
+            family,
+            from_port: 0,
+            port: 5432,
+            records_per_second: 500,
+        })
+        .map(|stream| (stream, world.begin(&stream).unwrap()))
+        .collect();
     let nodes = world.lab.plan().nodes().to_vec();
-    let per_kill = REVISIONS / (KILLS / 2);
+    let per_kill = REVISIONS / KILLS;
     for revision in 0..REVISIONS {
         // Other workloads, one on each node, change all the time.
         world
@@ -51,6 +66,7 @@ fn g3_an_unaffected_flow_survives_a_hundred_revisions_and_twenty_kills_of_the_ag
             )
             .unwrap();
         if revision % per_kill == 0 {
+            world.product.kill_controller().unwrap();
             for node in &nodes {
                 world.product.kill_agent(*node).unwrap();
             }
@@ -61,8 +77,23 @@ fn g3_an_unaffected_flow_survives_a_hundred_revisions_and_twenty_kills_of_the_ag
             for node in &nodes {
                 world.product.start_agent(*node).unwrap();
             }
+            world.product.start_controller().unwrap();
             world.product.wait_settled().unwrap();
         }
+    }
+    let (batch, db) = (
+        world.lab.endpoint("shop/batch").unwrap(),
+        world.lab.endpoint("shop/db").unwrap(),
+    );
+    let from = world.lab.addresses("shop/batch").unwrap();
+    for (stream, id) in &forbidden {
+        let sent = batch.stream(*id).unwrap();
+        let intake = db
+            .intake(stream.transport, stream.port, from.of(stream.family))
+            .unwrap();
+        assert!(sent.records > 1000, "{stream:?} was really sent: {sent:?}");
+        assert_eq!(intake.bytes, 0, "{stream:?} has arrived: {intake:?}");
+        batch.close(*id).unwrap();
     }
     world.expect_silence("shop/batch", "shop/db", 5432).unwrap();
     let web = world.lab.endpoint("shop/web").unwrap();

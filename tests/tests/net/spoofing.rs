@@ -1,13 +1,15 @@
 //! G6: a packet belongs to the workload whose interface it comes through. Frames that claim otherwise die at the first hook and are
 //! counted by what they claimed; the lab's own tests show that each of them does its harm where nothing stops it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use bulkhead_datapath::abi;
+use bulkhead_datapath::frame::{IpFrame, Payload, RST, neighbour_body};
 use bulkhead_tests::cluster::Deadline;
 use bulkhead_tests::lab::endpoint::Transport;
 use bulkhead_tests::lab::frame::{self, End};
-use bulkhead_tests::lab::{Family, Mac, NodeNumber, Plan};
+use bulkhead_tests::lab::{Family, Mac, Plan};
 
 use crate::guarded::Guarded;
 
@@ -17,16 +19,8 @@ const FOREIGN: Mac = Mac([2, 0xba, 0xd, 0, 0, 1]);
 const FORGED: &[u8; 16] = b"forged frame 471";
 const HONEST: &[u8; 16] = b"honest frame 112";
 
-/// Packets that a node has dropped for a reason, both hooks together.
-fn dropped(world: &Guarded, node: NodeNumber, reason: &str) -> u64 {
-    let metrics = world.product.ask_agent(node, "/metrics").unwrap();
-    let label = format!("reason=\"{reason}\"");
-    let counted = metrics
-        .lines()
-        .filter(|line| line.starts_with("bulkhead_agent_packets{") && line.contains(&label));
-    counted
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-        .sum()
+fn octets(mac: Mac) -> abi::Mac {
+    abi::Mac { octets: mac.0 }
 }
 
 #[test]
@@ -63,7 +57,97 @@ fn g6_spoofed_frames_of_each_kind_die_at_the_first_hook() {
     let gateway = own.node.gateway();
     let to_gateway = (own.gateway_mac, gateway.v6);
     let nowhere = Ipv4Addr::new(192, 0, 2, 1);
+    // An end of its victim's connection, to reset it; and frames that claim nothing but are not a workload's to send.
+    let as_victim = |family: Family| End {
+        mac: own.mac,
+        ip: victim.of(family),
+        port: 5432,
+    };
+    let to_db = |family: Family| End {
+        mac: own.gateway_mac,
+        ip: target.of(family),
+        port: 5432,
+    };
+    let icmp = |family: Family, kind, code, body: Vec<u8>| {
+        let payload = Payload::Icmp {
+            kind,
+            code,
+            rest: [0; 4],
+            body,
+        };
+        let (from, to) = match family {
+            Family::V4 => (own.addresses.v4.into(), target.v4.into()),
+            Family::V6 => (link_local.into(), gateway.v6.into()),
+        };
+        let mut frame = IpFrame::new(octets(own.mac), from, to, payload);
+        frame.destination_mac = octets(own.gateway_mac);
+        frame.hop_limit = 255;
+        frame.build()
+    };
+    let mut query = icmp(Family::V6, 130, 0, vec![0; 16]);
+    // Listener queries are for one link only.
+    query[21] = 1;
     let kinds: Vec<(&str, &str, Vec<u8>)> = vec![
+        (
+            "reset in a neighbour's name over IPv4",
+            "source_address_spoofed",
+            frame::tcp(as_victim(Family::V4), to_db(Family::V4), RST),
+        ),
+        (
+            "reset in a neighbour's name over IPv6",
+            "source_address_spoofed",
+            frame::tcp(as_victim(Family::V6), to_db(Family::V6), RST),
+        ),
+        (
+            "IPv4 of nobody at all",
+            "source_address_spoofed",
+            udp(Family::V4, own.mac, Ipv4Addr::UNSPECIFIED.into()),
+        ),
+        (
+            "IPv6 of the node",
+            "source_address_spoofed",
+            udp(Family::V6, own.mac, own.node.addresses().v6.into()),
+        ),
+        (
+            "neighbour solicitation with a foreign MAC",
+            "neighbour_spoofed",
+            icmp(
+                Family::V6,
+                135,
+                0,
+                neighbour_body(gateway.v6.octets(), Some((1, octets(FOREIGN)))),
+            ),
+        ),
+        (
+            "redirect over IPv4",
+            "redirect",
+            icmp(
+                Family::V4,
+                5,
+                1,
+                IpFrame::new(
+                    octets(own.mac),
+                    target.v4.into(),
+                    own.addresses.v4.into(),
+                    Payload::Udp {
+                        source: 5432,
+                        destination: 4000,
+                    },
+                )
+                .packet(),
+            ),
+        ),
+        (
+            "redirect over IPv6",
+            "redirect",
+            icmp(
+                Family::V6,
+                137,
+                0,
+                [link_local.octets(), target.v6.octets()].concat(),
+            ),
+        ),
+        ("listener query", "router_advertisement", query),
         (
             "IPv4 of a neighbour",
             "source_address_spoofed",
@@ -133,19 +217,13 @@ fn g6_spoofed_frames_of_each_kind_die_at_the_first_hook() {
         ),
     ];
     for (kind, reason, forged) in &kinds {
-        let before = dropped(&world, own.node, reason);
+        let before = world.counted(own.node, reason).unwrap();
         for _ in 0..FRAMES {
             attacker.inject("eth0", forged).unwrap();
         }
-        let counted = || Ok((dropped(&world, own.node, reason) == before + FRAMES).then_some(()));
-        Deadline::after(COUNTED_LIMIT)
-            .until(kind, counted)
-            .unwrap_or_else(|error| {
-                panic!(
-                    "{kind}: {error:#}; {reason} is {} after {before}",
-                    dropped(&world, own.node, reason)
-                )
-            });
+        world
+            .wait_counted(own.node, reason, before, FRAMES)
+            .unwrap_or_else(|error| panic!("{kind}: {error:#}"));
     }
     // What is honest still passes, and came after everything forged.
     let honest = datagram(Family::V4, own.mac, own.addresses.v4.into(), HONEST);
@@ -175,6 +253,74 @@ fn g6_spoofed_frames_of_each_kind_die_at_the_first_hook() {
     assert!(
         attacker
             .asks(Transport::Tcp, port, COUNTED_LIMIT)
+            .unwrap()
+            .is_reached()
+    );
+}
+
+#[test]
+fn tunnels_from_a_workload_to_its_node_die_whatever_policy_says() {
+    let plan = Plan::new(2)
+        .workload("shop/attacker", 1, &[80])
+        .and_then(|plan| plan.workload("shop/db", 2, &[5432]))
+        .unwrap();
+    // No policy at all: everything is allowed.
+    let world = Guarded::start(plan).unwrap();
+    let own = world.lab.plan().find("shop/attacker").unwrap().clone();
+    let attacker = world.lab.endpoint("shop/attacker").unwrap();
+    let target = world.lab.addresses("shop/db").unwrap();
+    // A packet that no workload may send, for the node to take out and forward.
+    let inside = |family: Family| {
+        let lie = Payload::Udp {
+            source: 4000,
+            destination: 5432,
+        };
+        let as_node: IpAddr = own.node.addresses().of(family);
+        IpFrame::new(octets(own.mac), as_node, target.of(family), lie)
+    };
+    for family in Family::BOTH {
+        let mut shells: Vec<Payload> = vec![
+            Payload::Raw {
+                protocol: if family == Family::V4 { 4 } else { 41 },
+                bytes: inside(family).packet(),
+            },
+            // GRE without options; EtherIP; MPLS.
+            Payload::Raw {
+                protocol: 47,
+                bytes: [vec![0, 0, 0x08, 0x00], inside(Family::V4).packet()].concat(),
+            },
+            Payload::Raw {
+                protocol: 97,
+                bytes: [vec![0x30, 0], inside(family).build()].concat(),
+            },
+            Payload::Raw {
+                protocol: 137,
+                bytes: [vec![0, 0, 0x11, 64], inside(family).packet()].concat(),
+            },
+        ];
+        // VXLAN by both its ports, Geneve, GRE in UDP.
+        shells.extend([4789, 8472, 6081, 4754].map(|destination| Payload::Udp {
+            source: 4000,
+            destination,
+        }));
+        for to in [own.node.addresses(), own.node.gateway()] {
+            for shell in &shells {
+                let before = world.counted(own.node, "tunnel").unwrap();
+                let from = own.addresses.of(family);
+                let mut frame = IpFrame::new(octets(own.mac), from, to.of(family), shell.clone());
+                frame.destination_mac = octets(own.gateway_mac);
+                attacker.inject("eth0", &frame.build()).unwrap();
+                world
+                    .wait_counted(own.node, "tunnel", before, 1)
+                    .unwrap_or_else(|error| panic!("{shell:?} over {family}: {error:#}"));
+            }
+        }
+    }
+    // Other datagrams to the node are judged like any.
+    let node = SocketAddr::new(own.node.addresses().v4.into(), 0);
+    assert!(
+        attacker
+            .asks(Transport::Ping, node, COUNTED_LIMIT)
             .unwrap()
             .is_reached()
     );
