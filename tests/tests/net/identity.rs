@@ -181,12 +181,15 @@ fn a_terminating_pod_keeps_its_identity_until_it_is_gone_and_a_completed_one_has
     world.expect_reached("shop/web", "shop/db", 5432).unwrap();
     // Completed, it owns nothing, whatever its interface still does.
     becomes(Some(pod(&web, Life::Completed)));
-    let client = world.lab.endpoint("shop/web").unwrap();
-    let echoed = client.stream(id).unwrap().echoed;
     world.expect_silence("shop/web", "shop/db", 5432).unwrap();
-    assert_eq!(client.stream(id).unwrap().echoed, echoed);
+    let echoed = || {
+        let client = world.lab.endpoint("shop/web").unwrap();
+        client.stream(id).unwrap().echoed
+    };
+    let before = echoed();
     becomes(None);
     world.expect_silence("shop/web", "shop/db", 5432).unwrap();
+    assert_eq!(echoed(), before, "the old connection goes on");
 }
 
 /// Moves both addresses of one workload to another, in their namespaces and in all routes, as a network plugin would.
