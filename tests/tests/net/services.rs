@@ -115,7 +115,10 @@ fn a_service_is_judged_at_the_sender_by_what_stands_behind_it() {
     // The rule names the endpoint and its own port, never the Service.
     let to_db = json!({"workloads": {"pods": {"matchLabels": {"app": "db"}}}, "port": 5432});
     world
-        .enforce("web.json", &egress("shop", "web", &[to_db.clone()]))
+        .enforce(
+            "web.json",
+            &egress("shop", "web", std::slice::from_ref(&to_db)),
+        )
         .unwrap();
     for family in Family::BOTH {
         world
