@@ -177,7 +177,7 @@ fn a_workload_reaches_itself_by_its_own_address_and_is_judged_as_the_node_throug
     let rules = [
         PROXY.to_owned(),
         translation(13, own.addresses, 8080),
-        "add rule inet proxy sources oifname web iifname web masquerade".to_owned(),
+        "add rule inet proxy sources oifname web iifname web ct status dnat masquerade".to_owned(),
     ];
     node.read("nft", &[&rules.concat()]).unwrap();
     let services = service("web", 13, &[(own.addresses, 8080)]);
