@@ -25,10 +25,10 @@ mod node;
 mod pins;
 #[path = "kernel/place.rs"]
 mod place;
-#[path = "kernel/restart.rs"]
-mod restart;
 #[path = "kernel/policies.rs"]
 mod policies;
+#[path = "kernel/restart.rs"]
+mod restart;
 #[path = "kernel/verdict.rs"]
 mod verdict;
 #[path = "../../encode/tests/world/mod.rs"]

@@ -471,7 +471,8 @@ fn programs_of_another_abi_version_go_when_the_own_ones_guard() {
     apart(|| {
         let place = Place::new("abi");
         drop(take_up(Kernel::open(&place.options(SIZES)).unwrap()));
-        let [own, other] = [ABI_VERSION, ABI_VERSION + 1].map(|n| place.pins().join(format!("v{n}")));
+        let [own, other] =
+            [ABI_VERSION, ABI_VERSION + 1].map(|n| place.pins().join(format!("v{n}")));
         std::fs::rename(&own, &other).unwrap();
         let flood = Flood::start();
         let kernel = Kernel::open(&place.options(SIZES)).unwrap();
