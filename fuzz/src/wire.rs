@@ -133,6 +133,7 @@ pub(crate) fn compile(graph: &NodeGraph) {
         decisions: 4096,
         port_blocks: 16,
         deadlines: 15,
+        ..Limits::default().0
     });
     let fitted = fit(&Arc::new(graph.clone()), &limits, now);
     assert!(fitted.need.fits(&limits), "{:?}", fitted.need);
