@@ -213,7 +213,11 @@ fn side(half: &Half, objects: &[Object]) -> Side {
         half.rule
     );
     let mut steps = Vec::new();
-    if let Some(last) = deciding_step(&half.rule, objects) {
+    let asked = match &half.rule {
+        Provenance::Endpoint { rule, .. } => rule,
+        rule => rule,
+    };
+    if let Some(last) = deciding_step(asked, objects) {
         for (_, step) in STEPS.iter().take_while(|(stage, _)| *stage < last) {
             steps.push(Step {
                 step,
@@ -228,7 +232,7 @@ fn side(half: &Half, objects: &[Object]) -> Side {
             step: named,
             decision,
         });
-    } else if matches!(half.rule, Provenance::Unopposed) {
+    } else if matches!(asked, Provenance::Unopposed) {
         steps.extend(STEPS.iter().map(|(_, step)| Step {
             step,
             decision: "goes on".to_owned(),
@@ -255,6 +259,8 @@ fn deciding_step(rule: &Provenance, objects: &[Object]) -> Option<Stage> {
         | Provenance::NotOurs
         | Provenance::Contested
         | Provenance::JudgedAtEndpoint
+        | Provenance::Endpoint { .. }
+        | Provenance::LeftOut
         | Provenance::NoEndpoint(_) => None,
     }
 }

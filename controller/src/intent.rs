@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bulkhead_graph::{NodeGraph, Timestamp};
-use bulkhead_policy::engine::{Counters, Engine, EngineConfig, Size};
+use bulkhead_policy::engine::{Counters, Engine, EngineConfig, Finding, Size};
 use bulkhead_policy::model::{Event, Interned, Object, ObjectRef};
 use bulkhead_source::{ObjectVersion, Update};
 use bulkhead_wire::Frontier;
@@ -207,5 +207,10 @@ impl Intent {
     /// What was done and how much there is.
     pub fn counts(&self) -> (Counters, Size) {
         (self.engine.counters(), self.engine.size())
+    }
+
+    /// What people have to know of objects that are in force otherwise than they may think.
+    pub fn findings(&mut self) -> Vec<Finding> {
+        self.engine.findings()
     }
 }

@@ -78,6 +78,7 @@ async fn start(run: Run) -> anyhow::Result<()> {
     let shared = Arc::new(Shared::new(pace));
     let config = EngineConfig {
         cluster_ranges: run.cluster_ranges.clone(),
+        ..EngineConfig::default()
     };
     let updates = match (&run.folder, run.kubernetes) {
         (Some(folder), false) => {

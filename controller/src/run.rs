@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bulkhead_crds::manifest::{Problem, Severity};
 use bulkhead_graph::Timestamp;
-use bulkhead_policy::engine::EngineConfig;
+use bulkhead_policy::engine::{EngineConfig, Finding};
 use bulkhead_source::Update;
 use bulkhead_wire::proto::distribution_server::DistributionServer;
 use bulkhead_wire::{certificate, limits};
@@ -96,7 +97,7 @@ async fn compile(
                 let began = std::time::Instant::now();
                 let _span = info_span!("compile", events).entered();
                 let compiled = intent.take(update, clock::now());
-                shared.status().problems(problems);
+                shared.status().problems(with_findings(problems, intent.findings()));
                 publish(shared, compiled);
                 let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let (_, size) = intent.counts();
@@ -113,6 +114,29 @@ async fn compile(
             }
         }
     }
+}
+
+/// The source's problems and what the compiler found beside them. A folder's problems know file and line; what they say
+/// already is not said twice.
+fn with_findings(mut problems: Vec<Problem>, findings: Vec<Finding>) -> Vec<Problem> {
+    let claim = |message: &str| message.split(';').next().map(str::to_owned);
+    for Finding { object, message } in findings {
+        let object = Some(object.to_string());
+        let is_said = problems
+            .iter()
+            .any(|said| said.object == object && claim(&said.message) == claim(&message));
+        if !is_said {
+            problems.push(Problem {
+                severity: Severity::Warning,
+                file: "".into(),
+                line: None,
+                object,
+                field: None,
+                message,
+            });
+        }
+    }
+    problems
 }
 
 /// Status first: whoever sees a graph on the board finds in the status that it is desired.

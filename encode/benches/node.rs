@@ -120,7 +120,6 @@ fn graph(moved: Option<u32>) -> Arc<NodeGraph> {
         let backend = |peer: u32| ServiceBackend {
             address: address(peer),
             port: 8_080,
-            guarded: true,
         };
         let backends = (0..5).map(|n| backend(number * 10 + n)).collect();
         let ports = vec![ServicePort {
@@ -131,7 +130,9 @@ fn graph(moved: Option<u32>) -> Arc<NodeGraph> {
         (
             address(0x0060_0000 + number),
             ServiceAddress {
+                namespaces: vec!["shop".into()],
                 external: false,
+                closed: false,
                 ports,
             },
         )

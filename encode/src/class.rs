@@ -25,7 +25,7 @@ impl fmt::Debug for ClassKey {
 pub struct Class {
     /// The matches that its members are in, ascending.
     pub(crate) seen: Arc<[(MatchIndex, Matched)]>,
-    /// What stands behind it, if it is the class of a Service address.
+    /// What stands behind it, if it is the class of a Service address, or of one that there was no room for.
     pub(crate) service: Option<Arc<ServiceClass>>,
 }
 

@@ -62,9 +62,11 @@ impl Desired {
             })
             .collect();
         let mut classes = BTreeMap::new();
-        let regions = Regions::of(&matches, &graph.cluster_ranges, |known, by_network| {
+        let (ranges, closed) = (&graph.cluster_ranges, &graph.closed);
+        let regions = Regions::of(&matches, ranges, closed, |known, closed, by_network| {
             let seen = matches.seen(known, std::iter::empty(), by_network);
-            name(&mut classes, Class::plain(&matches, seen))
+            let plain = Class::plain(&matches, seen);
+            name(&mut classes, of_nobody(plain, known, closed, &ports))
         });
         let mut desired = Self {
             graph: graph.clone(),
@@ -193,7 +195,8 @@ impl Desired {
             by_set.into_iter(),
             &self.regions.list[region].by_network,
         );
-        let named = Class::plain(&self.matches, seen);
+        let plain = Class::plain(&self.matches, seen);
+        let named = of_nobody(plain, known, self.regions.list[region].closed, &self.ports);
         let class = named.1.clone();
         (name(&mut self.classes, named), class, known)
     }
@@ -253,7 +256,11 @@ impl Desired {
                 let named = list.iter().filter(|number| **number != KNOWN);
                 let by_set = named.flat_map(|number| sets[*number as usize].iter().copied());
                 let seen = self.matches.seen(known, by_set, &region.by_network);
-                name(&mut classes, Class::plain(&self.matches, seen))
+                let plain = Class::plain(&self.matches, seen);
+                name(
+                    &mut classes,
+                    of_nobody(plain, known, region.closed, &self.ports),
+                )
             });
             if local || key != self.regions.list[region].class {
                 peers.push((address, key));
@@ -370,6 +377,20 @@ impl Desired {
             used.uses = uses.get(key).copied().unwrap_or(0);
             used.uses > 0
         });
+    }
+}
+
+/// The class of an address that belongs to no Service: nobody's is closed where Service addresses were left out.
+fn of_nobody(
+    plain: (ClassKey, Class),
+    known: Known,
+    closed: bool,
+    ports: &Ports,
+) -> (ClassKey, Class) {
+    if closed && known == Known::Outside {
+        ServiceClass::nowhere(plain, ports)
+    } else {
+        plain
     }
 }
 

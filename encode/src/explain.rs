@@ -14,7 +14,7 @@ pub struct Explanation {
     pub judgement: Judgement,
     /// The backend and its port, where one decided.
     pub backend: Option<(Address, u16)>,
-    /// The Service's port has no backend at all.
+    /// A Service's port without any backend, or one that there was no room for.
     pub no_backend: bool,
 }
 
@@ -75,17 +75,32 @@ pub fn explain(
         backend: None,
         no_backend: false,
     };
-    let service = graph
-        .services
-        .get(&address)
-        .filter(|_| rules.direction == Direction::Egress);
-    let Some(service) = service else { return plain };
+    if rules.direction == Direction::Ingress {
+        return plain;
+    }
+    let nowhere = Explanation {
+        allow: false,
+        judgement: Judgement {
+            allow: false,
+            entry: None,
+        },
+        backend: None,
+        no_backend: true,
+    };
+    let Some(service) = graph.services.get(&address) else {
+        let left_out = graph.closed.iter().any(|prefix| prefix.contains(address));
+        return if left_out && known == Known::Outside {
+            nowhere
+        } else {
+            plain
+        };
+    };
     let Some(target) = service
         .ports
         .iter()
         .find(|p| p.protocol == protocol && p.port == port)
     else {
-        return plain;
+        return if service.closed { nowhere } else { plain };
     };
     if (service.external || known == Known::Workload) && !itself.allow {
         return plain;
@@ -95,27 +110,14 @@ pub fn explain(
         .iter()
         .map(|backend| (backend, as_it_is(backend.address, backend.port).1))
         .collect();
-    let open = judged
-        .iter()
-        .find(|(backend, judgement)| !backend.guarded && !judgement.allow);
-    let deciding = open
-        .or_else(|| judged.iter().find(|(_, j)| j.allow))
-        .or(judged.first());
-    match deciding {
+    let forbidden = judged.iter().find(|(_, judgement)| !judgement.allow);
+    match forbidden.or(judged.first()) {
         Some((backend, judgement)) => Explanation {
             allow: judgement.allow,
             judgement: *judgement,
             backend: Some((backend.address, backend.port)),
             no_backend: false,
         },
-        None => Explanation {
-            allow: false,
-            judgement: Judgement {
-                allow: false,
-                entry: None,
-            },
-            backend: None,
-            no_backend: true,
-        },
+        None => nowhere,
     }
 }

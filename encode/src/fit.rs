@@ -296,6 +296,7 @@ fn with_only(graph: &NodeGraph, admitted: &BTreeSet<WorkloadUid>, limits: &Limit
         // Where everybody is denied everything, nobody needs to be told apart.
         part.known = Arc::new(known_without(graph, &part));
         part.services = graph.services.clone();
+        part.closed = graph.closed.clone();
         part.cluster_ranges = graph.cluster_ranges.clone();
     }
     NodeGraph::new(
@@ -306,6 +307,8 @@ fn with_only(graph: &NodeGraph, admitted: &BTreeSet<WorkloadUid>, limits: &Limit
         part.cluster_ranges,
         part.services,
     )
+    .with_closed(part.closed)
+    .with_node_addresses(graph.node_addresses.clone())
 }
 
 /// Whoever is known by a peer set that a part of the graph does without is still known.

@@ -1,7 +1,7 @@
 //! Decisions: what one rule set says about one class, for all port classes at once.
 //!
 //! The bits are those of `graph::judge`, read for 64 port classes at a time (property test in `tests/`). For a Service
-//! address the egress half asks: may the flow go to at least one backend, and to every backend that nobody guards?
+//! address the egress half asks: is there a backend, and may the flow go to every one?
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::peer_match::MatchIndex;
 use crate::rule_set::Line;
-use crate::service::{Itself, ServiceClass};
+use crate::service::{Itself, Others, ServiceClass};
 use crate::{Class, ClassKey, Desired, EffectiveRules, PortClass, PortLayout};
 
 type Bits = Vec<u64>;
@@ -206,23 +206,24 @@ impl<'a> Judge<'a> {
     /// Replaces what the address itself may by what its backends may, on the Service's ports.
     fn behind(&self, service: &ServiceClass, bits: &mut Bits, half: impl Fn(&Seen) -> Bits) {
         let mut memo: FxHashMap<ClassKey, Bits> = FxHashMap::default();
+        let own = match service.others {
+            Others::Plain => bits.clone(),
+            Others::Closed => std::mem::replace(bits, vec![0; bits.len()]),
+        };
         for port in &service.ports {
-            let (mut one, mut every_unguarded) = (false, true);
-            for backend in &port.backends {
-                let own = memo
+            let every = port.backends.iter().all(|backend| {
+                let there = memo
                     .entry(backend.class)
                     .or_insert_with(|| half(&backend.seen));
-                let allowed = self.bit(own, backend.position);
-                one |= allowed;
-                every_unguarded &= allowed || backend.guarded;
-            }
-            let (word, bit) = self.layout.places[port.position];
+                self.bit(there, backend.position)
+            });
             let itself = match service.itself {
-                Itself::Counts => bits[word] >> bit & 1 == 1,
+                Itself::Counts => self.bit(&own, port.position),
                 Itself::IsNothing => true,
             };
+            let (word, bit) = self.layout.places[port.position];
             bits[word] &= !(1 << bit);
-            if one && every_unguarded && itself {
+            if every && !port.backends.is_empty() && itself {
                 bits[word] |= 1 << bit;
             }
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bulkhead_datapath::abi::{
     self, ADDRESSES_PER_FAMILY, DecisionKey, DecisionValue, ExpiryId, Lane, Lanes, Mac,
-    NetworkSlot, NetworkValue, PeerLane, PeerSlot, PeerValue, WorkloadLane, WorkloadSlot,
-    WorkloadValue,
+    NODE_ADDRESS_OTHER, NetworkSlot, NetworkValue, PeerLane, PeerSlot, PeerValue, WorkloadLane,
+    WorkloadSlot, WorkloadValue,
 };
 use bulkhead_datapath::memory::MemoryTables;
 use bulkhead_datapath::tables::Tables;
@@ -68,6 +68,9 @@ impl Memory {
         memory.fill_peers(desired);
         memory.fill_networks(desired);
         memory.fill_decisions(desired, &layout, &expiries);
+        let nodes = desired.graph().node_addresses.iter();
+        let nodes = nodes.map(|address| (table_address(address), NODE_ADDRESS_OTHER));
+        memory.tables.node_addresses.extend(nodes);
         Some(memory)
     }
 

@@ -21,6 +21,8 @@ pub struct Region {
     pub class: ClassKey,
     /// [`Known::Unknown`] inside the cluster's ranges, else [`Known::Outside`].
     pub known: Known,
+    /// Whether Service addresses here were left out, so that nothing may be sent to who is [`Known::Outside`].
+    pub(crate) closed: bool,
     /// Position of the next larger prefix.
     pub(crate) parent: Option<usize>,
     /// Matches with a network that holds these addresses, ascending.
@@ -35,16 +37,12 @@ pub(crate) struct Regions {
     pub(crate) list: Vec<Region>,
 }
 
-fn is_ipv4(prefix: &Prefix) -> bool {
-    Prefix::IPV4.covers(prefix)
-}
-
 /// The prefix under which a network lies in the tables, unless it can hold nothing: mapped addresses are IPv4.
 fn table_prefix(net: IpNet) -> Option<Prefix> {
     let prefix = Prefix::from(net);
     match net {
         IpNet::V4(_) => Some(prefix),
-        IpNet::V6(_) => (!is_ipv4(&prefix)).then_some(prefix),
+        IpNet::V6(_) => (!prefix.is_ipv4()).then_some(prefix),
     }
 }
 
@@ -60,12 +58,13 @@ impl Regions {
     pub(crate) fn of(
         matches: &PeerMatches,
         cluster_ranges: &[Prefix],
-        mut class_of: impl FnMut(Known, &[MatchIndex]) -> ClassKey,
+        closed: &[Prefix],
+        mut class_of: impl FnMut(Known, bool, &[MatchIndex]) -> ClassKey,
     ) -> Self {
         let mut edges: BTreeMap<Prefix, Edges> = BTreeMap::new();
         edges.entry(Prefix::ALL).or_default();
         edges.entry(Prefix::IPV4).or_default();
-        for range in cluster_ranges {
+        for range in cluster_ranges.iter().chain(closed) {
             edges.entry(*range).or_default();
         }
         for (position, (network, _)) in (0..).zip(&matches.networks) {
@@ -78,17 +77,17 @@ impl Regions {
             }
         }
         let mut regions = Self::default();
-        let mut memo: FxHashMap<(bool, Vec<MatchIndex>), ClassKey> = FxHashMap::default();
+        let mut memo: FxHashMap<(bool, bool, Vec<MatchIndex>), ClassKey> = FxHashMap::default();
         for (prefix, edges) in edges {
             regions.push(
                 prefix,
                 &edges,
                 matches,
-                cluster_ranges,
-                |known, by_network| {
+                (cluster_ranges, closed),
+                |known, closed, by_network| {
                     *memo
-                        .entry((known == Known::Unknown, by_network.to_vec()))
-                        .or_insert_with(|| class_of(known, by_network))
+                        .entry((known == Known::Unknown, closed, by_network.to_vec()))
+                        .or_insert_with(|| class_of(known, closed, by_network))
                 },
             );
         }
@@ -100,11 +99,11 @@ impl Regions {
         prefix: Prefix,
         edges: &Edges,
         matches: &PeerMatches,
-        cluster_ranges: &[Prefix],
-        class_of: impl FnOnce(Known, &[MatchIndex]) -> ClassKey,
+        (cluster_ranges, closed): (&[Prefix], &[Prefix]),
+        class_of: impl FnOnce(Known, bool, &[MatchIndex]) -> ClassKey,
     ) {
         let parent = self.holding(&prefix);
-        let heir = parent.filter(|at| is_ipv4(&self.list[*at].prefix) == is_ipv4(&prefix));
+        let heir = parent.filter(|at| self.list[*at].prefix.is_ipv4() == prefix.is_ipv4());
         let mut inside: Vec<u32> = heir
             .map(|at| self.list[at].inside.clone())
             .unwrap_or_default();
@@ -117,17 +116,22 @@ impl Regions {
             .collect();
         by_network.sort_unstable();
         by_network.dedup();
-        let unknown = cluster_ranges.iter().any(|range| range.covers(&prefix));
-        let known = if unknown {
+        let holds = |list: &[Prefix]| {
+            list.iter()
+                .any(|range| range.covers(&prefix) && range.is_ipv4() == prefix.is_ipv4())
+        };
+        let known = if holds(cluster_ranges) {
             Known::Unknown
         } else {
             Known::Outside
         };
-        let class = class_of(known, &by_network);
+        let closed = holds(closed);
+        let class = class_of(known, closed, &by_network);
         self.list.push(Region {
             prefix,
             class,
             known,
+            closed,
             parent,
             by_network,
             inside,

@@ -16,6 +16,8 @@ use crate::{Class, ClassKey};
 pub(crate) struct ServiceClass {
     /// What the address is when it is not taken for a Service: on ports without one, and for ingress.
     pub(crate) itself: Itself,
+    /// What becomes of a port that is not in `ports`.
+    pub(crate) others: Others,
     /// By protocol and port.
     pub(crate) ports: Vec<ServiceClassPort>,
 }
@@ -27,6 +29,15 @@ pub(crate) enum Itself {
     Counts,
     /// Cluster addresses are nothing by themselves.
     IsNothing,
+}
+
+/// What becomes of a port that leads to no backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// It is a port of the address as what it is.
+    Plain,
+    /// It may lead to backends that there was no room for.
+    Closed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +58,6 @@ pub(crate) struct BackendClass {
     pub(crate) seen: Arc<[(MatchIndex, Matched)]>,
     /// Position of the class of the port there.
     pub(crate) position: usize,
-    /// Whether the other end's node judges what arrives there.
-    pub(crate) guarded: bool,
 }
 
 impl ServiceClass {
@@ -72,11 +81,10 @@ impl ServiceClass {
                         class,
                         seen: content.seen,
                         position,
-                        guarded: backend.guarded,
                     }
                 })
                 .collect();
-            backends.sort_by_key(|b| (b.class, b.position, b.guarded));
+            backends.sort_by_key(|b| (b.class, b.position));
             backends.dedup();
             let position = ports.class_of(port.protocol, port.port);
             class_ports.push(ServiceClassPort {
@@ -86,8 +94,14 @@ impl ServiceClass {
                 backends,
             });
         }
+        let others = if service.closed {
+            Others::Closed
+        } else {
+            Others::Plain
+        };
         let service = Self {
             itself,
+            others,
             ports: class_ports,
         };
         let key = service.key(own.0, ports);
@@ -100,10 +114,27 @@ impl ServiceClass {
         )
     }
 
+    /// The class of addresses that Services may have for whom there was no room: nothing may be sent there.
+    pub(crate) fn nowhere(own: (ClassKey, Class), ports: &Ports) -> (ClassKey, Class) {
+        let nowhere = Self {
+            itself: Itself::Counts,
+            others: Others::Closed,
+            ports: Vec::new(),
+        };
+        let class = Class {
+            seen: own.1.seen,
+            service: Some(Arc::new(nowhere.clone())),
+        };
+        (nowhere.key(own.0, ports), class)
+    }
+
     fn key(&self, own: ClassKey, ports: &Ports) -> ClassKey {
-        let mut h = Hasher::new("service-class/1");
+        let mut h = Hasher::new("service-class/2");
         h.fixed(&own.0)
-            .fixed(&[u8::from(self.itself == Itself::Counts)])
+            .fixed(&[
+                u8::from(self.itself == Itself::Counts),
+                u8::from(self.others == Others::Closed),
+            ])
             .number(self.ports.len() as u64);
         for port in &self.ports {
             h.fixed(&[port.protocol as u8])
@@ -112,7 +143,6 @@ impl ServiceClass {
             for backend in &port.backends {
                 h.fixed(&backend.class.0)
                     .fixed(&ports.classes[backend.position].key.0);
-                h.fixed(&[u8::from(backend.guarded)]);
             }
         }
         ClassKey(h.finish())

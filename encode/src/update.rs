@@ -120,6 +120,7 @@ impl Desired {
         time_stands
             && old.rule_sets.keys().eq(graph.rule_sets.keys())
             && old.cluster_ranges == graph.cluster_ranges
+            && old.closed == graph.closed
             && (Arc::ptr_eq(&old.services, &graph.services)
                 || self.service_ports == service_ports(graph))
     }

@@ -72,15 +72,22 @@ impl Prefix {
         }
     }
 
-    /// Whether `address` lies inside.
-    pub fn contains(&self, address: Address) -> bool {
-        let mask = mask(self.length);
-        u128::from_be_bytes(address.0) & mask == u128::from_be_bytes(self.address.0)
+    /// Whether it holds IPv4 addresses and nothing else.
+    pub fn is_ipv4(&self) -> bool {
+        Self::IPV4.covers(self)
     }
 
-    /// Whether `other` lies wholly inside. Two prefixes are always nested or disjoint.
+    /// Whether `address` lies inside. Families never match each other: `::/0` holds no IPv4 address.
+    pub fn contains(&self, address: Address) -> bool {
+        self.is_ipv4() == address.is_ipv4() && self.covers(&Self::host(address))
+    }
+
+    /// Whether the 128 bits of `other` lie wholly inside. Two prefixes are always nested or disjoint, also across
+    /// families: `::/0` covers all of IPv4, of which it contains nothing.
     pub fn covers(&self, other: &Self) -> bool {
-        self.length <= other.length && self.contains(other.address)
+        let mask = mask(self.length);
+        self.length <= other.length
+            && u128::from_be_bytes(other.address.0) & mask == u128::from_be_bytes(self.address.0)
     }
 }
 
@@ -95,8 +102,6 @@ fn mask(length: u8) -> u128 {
 impl From<IpNet> for Prefix {
     fn from(net: IpNet) -> Self {
         let net = net.trunc();
-        // `::/0` means all of IPv6; as a 128-bit prefix it would swallow the mapped IPv4 space,
-        // which `Network::contains` excludes by comparing families.
         let length = match net {
             IpNet::V4(v4) => v4.prefix_len() + 96,
             IpNet::V6(v6) => v6.prefix_len(),

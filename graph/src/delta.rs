@@ -50,6 +50,10 @@ pub struct Delta {
     pub services: BTreeMap<Address, ServiceAddress>,
     /// Service addresses that are gone.
     pub services_gone: Vec<Address>,
+    /// The whole list of [`NodeGraph::closed`], if it changed.
+    pub closed: Option<Arc<[Prefix]>>,
+    /// Change of [`NodeGraph::node_addresses`].
+    pub node_addresses: MemberChange,
 }
 
 /// Why a delta was not applied. The graph it was to change is untouched.
@@ -154,6 +158,8 @@ impl Delta {
                 .then(|| new.cluster_ranges.clone()),
             services,
             services_gone,
+            closed: (old.closed != new.closed).then(|| new.closed.clone()),
+            node_addresses: member_change(Some(&old.node_addresses), &new.node_addresses),
         }
     }
 
@@ -232,7 +238,12 @@ impl Delta {
             known,
             ranges,
             Arc::new(services),
-        );
+        )
+        .with_closed(self.closed.clone().unwrap_or_else(|| base.closed.clone()))
+        .with_node_addresses(Arc::new(
+            base.node_addresses
+                .with(&self.node_addresses.added, &self.node_addresses.removed),
+        ));
         graph.check_references()?;
         if graph.digest() != self.target {
             return Err(DeltaError::WrongDigest {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod cover;
 mod delta;
 mod id;
 mod judge;
@@ -15,6 +16,7 @@ mod rules;
 mod time;
 
 pub use address::{Address, Network, Prefix};
+pub use cover::cover;
 pub use delta::{Delta, DeltaError, MemberChange};
 pub use id::{Digest, Hasher, PeerSetId, RuleSetId};
 pub use judge::{Judgement, Known, Matched, Peer, Stance, judge};

@@ -35,8 +35,6 @@ pub struct ServiceBackend {
     pub address: Address,
     /// The port there.
     pub port: u16,
-    /// Whether the endpoint's own node judges what arrives there.
-    pub guarded: bool,
 }
 
 /// One port of a Service.
@@ -50,11 +48,16 @@ pub struct ServicePort {
     pub backends: Vec<ServiceBackend>,
 }
 
-/// What stands behind one Service address.
+/// What stands behind one Service address. Whoever sends to one of its ports has to be allowed to send to each of that
+/// port's backends, because nobody else judges the sender's half; a port without backends is denied.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServiceAddress {
+    /// The namespaces whose Services claim it, sorted: who pays for it where there is no room for everything.
+    pub namespaces: Vec<Arc<str>>,
     /// Load-balancer and external addresses must also be allowed as the network they are.
     pub external: bool,
+    /// Ports were left out for want of room: a port that is not in `ports` is no port of a plain address, but denied.
+    pub closed: bool,
     /// Sorted by protocol and port.
     pub ports: Vec<ServicePort>,
 }
@@ -76,6 +79,11 @@ pub struct NodeGraph {
     pub cluster_ranges: Arc<[Prefix]>,
     /// Service addresses that workloads of this node may use.
     pub services: Arc<BTreeMap<Address, ServiceAddress>>,
+    /// Where Service addresses were left out for want of room. An address here that is neither in `services` nor known nor
+    /// in the cluster's ranges is denied to senders. Sorted, disjoint.
+    pub closed: Arc<[Prefix]>,
+    /// The addresses of all nodes, this one's own among them: workloads have no business with tunnels that end there.
+    pub node_addresses: Arc<PeerSet>,
     digest: OnceLock<Digest>,
 }
 
@@ -96,7 +104,29 @@ impl NodeGraph {
             known,
             cluster_ranges,
             services,
+            closed: Arc::default(),
+            node_addresses: Arc::default(),
             digest: OnceLock::new(),
+        }
+    }
+
+    /// The same graph in a cluster whose nodes have these addresses.
+    #[must_use]
+    pub fn with_node_addresses(self, node_addresses: Arc<PeerSet>) -> Self {
+        Self {
+            node_addresses,
+            digest: OnceLock::new(),
+            ..self
+        }
+    }
+
+    /// The same graph without the Service addresses in these prefixes that it does not list.
+    #[must_use]
+    pub fn with_closed(self, closed: Arc<[Prefix]>) -> Self {
+        Self {
+            closed,
+            digest: OnceLock::new(),
+            ..self
         }
     }
 
@@ -106,7 +136,7 @@ impl NodeGraph {
     }
 
     fn compute_digest(&self) -> Digest {
-        let mut h = Hasher::new("node-graph/1");
+        let mut h = Hasher::new("node-graph/2");
         h.number(self.workloads.len() as u64);
         for (uid, workload) in &self.workloads {
             h.bytes(uid.0.as_bytes());
@@ -135,8 +165,12 @@ impl NodeGraph {
         h.number(self.services.len() as u64);
         for (address, service) in self.services.iter() {
             h.fixed(&address.0)
-                .fixed(&[u8::from(service.external)])
-                .number(service.ports.len() as u64);
+                .fixed(&[u8::from(service.external), u8::from(service.closed)]);
+            h.number(service.namespaces.len() as u64);
+            service.namespaces.iter().for_each(|namespace| {
+                h.bytes(namespace.as_bytes());
+            });
+            h.number(service.ports.len() as u64);
             for port in &service.ports {
                 h.fixed(&[port.protocol as u8])
                     .fixed(&port.port.to_le_bytes());
@@ -144,10 +178,14 @@ impl NodeGraph {
                 for backend in &port.backends {
                     h.fixed(&backend.address.0)
                         .fixed(&backend.port.to_le_bytes());
-                    h.fixed(&[u8::from(backend.guarded)]);
                 }
             }
         }
+        h.number(self.closed.len() as u64);
+        for prefix in self.closed.iter() {
+            h.fixed(&prefix.address.0).fixed(&[prefix.length]);
+        }
+        h.fixed(&self.node_addresses.digest().0);
         Digest(h.finish())
     }
 }

@@ -71,6 +71,7 @@ fn policy(namespace: u32, app: u32, from: u32) -> Policy {
 fn large_cluster() -> Engine {
     let mut engine = Engine::new(EngineConfig {
         cluster_ranges: vec!["10.0.0.0/8".parse().unwrap()],
+        ..EngineConfig::default()
     });
     for node in 0..NODES {
         engine.apply(Event::Apply(Object::Node(Node {

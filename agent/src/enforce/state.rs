@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bulkhead_datapath::abi::{
-    Capacity, CounterIndex, EventRecord, Generation, Hook, LossIndex, NODE_ADDRESS_OWN, Reason,
-    WorkloadSlot,
+    Capacity, CounterIndex, EventRecord, Generation, Hook, LossIndex, NODE_ADDRESS_OTHER,
+    NODE_ADDRESS_OWN, Reason, WorkloadSlot,
 };
 use bulkhead_encode::{Changes, Clock, Fitted, Limits, fit, table_address};
-use bulkhead_graph::{Digest, LocalWorkload, NodeGraph, Timestamp, WorkloadUid};
+use bulkhead_graph::{Digest, LocalWorkload, NodeGraph, PeerSet, Timestamp, WorkloadUid};
 use bulkhead_wire::{self as wire, Frontier};
 use thiserror::Error;
 use tracing::{debug, error, info, warn};
@@ -102,7 +102,7 @@ impl State {
     /// If the tables cannot be read.
     pub fn open(mut kernel: Kernel, links: Links) -> Result<Self, KernelError> {
         let limits = Limits::of(&kernel.maps.capacity);
-        write_surroundings(&mut kernel, &links)?;
+        write_surroundings(&mut kernel, None, &links)?;
         let planner = Planner::new(kernel.read()?);
         let mut hooks = Hooks::default();
         hooks.forget(&mut kernel, &links);
@@ -235,6 +235,10 @@ impl State {
         note: &Note,
         clock: Clock,
     ) -> Result<Done, EnforceError> {
+        if !self.has_graph() || self.graph.node_addresses != graph.node_addresses {
+            write_surroundings(&mut self.kernel, Some(&graph.node_addresses), &self.links)
+                .map_err(EnforceError::Kernel)?;
+        }
         let found = match self.fitted {
             Some(_) => find(graph, &self.links, &self.found.bindings),
             None => {
@@ -343,7 +347,8 @@ impl State {
         if links == self.links {
             return false;
         }
-        if let Err(error) = write_surroundings(&mut self.kernel, &links) {
+        let nodes = self.has_graph().then_some(&*self.graph.node_addresses);
+        if let Err(error) = write_surroundings(&mut self.kernel, nodes, &links) {
             warn!(%error, "the node's own addresses could not be written");
         }
         self.hooks.forget(&mut self.kernel, &links);
@@ -532,23 +537,29 @@ impl State {
     }
 }
 
-/// What the programs have to know of the node beside its workloads: its own addresses, and its bridges.
-fn write_surroundings(kernel: &mut Kernel, links: &Links) -> Result<(), KernelError> {
-    let own: BTreeSet<_> = links
-        .own
-        .iter()
-        .map(|address| table_address(*address))
+/// What the programs have to know beside the node's workloads: its own addresses, those of all nodes, and its bridges.
+/// Before there is a graph nobody knows the other nodes, and what stands there of them stays.
+fn write_surroundings(
+    kernel: &mut Kernel,
+    nodes: Option<&PeerSet>,
+    links: &Links,
+) -> Result<(), KernelError> {
+    let others = nodes.into_iter().flat_map(PeerSet::iter);
+    let mut wanted: BTreeMap<_, u32> = others
+        .map(|address| (table_address(address), NODE_ADDRESS_OTHER))
         .collect();
-    for (address, bits) in kernel.maps.node_addresses.entries()? {
-        if bits & NODE_ADDRESS_OWN != 0 && !own.contains(&address) {
-            kernel.maps.node_addresses.remove(&address)?;
+    let own = links.own.iter();
+    wanted.extend(own.map(|address| (table_address(*address), NODE_ADDRESS_OWN)));
+    let map = &mut kernel.maps.node_addresses;
+    for (address, bits) in map.entries()? {
+        if wanted.get(&address) == Some(&bits) {
+            wanted.remove(&address);
+        } else if nodes.is_some() || bits & NODE_ADDRESS_OWN != 0 || wanted.contains_key(&address) {
+            map.remove(&address)?;
         }
     }
-    for address in own {
-        kernel
-            .maps
-            .node_addresses
-            .insert(&address, &NODE_ADDRESS_OWN)?;
+    for (address, bits) in wanted {
+        map.insert(&address, &bits)?;
     }
     for ifindex in &links.bridges {
         kernel

@@ -52,7 +52,6 @@ fn graph() -> NodeGraph {
     let backend = ServiceBackend {
         address: address(9),
         port: 8080,
-        guarded: true,
     };
     let port = ServicePort {
         protocol: Protocol::Tcp,
@@ -60,7 +59,9 @@ fn graph() -> NodeGraph {
         backends: vec![backend],
     };
     let service = ServiceAddress {
+        namespaces: vec!["shop".into()],
         external: false,
+        closed: false,
         ports: vec![port],
     };
     NodeGraph::new(
@@ -71,6 +72,7 @@ fn graph() -> NodeGraph {
         Arc::from([Prefix::from("10.0.0.0/16".parse::<ipnet::IpNet>().unwrap())]),
         Arc::new(BTreeMap::from([(address(77), service)])),
     )
+    .with_node_addresses(Arc::new([address(200)].into_iter().collect()))
 }
 
 fn context() -> Context {

@@ -47,6 +47,7 @@ pub(crate) struct Compilation {
 pub(crate) fn compile(objects: &[Object], ranges: &[IpNet], clock: Clock) -> Result<Compilation> {
     let mut engine = Engine::new(EngineConfig {
         cluster_ranges: ranges.to_vec(),
+        ..EngineConfig::default()
     });
     engine.advance(clock.wall);
     objects

@@ -46,7 +46,6 @@ pub fn endpoint_slice(object: &CoreSlice) -> Result<Converted, Rejection> {
     })
 }
 
-/// An endpoint gets new connections if it is ready, or still serves while it terminates. Unset counts as yes.
 fn endpoint(endpoint: &CoreEndpoint, index: usize, faults: &mut Vec<Fault>) -> Endpoint {
     let mut addresses = BTreeSet::new();
     for (position, text) in endpoint.addresses.iter().enumerate() {
@@ -55,11 +54,7 @@ fn endpoint(endpoint: &CoreEndpoint, index: usize, faults: &mut Vec<Fault>) -> E
             Err(violation) => faults.push(violation.into()),
         }
     }
-    let serving = endpoint.conditions.as_ref().is_none_or(|conditions| {
-        let ready = conditions.ready.unwrap_or(true);
-        ready || conditions.serving.unwrap_or(ready) && conditions.terminating.unwrap_or(false)
-    });
-    Endpoint { addresses, serving }
+    Endpoint { addresses }
 }
 
 fn ports(object: &CoreSlice, faults: &mut Vec<Fault>) -> Vec<ServicePort> {

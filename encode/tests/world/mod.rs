@@ -42,6 +42,13 @@ pub(crate) const NETWORKS: [&str; 12] = [
     "::ffff:0:0/96",
 ];
 pub(crate) const RANGES: [&str; 4] = ["10.0.0.0/16", "10.0.1.0/24", "fd00::/16", "fd00::/64"];
+/// Where Service addresses were left out. Never in two of these at once.
+pub(crate) const CLOSED: [&str; 4] = [
+    "10.96.0.0/24",
+    "192.0.2.0/25",
+    "10.0.0.0/23",
+    "2001:db8::/64",
+];
 pub(crate) const PORTS: [u16; 7] = [0, 53, 80, 81, 443, 8080, 65_535];
 pub(crate) const DEADLINES: [i64; 4] = [1_000, 2_000, 3_000, 4_000];
 pub(crate) const SETS: u8 = 5;
@@ -155,22 +162,23 @@ fn service() -> impl Strategy<Value = ServiceAddress> {
     let backend = (
         prop::sample::select(&ADDRESSES[..]),
         prop::sample::select(&PORTS[..]),
-        any::<bool>(),
     )
-        .prop_map(|(a, port, guarded)| ServiceBackend {
+        .prop_map(|(a, port)| ServiceBackend {
             address: address(a),
             port,
-            guarded,
         });
     let backends =
         prop::collection::btree_set(backend, 0..4).prop_map(|b| b.into_iter().collect::<Vec<_>>());
     let port = ((protocol(), prop::sample::select(&PORTS[..])), backends);
     (
         any::<bool>(),
+        prop::sample::select(&[false, false, true][..]),
         prop::collection::btree_map(port.0, port.1, 0..3),
     )
-        .prop_map(|(external, ports)| ServiceAddress {
+        .prop_map(|(external, closed, ports)| ServiceAddress {
+            namespaces: vec!["ns0".into()],
             external,
+            closed,
             ports: ports
                 .into_iter()
                 .map(|((protocol, port), backends)| ServicePort {
@@ -197,7 +205,9 @@ pub(crate) fn parts() -> impl Strategy<Value = NodeGraph> {
         service(),
         0..3,
     );
-    (pairs, sets, members(), ranges, services).prop_map(|(pairs, sets, known, ranges, services)| {
+    let closed = prop::collection::btree_set(prop::sample::select(&CLOSED[..]), 0..2);
+    let parts = (pairs, sets, members(), ranges, services, closed);
+    parts.prop_map(|(pairs, sets, known, ranges, services, closed)| {
         let locals = ["10.0.0.1", "10.0.0.2", "fd00::1"];
         let mut workloads = BTreeMap::new();
         let mut rule_sets = BTreeMap::new();
@@ -226,10 +236,10 @@ pub(crate) fn parts() -> impl Strategy<Value = NodeGraph> {
         let peer_sets = peer_sets
             .map(|(id, members)| (id, Arc::new(members)))
             .collect();
-        let ranges: Arc<[Prefix]> = ranges
-            .into_iter()
-            .map(|r| r.parse::<ipnet::IpNet>().unwrap().into())
-            .collect();
+        let prefixes = |texts: BTreeSet<&str>| -> Arc<[Prefix]> {
+            let parse = |text: &str| text.parse::<ipnet::IpNet>().unwrap().into();
+            texts.into_iter().map(parse).collect()
+        };
         let services = services
             .into_iter()
             .map(|(a, service)| (address(a), service))
@@ -239,8 +249,9 @@ pub(crate) fn parts() -> impl Strategy<Value = NodeGraph> {
             rule_sets,
             peer_sets,
             Arc::new(known),
-            ranges,
+            prefixes(ranges),
             Arc::new(services),
         )
+        .with_closed(prefixes(closed))
     })
 }

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use bulkhead_graph::Network;
+use bulkhead_graph::{Address, Network, PeerSet};
 use ipnet::IpNet;
 
 use super::Engine;
@@ -43,9 +44,26 @@ impl Engine {
     }
 
     fn hosts_changed(&mut self) {
+        self.pending.node_addresses = true;
         self.pending
             .policies
             .extend(self.hosts.policies.iter().cloned());
+    }
+
+    /// Makes all nodes' addresses known to every node, where they are others than before.
+    pub(super) fn settle_node_addresses(&mut self) {
+        if !std::mem::take(&mut self.pending.node_addresses) {
+            return;
+        }
+        let all = self.hosts.by_name.values().flat_map(|host| &host.addresses);
+        let all: PeerSet = all.map(|ip| Address::from(*ip)).collect();
+        if all != *self.node_addresses {
+            self.node_addresses = Arc::new(all);
+            self.nodes
+                .keys()
+                .into_iter()
+                .for_each(|node| self.touch_rest(node));
+        }
     }
 
     /// The addresses of the nodes with such labels.

@@ -9,6 +9,7 @@ mod arena;
 mod compile;
 mod entry;
 mod explain;
+mod findings;
 mod host;
 mod identity;
 mod names;
@@ -43,15 +44,18 @@ use selector::{Selector, Selectors};
 use service::Services;
 use workload::Workloads;
 
-use crate::model::{Event, Interned, Kind, Object, ObjectRef, Policy, Segment};
+use crate::model::{Event, Interned, Kind, Object, ObjectRef, Policy, Segment, ServiceLimits};
 
 pub use explain::{Explanation, Reason};
+pub use findings::Finding;
 
 /// What the compiler is told once.
 #[derive(Debug, Clone, Default)]
 pub struct EngineConfig {
     /// Ranges of pod addresses beside those that the nodes declare.
     pub cluster_ranges: Vec<IpNet>,
+    /// How much of every node the Services of one namespace may take.
+    pub service_limits: ServiceLimits,
 }
 
 /// What the compiler did; tests hold it against what an event should cost.
@@ -134,6 +138,8 @@ pub struct Engine {
     outsiders: Arc<PeerSet>,
     /// Cluster ranges and contested addresses; sorted, disjoint.
     ranges: Arc<[Prefix]>,
+    /// Of all declared nodes.
+    node_addresses: Arc<PeerSet>,
     pending: Pending,
     dirty_nodes: FxHashSet<Key<NodeState>>,
     gone_nodes: BTreeSet<Interned>,
@@ -149,6 +155,7 @@ struct Pending {
     selectors: FxHashSet<Key<Selector>>,
     known: FxHashMap<Address, bool>,
     ranges: bool,
+    node_addresses: bool,
     /// Versions that say nothing any more but still hold what they refer to.
     retired: Vec<Key<Compiled>>,
     retired_segments: Vec<Key<SegmentState>>,
@@ -197,6 +204,7 @@ impl Engine {
             known: Arc::default(),
             outsiders: Arc::default(),
             ranges: Arc::from([]),
+            node_addresses: Arc::default(),
             pending: Pending {
                 ranges: true,
                 ..Pending::default()

@@ -274,14 +274,18 @@ impl Engine {
         } else {
             &self.outsiders
         };
-        let graph = Arc::new(NodeGraph::new(
+        let graph = NodeGraph::new(
             workloads,
             rule_sets,
             peer_sets,
             known.clone(),
             self.ranges.clone(),
             self.services.map(),
-        ));
+        );
+        let graph = graph
+            .with_closed(self.services.closed())
+            .with_node_addresses(self.node_addresses.clone());
+        let graph = Arc::new(graph);
         self.nodes[node].graph = graph.clone();
         graph
     }

@@ -3,20 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bulkhead_graph::{Address, ServiceAddress, ServiceBackend, ServicePort};
+use bulkhead_graph::{Address, Prefix, ServiceAddress, ServiceBackend, ServicePort, cover};
 
-use crate::model::{EndpointSlice, Interned, Service};
-
-/// Who is behind an address, as far as a Service cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Backend {
-    /// A workload whose own node judges what arrives.
-    Guarded,
-    /// A workload on no node that we know.
-    Unguarded,
-    /// No workload.
-    Stranger,
-}
+use crate::model::{EndpointSlice, Interned, Kind, ObjectRef, Service, ServiceLimits};
 
 type ObjectName = (Interned, Interned);
 
@@ -24,15 +13,25 @@ type ObjectName = (Interned, Interned);
 pub(super) struct Services {
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
-    /// Addresses whose owner the map depends on.
-    watched: BTreeSet<Address>,
     map: Arc<BTreeMap<Address, ServiceAddress>>,
+    /// Around the cluster addresses that are left out.
+    closed: Arc<[Prefix]>,
+    problems: BTreeMap<ObjectRef, String>,
     stale: bool,
 }
 
 impl Services {
     pub(super) fn map(&self) -> Arc<BTreeMap<Address, ServiceAddress>> {
         self.map.clone()
+    }
+
+    pub(super) fn closed(&self) -> Arc<[Prefix]> {
+        self.closed.clone()
+    }
+
+    /// What people have to know of Services that there is no room for.
+    pub(super) fn problems(&self) -> &BTreeMap<ObjectRef, String> {
+        &self.problems
     }
 
     pub(super) fn service_names(&self) -> Vec<ObjectName> {
@@ -67,18 +66,17 @@ impl Services {
         self.stale |= self.slices.remove(name).is_some();
     }
 
-    /// A node appeared or went.
-    pub(super) fn nodes_changed(&mut self) {
-        self.stale = true;
-    }
-
-    /// An address may be judged by its own node now, or no longer.
+    /// An address belongs to a workload now, or no longer.
     pub(super) fn owner_changed(&mut self, address: Address) {
-        self.stale |= self.watched.contains(&address);
+        self.stale |= self.map.contains_key(&address);
     }
 
     /// Makes the map anew where something changed; `true` if it is another.
-    pub(super) fn settle(&mut self, owner: impl Fn(Address) -> Backend) -> bool {
+    pub(super) fn settle(
+        &mut self,
+        limits: ServiceLimits,
+        is_owned: impl Fn(Address) -> bool,
+    ) -> bool {
         if !std::mem::take(&mut self.stale) {
             return false;
         }
@@ -90,17 +88,30 @@ impl Services {
                 .push(slice);
         }
         let mut map = BTreeMap::new();
-        let mut cluster = BTreeSet::new();
-        for service in self.services.values() {
+        let mut problems = BTreeMap::new();
+        let [mut cluster, mut left_out] = [BTreeSet::new(), BTreeSet::new()];
+        for admitted in limits.admit(self.services.values()) {
+            let service = admitted.service;
+            if let Some(problem) = admitted.problem(limits) {
+                let object =
+                    ObjectRef::namespaced(Kind::Service, &service.namespace, &service.name);
+                problems.insert(object, problem);
+            }
+            for address in admitted.left_out.iter().map(|ip| Address::from(*ip)) {
+                left_out.insert(address);
+                if cluster.insert(address) {
+                    map.remove(&address);
+                }
+            }
             let slices = slices
                 .get(&(&service.namespace, &service.name))
                 .map(Vec::as_slice);
-            let ports: Vec<ServicePort> = ports(service, slices.unwrap_or_default(), &owner);
-            let given = service
+            let ports: Vec<ServicePort> = ports(&admitted.ports, slices.unwrap_or_default());
+            let given = admitted
                 .cluster_addresses
                 .iter()
                 .map(|ip| (Address::from(*ip), true));
-            let claimed = service
+            let claimed = admitted
                 .external_addresses
                 .iter()
                 .map(|ip| (Address::from(*ip), false));
@@ -111,26 +122,29 @@ impl Services {
                 } else if !by_cluster && cluster.contains(&address) {
                     continue;
                 }
-                let external = !by_cluster || owner(address) != Backend::Stranger;
                 let entry = map.entry(address).or_insert_with(|| ServiceAddress {
-                    external,
+                    namespaces: Vec::new(),
+                    external: !by_cluster || is_owned(address),
+                    closed: false,
                     ports: Vec::new(),
                 });
+                // Services come in the order of their namespaces.
+                if entry.namespaces.last() != Some(&service.namespace) {
+                    entry.namespaces.push(service.namespace.clone());
+                }
+                entry.closed |= admitted.lacks_ports();
                 entry.ports.extend(of_family(&ports, address));
             }
         }
         map.values_mut()
             .for_each(|service: &mut ServiceAddress| merge_ports(&mut service.ports));
-        self.watched = map
-            .values()
-            .flat_map(|service| service.ports.iter().flat_map(|port| port.backends.iter()))
-            .map(|backend| backend.address)
-            .chain(map.keys().copied())
-            .collect();
-        if map == *self.map {
+        self.problems = problems;
+        let closed = cover(&left_out, ServiceLimits::LEFT_OUT_PREFIXES);
+        if map == *self.map && *closed == *self.closed {
             return false;
         }
         self.map = Arc::new(map);
+        self.closed = closed.into();
         true
     }
 }
@@ -159,26 +173,18 @@ fn of_family(ports: &[ServicePort], address: Address) -> Vec<ServicePort> {
     ports
 }
 
-fn ports(
-    service: &Service,
-    slices: &[&EndpointSlice],
-    owner: &impl Fn(Address) -> Backend,
-) -> Vec<ServicePort> {
-    let ports = service.ports.iter().map(|port| {
+fn ports(admitted: &[&crate::model::ServicePort], slices: &[&EndpointSlice]) -> Vec<ServicePort> {
+    let ports = admitted.iter().map(|port| {
         let mut backends: Vec<ServiceBackend> = Vec::new();
         for slice in slices {
             let same = |target: &&crate::model::ServicePort| {
                 target.name == port.name && target.protocol == port.protocol
             };
             for target in slice.ports.iter().filter(same) {
-                let serving = slice.endpoints.iter().filter(|endpoint| endpoint.serving);
-                backends.extend(serving.flat_map(|endpoint| &endpoint.addresses).map(|ip| {
-                    let address = Address::from(*ip);
-                    ServiceBackend {
-                        address,
-                        port: target.port,
-                        guarded: owner(address) == Backend::Guarded,
-                    }
+                let addresses = slice.endpoints.iter().flat_map(|e| &e.addresses);
+                backends.extend(addresses.map(|ip| ServiceBackend {
+                    address: Address::from(*ip),
+                    port: target.port,
                 }));
             }
         }

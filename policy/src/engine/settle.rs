@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use bulkhead_graph::{Address, Prefix};
+use ipnet::IpNet;
 
 use super::Engine;
 use super::arena::Key;
 use super::segment::SegmentState;
 use super::selector::Protector;
-use super::service::Backend;
 use super::workload::Owner;
 use crate::model::Segment;
 
@@ -23,6 +23,7 @@ impl Engine {
         self.settle_peer_sets();
         self.settle_known();
         self.settle_services();
+        self.settle_node_addresses();
         for compiled in std::mem::take(&mut self.pending.retired) {
             self.release_compiled(compiled);
         }
@@ -210,17 +211,22 @@ impl Engine {
 
     /// Configured ranges, nodes' ranges and contested addresses: sorted, without any that lies in another.
     fn cluster_ranges(&self) -> Vec<Prefix> {
-        let configured = self.config.cluster_ranges.iter().copied().map(Prefix::from);
+        // Mapped addresses are IPv4, so an IPv6 range of them holds nobody.
+        let prefix = |range: &IpNet| {
+            let prefix = Prefix::from(*range);
+            (prefix.is_ipv4() == matches!(range, IpNet::V4(_))).then_some(prefix)
+        };
+        let configured = self.config.cluster_ranges.iter().filter_map(prefix);
         let nodes = self
             .nodes
             .iter()
-            .flat_map(|(_, node)| node.ranges.iter().copied().map(Prefix::from));
+            .flat_map(|(_, node)| node.ranges.iter().filter_map(prefix));
         let contested = self.workloads.contested.iter().copied().map(Prefix::host);
         let mut all: Vec<Prefix> = configured.chain(nodes).chain(contested).collect();
         all.sort_unstable();
         let mut disjoint: Vec<Prefix> = Vec::with_capacity(all.len());
         for prefix in all {
-            if !disjoint.last().is_some_and(|last| last.covers(&prefix)) {
+            if !in_ranges(&disjoint, prefix.address) {
                 disjoint.push(prefix);
             }
         }
@@ -228,14 +234,9 @@ impl Engine {
     }
 
     fn settle_services(&mut self) {
-        let owner = |address: Address| match self.workloads.owner(address, &self.nodes) {
-            Owner::One(workload) => match self.workloads.arena[workload].node {
-                Some(node) if self.nodes[node].declared => Backend::Guarded,
-                Some(_) | None => Backend::Unguarded,
-            },
-            Owner::Nobody | Owner::Contested => Backend::Stranger,
-        };
-        if self.services.settle(owner) {
+        let is_owned =
+            |address: Address| matches!(self.workloads.owner(address, &self.nodes), Owner::One(_));
+        if self.services.settle(self.config.service_limits, is_owned) {
             self.nodes
                 .keys()
                 .into_iter()
@@ -244,10 +245,20 @@ impl Engine {
     }
 }
 
-/// Whether one of the sorted, disjoint ranges holds the address.
+/// Whether one of the sorted, disjoint ranges holds the address. An IPv6 range may lie around IPv4 ones, as `::/0` does.
 fn in_ranges(ranges: &[Prefix], address: Address) -> bool {
-    let after = ranges.partition_point(|range| range.address <= address);
-    after
-        .checked_sub(1)
-        .is_some_and(|at| ranges[at].contains(address))
+    let last_up_to = |address: Address| {
+        let after = ranges.partition_point(|range| range.address <= address);
+        after.checked_sub(1).map(|at| ranges[at])
+    };
+    let beyond = [last_up_to(address), last_up_to(BEFORE_IPV4)];
+    beyond
+        .into_iter()
+        .flatten()
+        .any(|range| range.contains(address))
 }
+
+/// The last address before those of IPv4.
+const BEFORE_IPV4: Address = Address([
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0xff, 0xff, 0xff, 0xff,
+]);

@@ -268,9 +268,7 @@ impl Engine {
     pub(super) fn apply_node(&mut self, node: &Node) {
         self.apply_host(node);
         let key = self.node(&node.name);
-        if !std::mem::replace(&mut self.nodes[key].declared, true) {
-            self.services.nodes_changed();
-        }
+        self.nodes[key].declared = true;
         let ranges: Vec<ipnet::IpNet> = node.pod_ranges.iter().map(ipnet::IpNet::trunc).collect();
         self.set_node_ranges(key, ranges);
     }
@@ -280,7 +278,6 @@ impl Engine {
         if let Some(key) = self.node_keys.get(name).copied() {
             self.set_node_ranges(key, Vec::new());
             self.nodes[key].declared = false;
-            self.services.nodes_changed();
             self.drop_node_if_idle(key);
         }
     }
@@ -339,6 +336,7 @@ impl Engine {
             Some(key) => *key,
             None => {
                 let key = self.workloads.arena.insert(WorkloadState {
+                    kind,
                     workload: workload.clone(),
                     profile: None,
                     node: None,

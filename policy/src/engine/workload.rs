@@ -9,15 +9,27 @@ use rustc_hash::FxHashMap;
 use super::arena::{Arena, Key};
 use super::node::NodeState;
 use super::profile::Profile;
-use crate::model::{Interned, ObjectRef, Phase, Workload};
+use crate::model::{Interned, Kind, ObjectRef, Phase, Workload};
 
 pub(super) struct WorkloadState {
+    pub(super) kind: Kind,
     pub(super) workload: Arc<Workload>,
     /// `None` for what is no workload in the sense of the pipeline (completed, host network).
     pub(super) profile: Option<Key<Profile>>,
     pub(super) node: Option<Key<NodeState>>,
     /// What it reports, in the graph's form, sorted; empty unless it is live.
     pub(super) addresses: Vec<Address>,
+}
+
+impl WorkloadState {
+    /// What names the object that it comes from.
+    pub(super) fn object(&self) -> ObjectRef {
+        ObjectRef {
+            kind: self.kind,
+            namespace: self.workload.namespace.clone(),
+            name: self.workload.name.clone(),
+        }
+    }
 }
 
 /// Who owns an address.

@@ -22,6 +22,7 @@ use crate::model::{Address, Direction, Protocol, Timestamp};
 
 pub use address::Owner;
 pub use bulkhead_graph::{Stage, Stance};
+use service::Destination;
 pub use time::next_boundary;
 pub use verdict::{Half, Outcome, Provenance, RuleReference, Verdict};
 pub use world::World;
@@ -60,17 +61,23 @@ fn outcome(world: &World, flow: &Flow, stance: Stance, now: Timestamp) -> Outcom
         };
     }
     let judge = Judge { world, stance, now };
-    let services = world.services_at(flow.destination, flow.protocol, flow.port);
-    if services.is_empty() {
-        Outcome {
-            egress: judge.side(source, Direction::Egress, flow.destination, flow),
+    let egress = judge.side(source, Direction::Egress, flow.destination, flow);
+    match world.destination(flow.destination, flow.protocol, flow.port) {
+        Destination::Plain => Outcome {
+            egress,
             ingress: judge.side(destination, Direction::Ingress, flow.source, flow),
-        }
-    } else {
-        Outcome {
+        },
+        Destination::Services(services) => Outcome {
             egress: judge.through_service(source, &services, flow),
             ingress: Half::allowed(Provenance::JudgedAtEndpoint),
-        }
+        },
+        Destination::LeftOut => Outcome {
+            egress: match source {
+                Owner::Workload(_) => Half::denied(Provenance::LeftOut),
+                Owner::Unknown | Owner::Contested | Owner::Outside => egress,
+            },
+            ingress: Half::allowed(Provenance::JudgedAtEndpoint),
+        },
     }
 }
 

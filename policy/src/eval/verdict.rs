@@ -5,7 +5,7 @@ use std::fmt;
 use bulkhead_graph::Stage;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Direction, Interned, ObjectRef};
+use crate::model::{Address, Direction, Interned, ObjectRef};
 
 /// Both verdicts of one flow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,8 +102,19 @@ pub enum Provenance {
     Contested,
     /// The flow goes to a Service: the endpoint that it reaches judges this half.
     JudgedAtEndpoint,
-    /// The Service has no endpoint that could be allowed.
+    /// Through a Service: what is said of one of its endpoints. Of a flow that is denied, the one that is in the way.
+    Endpoint {
+        /// Its address.
+        address: Address,
+        /// The port there.
+        port: u16,
+        /// Why.
+        rule: Box<Provenance>,
+    },
+    /// The Service has no endpoint.
     NoEndpoint(ObjectRef),
+    /// A Service that there was no room for may stand behind the destination.
+    LeftOut,
 }
 
 /// Names one rule.
@@ -147,7 +158,15 @@ impl fmt::Display for Provenance {
             Self::NotOurs => f.write_str("no known workload"),
             Self::Contested => f.write_str("address claimed by several workloads"),
             Self::JudgedAtEndpoint => f.write_str("judged at the Service's endpoint"),
-            Self::NoEndpoint(service) => write!(f, "{service} has no serving endpoint"),
+            Self::Endpoint {
+                address,
+                port,
+                rule,
+            } => write!(f, "{rule}, for the endpoint {address} port {port}"),
+            Self::LeftOut => f.write_str(
+                "the Services of a namespace are more than there is room for, and one that was left out may be behind it",
+            ),
+            Self::NoEndpoint(service) => write!(f, "{service} has no endpoint"),
         }
     }
 }

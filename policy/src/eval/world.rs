@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use crate::model::{
-    EndpointSlice, Event, Interned, Kind, Namespace, Node, Object, ObjectRef, Policy, Segment,
-    Service, Workload,
+    Admitted, EndpointSlice, Event, Interned, Kind, Namespace, Node, Object, ObjectRef, Policy,
+    Segment, Service, ServiceLimits, Workload,
 };
 
 /// Everything that is known of a cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct World {
     configured_ranges: Vec<IpNet>,
+    service_limits: ServiceLimits,
     objects: BTreeMap<ObjectRef, Object>,
 }
 
@@ -21,7 +22,17 @@ impl World {
     pub fn new(cluster_ranges: impl IntoIterator<Item = IpNet>) -> Self {
         Self {
             configured_ranges: cluster_ranges.into_iter().collect(),
+            service_limits: ServiceLimits::default(),
             objects: BTreeMap::new(),
+        }
+    }
+
+    /// The same world with other limits.
+    #[must_use]
+    pub fn with_service_limits(self, service_limits: ServiceLimits) -> Self {
+        Self {
+            service_limits,
+            ..self
         }
     }
 
@@ -95,6 +106,11 @@ impl World {
                 None
             }
         })
+    }
+
+    /// What there is room for of each Service.
+    pub(super) fn admitted_services(&self) -> Vec<Admitted<'_>> {
+        self.service_limits.admit(self.services())
     }
 
     /// The slices of one Service.

@@ -5,6 +5,7 @@ mod name;
 mod object;
 mod policy;
 mod selector;
+mod service_limits;
 mod workload;
 
 pub use bulkhead_graph::{Action, Address, Direction, Mode, Network, Protocol, Timestamp};
@@ -16,4 +17,5 @@ pub use policy::{
     Subject, Tier,
 };
 pub use selector::{LabelSelector, NamespaceScope, Operator, Requirement, WorkloadSelector};
+pub use service_limits::{Admitted, ServiceLimits};
 pub use workload::{NamedPort, Phase, Workload};

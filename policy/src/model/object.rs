@@ -56,13 +56,12 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
 }
 
-/// One endpoint of a slice.
+/// One endpoint of a slice, in whatever condition: which of them new flows are sent to changes faster than anybody hears of
+/// it, and old flows go on to those that get no new ones.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Where traffic goes.
     pub addresses: BTreeSet<IpAddr>,
-    /// Whether it may get new connections (ready, or serving while terminating).
-    pub serving: bool,
 }
 
 /// Endpoints of a Service.

@@ -196,11 +196,7 @@ pub(super) fn service() -> impl Strategy<Value = Service> {
 /// A slice of a Service that may not exist.
 pub(super) fn slice() -> impl Strategy<Value = EndpointSlice> {
     let address = prop_oneof![6 => one(POD_ADDRESSES), 1 => one(OUTSIDE_ADDRESSES)].prop_map(ip);
-    let endpoint = (
-        btree_set(address, 1..3),
-        prop_oneof![6 => Just(true), 1 => Just(false)],
-    )
-        .prop_map(|(addresses, serving)| Endpoint { addresses, serving });
+    let endpoint = btree_set(address, 1..3).prop_map(|addresses| Endpoint { addresses });
     let name = (one(NAMESPACES), one(&["e0", "e1"]), one(SERVICES));
     (name, service_ports(), vec(endpoint, 0..4)).prop_map(
         |((namespace, name, service), ports, endpoints)| EndpointSlice {

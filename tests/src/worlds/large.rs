@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use bulkhead_policy::model::{Address, Object, Policy, Segment, Service, Workload};
+use bulkhead_policy::model::{
+    Address, Object, Policy, Segment, Service, ServiceLimits, Workload,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -85,7 +87,8 @@ pub fn large_world() -> BoxedStrategy<SmallWorld> {
                 objects.extend(numbered(workloads).map(|(n, object)| settled(n, object)));
                 objects.extend(segments.into_iter().enumerate().map(|(n, s)| segment(n, s)));
                 objects.extend(policies.into_iter().enumerate().map(|(n, p)| policy(n, p)));
-                SmallWorld::new(configured, objects)
+                let ranges: &[&str] = if configured { &["10.0.0.0/16"] } else { &[] };
+                SmallWorld::new(ranges, ServiceLimits::default(), objects)
             },
         )
         .boxed()

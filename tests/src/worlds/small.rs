@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::eval::World;
-use bulkhead_policy::model::{Event, Kind, Object, ObjectRef, Timestamp, Workload};
+use bulkhead_policy::model::{Event, Kind, Object, ObjectRef, ServiceLimits, Timestamp, Workload};
 use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::cluster::{namespace, nodes, served, service, slice, workload};
 use super::policy::{any_policy, any_segment};
@@ -18,23 +19,25 @@ use super::vocabulary::net;
 pub struct SmallWorld {
     /// Explicit configuration.
     pub cluster_ranges: Vec<IpNet>,
+    /// Mostly more than there are Services.
+    pub service_limits: ServiceLimits,
     /// No two of the same name, in the order of names.
     pub objects: Vec<Object>,
 }
 
 impl SmallWorld {
-    pub(super) fn new(configured: bool, objects: Vec<Object>) -> Self {
+    pub(super) fn new(
+        cluster_ranges: &[&str],
+        service_limits: ServiceLimits,
+        objects: Vec<Object>,
+    ) -> Self {
         let by_name: BTreeMap<ObjectRef, Object> = objects
             .into_iter()
             .map(|object| (object.reference(), object))
             .collect();
-        let cluster_ranges = if configured {
-            vec![net("10.0.0.0/16")]
-        } else {
-            Vec::new()
-        };
         Self {
-            cluster_ranges,
+            cluster_ranges: cluster_ranges.iter().map(|range| net(range)).collect(),
+            service_limits,
             objects: by_name.into_values().collect(),
         }
     }
@@ -46,18 +49,25 @@ impl SmallWorld {
 
     /// The same objects for the oracle.
     pub fn world(&self) -> World {
-        let mut world = World::new(self.cluster_ranges.iter().copied());
+        let mut world = World::new(self.cluster_ranges.iter().copied())
+            .with_service_limits(self.service_limits);
         self.events()
             .into_iter()
             .for_each(|event| world.apply(event));
         world
     }
 
+    /// What the compiler is told.
+    pub fn config(&self) -> EngineConfig {
+        EngineConfig {
+            cluster_ranges: self.cluster_ranges.clone(),
+            service_limits: self.service_limits,
+        }
+    }
+
     /// The same objects for the compiler.
     pub fn engine(&self, now: Timestamp) -> Engine {
-        let mut engine = Engine::new(EngineConfig {
-            cluster_ranges: self.cluster_ranges.clone(),
-        });
+        let mut engine = Engine::new(self.config());
         engine.advance(now);
         self.events()
             .into_iter()
@@ -89,10 +99,25 @@ fn objects() -> impl Strategy<Value = Vec<Object>> {
     )
 }
 
+/// Explicit configurations of ranges, odd ones among them.
+const CONFIGURED: &[&[&str]] = &[
+    &[],
+    &[],
+    &["10.0.0.0/16"],
+    &["10.0.0.0/16"],
+    &["::/0"],
+    &["::ffff:10.0.0.0/104", "fd00::/16"],
+];
+
 /// A random world.
 pub fn small_world() -> BoxedStrategy<SmallWorld> {
-    (any::<bool>(), objects())
-        .prop_map(|(configured, objects)| SmallWorld::new(configured, objects))
+    let limits = prop_oneof![
+        3 => Just(ServiceLimits::default()),
+        1 => (0_usize..4, 0_usize..3)
+            .prop_map(|(addresses, ports)| ServiceLimits { addresses, ports }),
+    ];
+    (select(CONFIGURED), limits, objects())
+        .prop_map(|(ranges, limits, objects)| SmallWorld::new(ranges, limits, objects))
         .boxed()
 }
 

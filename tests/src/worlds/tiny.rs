@@ -42,7 +42,7 @@ pub fn tiny_world(mut number: u64) -> SmallWorld {
         number /= length;
         objects.extend(choices[at].iter().cloned());
     }
-    SmallWorld::new(true, objects)
+    SmallWorld::new(&["10.0.0.0/16"], ServiceLimits::default(), objects)
 }
 
 fn node(number: u8) -> Object {

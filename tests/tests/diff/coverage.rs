@@ -29,7 +29,9 @@ fn origin(rule: &Provenance) -> String {
         | Provenance::OwnAddress
         | Provenance::NotOurs
         | Provenance::Contested
+        | Provenance::LeftOut
         | Provenance::JudgedAtEndpoint => format!("{rule:?}"),
+        Provenance::Endpoint { rule, .. } => format!("endpoint: {}", origin(rule)),
         Provenance::NoEndpoint(_) => "no endpoint".to_owned(),
     }
 }
@@ -38,6 +40,9 @@ fn origin(rule: &Provenance) -> String {
 const EXPECTED: &[(&str, bool)] = &[
     // Answers of the pipeline.
     ("JudgedAtEndpoint", false),
+    ("LeftOut", false),
+    ("endpoint: Unopposed", false),
+    ("endpoint: isolated in Namespace", false),
     ("Unopposed", false),
     ("Contested", false),
     ("NotOurs", false),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bulkhead_graph::{Delta, NodeGraph};
-use bulkhead_policy::engine::{Engine, EngineConfig};
+use bulkhead_policy::engine::Engine;
 use bulkhead_tests::worlds::history;
 use bulkhead_tests::worlds::search::search;
 use bulkhead_tests::worlds::vocabulary::{NODES, NOW};
@@ -15,9 +15,7 @@ fn deltas_along_a_history_rebuild_every_graph() {
         300,
         (history(), 1_usize..6),
         |((world, events), step)| {
-            let mut engine = Engine::new(EngineConfig {
-                cluster_ranges: world.cluster_ranges.clone(),
-            });
+            let mut engine = Engine::new(world.config());
             engine.advance(NOW);
             let mut held: Vec<NodeGraph> = NODES.iter().map(|_| NodeGraph::default()).collect();
             for some in events.chunks(step) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bulkhead_graph::Digest;
-use bulkhead_policy::engine::{Engine, EngineConfig};
+use bulkhead_policy::engine::Engine;
 use bulkhead_policy::model::{Event, Interned, Timestamp};
 use bulkhead_tests::worlds::search::{Finding, search};
 use bulkhead_tests::worlds::vocabulary::NOW;
@@ -36,9 +36,7 @@ fn by_history(
     start: Timestamp,
     asked: Asked,
 ) -> BTreeMap<Interned, Digest> {
-    let mut engine = Engine::new(EngineConfig {
-        cluster_ranges: world.cluster_ranges.clone(),
-    });
+    let mut engine = Engine::new(world.config());
     engine.advance(start);
     for (number, event) in events.iter().enumerate() {
         engine.apply(event.clone());
@@ -92,9 +90,7 @@ fn time_that_passes_ends_where_time_would_have_begun() {
 #[test]
 fn nodes_that_were_not_called_dirty_did_not_change() {
     search("dirty nodes", 300, history(), |(world, events)| {
-        let mut engine = Engine::new(EngineConfig {
-            cluster_ranges: world.cluster_ranges.clone(),
-        });
+        let mut engine = Engine::new(world.config());
         engine.advance(NOW);
         let mut before = BTreeMap::new();
         for event in &events {

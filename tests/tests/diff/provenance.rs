@@ -41,6 +41,8 @@ fn is_same(oracle: &Provenance, compiled: &Reason) -> bool {
             | Provenance::NotOurs
             | Provenance::Contested
             | Provenance::JudgedAtEndpoint
+            | Provenance::Endpoint { .. }
+            | Provenance::LeftOut
             | Provenance::NoEndpoint(_),
             _,
         ) => false,

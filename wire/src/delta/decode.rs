@@ -27,13 +27,9 @@ pub fn decode_delta(base: Digest, target: Digest, bytes: &[u8]) -> Result<Delta,
 fn read_delta(base: Digest, target: Digest, message: proto::Delta) -> Result<Delta, Malformed> {
     let rule_set_id = |bytes: Vec<u8>| field::id(&bytes, "id").map(RuleSetId);
     let peer_set_id = |bytes: Vec<u8>| field::id(&bytes, "id").map(PeerSetId);
-    let cluster_ranges = match message.cluster_ranges {
-        None => None,
-        Some(ranges) => Some(Arc::from(each(
-            ranges.ranges,
-            "cluster_ranges",
-            read_prefix,
-        )?)),
+    let prefixes = |list: Option<proto::Prefixes>, field: &str| match list {
+        None => Ok(None),
+        Some(list) => each(list.prefixes, field, read_prefix).map(|list| Some(Arc::from(list))),
     };
     Ok(Delta {
         base,
@@ -57,12 +53,15 @@ fn read_delta(base: Digest, target: Digest, message: proto::Delta) -> Result<Del
         peer_sets_gone: each(message.peer_sets_gone, "peer_sets_gone", peer_set_id)?,
         known: read_members(required(message.known, "known")?)
             .map_err(|error| error.within("known"))?,
-        cluster_ranges,
+        cluster_ranges: prefixes(message.cluster_ranges, "cluster_ranges")?,
         services: unique(
             each(message.services, "services", read_service)?,
             "services",
         )?,
         services_gone: field::addresses(&message.services_gone, "services_gone")?,
+        closed: prefixes(message.closed, "closed")?,
+        node_addresses: read_members(required(message.node_addresses, "node_addresses")?)
+            .map_err(|error| error.within("node_addresses"))?,
     })
 }
 
@@ -194,7 +193,11 @@ fn read_prefix(message: proto::Prefix) -> Result<Prefix, Malformed> {
 
 fn read_service(message: proto::Service) -> Result<(Address, ServiceAddress), Malformed> {
     let service = ServiceAddress {
+        namespaces: each(message.namespaces, "namespaces", |name| {
+            field::text(name, "namespace")
+        })?,
         external: message.external,
+        closed: message.closed,
         ports: each(message.ports, "ports", read_service_port)?,
     };
     Ok((Address(field::id(&message.address, "address")?), service))
@@ -208,7 +211,6 @@ fn read_service_port(message: proto::ServicePort) -> Result<ServicePort, Malform
             Ok(ServiceBackend {
                 address: Address(field::id(&backend.address, "address")?),
                 port: field::port(backend.port, "port")?,
-                guarded: backend.guarded,
             })
         })?,
     })

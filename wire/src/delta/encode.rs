@@ -1,7 +1,7 @@
 //! Graph types into messages. Equal deltas make equal bytes.
 
 use bulkhead_graph::{
-    Delta, Entry, LocalWorkload, MemberChange, Network, PeerMatch, PortMatch, RuleSet,
+    Delta, Entry, LocalWorkload, MemberChange, Network, PeerMatch, PortMatch, Prefix, RuleSet,
     ServiceAddress, ServicePort, WorkloadUid, Workloads,
 };
 use prost::Message as _;
@@ -47,24 +47,15 @@ pub fn encode_delta(delta: &Delta) -> Vec<u8> {
             .map(|id| id.0.to_vec())
             .collect(),
         known: Some(write_members(&delta.known)),
-        cluster_ranges: delta
-            .cluster_ranges
-            .as_ref()
-            .map(|ranges| proto::ClusterRanges {
-                ranges: ranges
-                    .iter()
-                    .map(|range| proto::Prefix {
-                        address: range.address.0.to_vec(),
-                        length: u32::from(range.length),
-                    })
-                    .collect(),
-            }),
+        cluster_ranges: delta.cluster_ranges.as_deref().map(write_prefixes),
         services: delta
             .services
             .iter()
             .map(|(address, service)| write_service(&address.0, service))
             .collect(),
         services_gone: joined(delta.services_gone.iter().map(|address| &address.0)),
+        closed: delta.closed.as_deref().map(write_prefixes),
+        node_addresses: Some(write_members(&delta.node_addresses)),
     };
     message.encode_to_vec()
 }
@@ -85,6 +76,16 @@ fn write_members(change: &MemberChange) -> proto::MemberChange {
     proto::MemberChange {
         added: joined(change.added.iter().map(|address| &address.0)),
         removed: joined(change.removed.iter().map(|address| &address.0)),
+    }
+}
+
+fn write_prefixes(prefixes: &[Prefix]) -> proto::Prefixes {
+    let write = |prefix: &Prefix| proto::Prefix {
+        address: prefix.address.0.to_vec(),
+        length: u32::from(prefix.length),
+    };
+    proto::Prefixes {
+        prefixes: prefixes.iter().map(write).collect(),
     }
 }
 
@@ -155,6 +156,8 @@ fn write_service(address: &[u8; 16], service: &ServiceAddress) -> proto::Service
     proto::Service {
         address: address.to_vec(),
         external: service.external,
+        namespaces: service.namespaces.iter().map(ToString::to_string).collect(),
+        closed: service.closed,
         ports: service.ports.iter().map(write_service_port).collect(),
     }
 }
@@ -169,7 +172,6 @@ fn write_service_port(port: &ServicePort) -> proto::ServicePort {
             .map(|backend| proto::Backend {
                 address: backend.address.0.to_vec(),
                 port: u32::from(backend.port),
-                guarded: backend.guarded,
             })
             .collect(),
     }

@@ -89,13 +89,8 @@ fn rule_set(sets: Vec<PeerSetId>) -> impl Strategy<Value = RuleSet> {
 }
 
 fn service() -> impl Strategy<Value = ServiceAddress> {
-    let backend = (address(), any::<u16>(), any::<bool>()).prop_map(|(address, port, guarded)| {
-        ServiceBackend {
-            address,
-            port,
-            guarded,
-        }
-    });
+    let backend =
+        (address(), any::<u16>()).prop_map(|(address, port)| ServiceBackend { address, port });
     let port = (select(&Protocol::ALL[..]), any::<u16>(), vec(backend, 0..3)).prop_map(
         |(protocol, port, backends)| ServicePort {
             protocol,
@@ -103,8 +98,15 @@ fn service() -> impl Strategy<Value = ServiceAddress> {
             backends,
         },
     );
-    (any::<bool>(), vec(port, 0..3))
-        .prop_map(|(external, ports)| ServiceAddress { external, ports })
+    let namespaces = btree_set("[a-z]{1,8}", 0..3);
+    (namespaces, any::<bool>(), any::<bool>(), vec(port, 0..3)).prop_map(
+        |(namespaces, external, closed, ports)| ServiceAddress {
+            namespaces: namespaces.into_iter().map(Into::into).collect(),
+            external,
+            closed,
+            ports,
+        },
+    )
 }
 
 prop_compose! {
@@ -125,7 +127,13 @@ prop_compose! {
         known in vec(address(), 0..5),
         ranges in vec(any::<u8>(), 0..3),
         services in btree_map(address(), service(), 0..3),
+        closed in vec(any::<u8>(), 0..3),
+        nodes in vec(address(), 0..3),
     ) -> NodeGraph {
+        let prefixes = |bytes: Vec<u8>| -> Arc<[Prefix]> {
+            let host = |byte: u8| Prefix { address: Address([byte; 16]), length: 128 };
+            bytes.into_iter().map(host).collect()
+        };
         let rule_sets: BTreeMap<_, _> = rules.into_iter().map(|rules| (rules.id(), Arc::new(rules))).collect();
         let ids: Vec<_> = rule_sets.keys().copied().collect();
         let workloads = workloads.into_iter().map(|(uid, (name, addresses, interface, egress, ingress))| {
@@ -144,9 +152,11 @@ prop_compose! {
             rule_sets,
             peer_sets,
             Arc::new(known.into_iter().collect()),
-            ranges.into_iter().map(|byte| Prefix { address: Address([byte; 16]), length: 128 }).collect(),
+            prefixes(ranges),
             Arc::new(services),
         )
+        .with_closed(prefixes(closed))
+        .with_node_addresses(Arc::new(nodes.into_iter().collect()))
     }
 }
 

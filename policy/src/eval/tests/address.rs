@@ -1,7 +1,7 @@
 //! Who owns an address.
 
 use super::fixture::*;
-use crate::eval::Owner;
+use crate::eval::{Owner, World};
 use crate::model::*;
 use Expected::*;
 
@@ -150,6 +150,13 @@ fn cluster_ranges_are_configured_or_the_nodes_own() {
     assert_eq!(owner(&world, "172.16.3.1"), Owner::Unknown);
     assert_eq!(owner(&world, "fd00:3::1"), Owner::Unknown);
     assert_eq!(owner(&world, "192.0.2.3"), Owner::Outside);
+}
+
+#[test]
+fn a_range_of_one_family_says_nothing_of_the_other() {
+    let world = Fixture(World::new(["::/0".parse().unwrap()]));
+    assert_eq!(owner(&world, "2001:db8::1"), Owner::Unknown);
+    assert_eq!(owner(&world, "192.0.2.1"), Owner::Outside);
 }
 
 #[test]

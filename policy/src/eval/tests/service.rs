@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::fixture::*;
-use crate::eval::{Provenance, eval};
+use crate::eval::{Provenance, World, eval};
 use crate::model::*;
 use Expected::*;
 
@@ -30,10 +30,9 @@ fn service() -> Object {
 }
 
 /// Port 80 of the Service is 8080 there.
-fn slice(endpoints: &[(&str, bool)]) -> Object {
-    let endpoints = endpoints.iter().map(|(address, serving)| Endpoint {
+fn slice(endpoints: &[&str]) -> Object {
+    let endpoints = endpoints.iter().map(|address| Endpoint {
         addresses: [address.parse().unwrap()].into(),
-        serving: *serving,
     });
     Object::EndpointSlice(EndpointSlice {
         namespace: "bank".into(),
@@ -45,7 +44,7 @@ fn slice(endpoints: &[(&str, bool)]) -> Object {
 }
 
 /// `shop` may open flows to these only.
-fn world(endpoints: &[(&str, bool)], peers: Peers, ports: Ports) -> Fixture {
+fn world(endpoints: &[&str], peers: Peers, ports: Ports) -> Fixture {
     Fixture::shop_and_bank()
         .with(service())
         .with(slice(endpoints))
@@ -56,8 +55,8 @@ fn webs() -> Peers {
     workloads(in_namespace("bank", &[("app", "web")]))
 }
 
-const WEB: (&str, bool) = ("10.0.0.3", true);
-const DB: (&str, bool) = ("10.0.1.4", true);
+const WEB: &str = "10.0.0.3";
+const DB: &str = "10.0.1.4";
 
 #[test]
 fn an_allowed_endpoint_opens_the_service_on_its_target_port() {
@@ -80,31 +79,30 @@ fn the_port_that_clients_use_is_not_the_port_that_is_judged() {
 }
 
 #[test]
-fn one_allowed_endpoint_is_enough_where_receivers_judge() {
+fn every_endpoint_must_be_allowed_because_nobody_else_judges_the_senders_half() {
     let some = world(&[DB, WEB], webs(), Ports::Any);
     check(
         &some,
         some.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
-        Allowed,
-    );
-    let none = world(&[DB], webs(), Ports::Any);
-    check(
-        &none,
-        none.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
         Denied,
     );
-}
-
-#[test]
-fn every_endpoint_that_nobody_guards_must_be_allowed() {
-    let outside = ("198.51.100.7", true);
-    let one = world(&[WEB, outside], webs(), Ports::Any);
-    check(&one, one.flow("shop/web", CLUSTER_ADDRESS, tcp(80)), Denied);
+    let all = world(&[WEB], webs(), Ports::Any);
+    check(
+        &all,
+        all.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Allowed,
+    );
+    let outside = world(&[WEB, "198.51.100.7"], webs(), Ports::Any);
+    check(
+        &outside,
+        outside.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Denied,
+    );
     let both = Peers::Of(vec![
         Peer::Workloads(in_namespace("bank", &[("app", "web")])),
         Peer::Network(network("198.51.100.0/24", &[])),
     ]);
-    let both = world(&[WEB, outside], both, Ports::Any);
+    let both = world(&[WEB, "198.51.100.7"], both, Ports::Any);
     check(
         &both,
         both.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
@@ -112,43 +110,57 @@ fn every_endpoint_that_nobody_guards_must_be_allowed() {
     );
 }
 
+/// An admin forbids `shop` the database, which admits everybody. `shop` makes a Service of its own, with one of its own pods
+/// and the database behind it.
 #[test]
-fn a_workload_on_a_node_that_nobody_knows_is_not_guarded() {
-    let stray = Workload {
-        node: Some("n9".into()),
-        ..pod("bank/stray", "10.0.0.9", &[])
+fn g12_a_tenants_service_leads_past_no_admin_rule() {
+    let closed = cluster(Tier::Admin(1), "no-db", in_namespace("shop", &[])).egress(deny(
+        workloads(in_namespace("bank", &[("app", "db")])),
+        Ports::Any,
+    ));
+    let own = |port_name: &str| ServicePort {
+        name: port_name.into(),
+        protocol: Protocol::Tcp,
+        port: 5432,
     };
-    let world = world(&[WEB, ("10.0.0.9", true)], webs(), Ports::Any).workload(stray);
-    check(
-        &world,
-        world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
-        Denied,
+    let service = Object::Service(Service {
+        namespace: "shop".into(),
+        name: "lever".into(),
+        cluster_addresses: ["172.30.0.9".parse().unwrap()].into(),
+        external_addresses: [].into(),
+        ports: vec![own("db")],
+    });
+    let slice = Object::EndpointSlice(EndpointSlice {
+        namespace: "shop".into(),
+        name: "lever-1".into(),
+        service: "lever".into(),
+        ports: vec![own("db")],
+        endpoints: ["10.0.1.2", "10.0.1.4"]
+            .map(|address| Endpoint {
+                addresses: [address.parse().unwrap()].into(),
+            })
+            .into(),
+    });
+    let world = Fixture::shop_and_bank()
+        .policy(closed)
+        .with(service)
+        .with(slice);
+    let flow = world.flow("shop/web", "172.30.0.9", tcp(5432));
+    check(&world, flow, Denied);
+    let verdict = eval(&world.0, &flow, NOW);
+    assert_eq!(
+        verdict.enforced.egress.rule.to_string(),
+        "ClusterSegmentationPolicy no-db egress[0], for the endpoint 10.0.1.4 port 5432"
     );
 }
 
 #[test]
-fn an_unknown_endpoint_is_not_guarded_and_judged_as_unknown() {
-    let world = world(&[WEB, ("10.0.0.200", true)], webs(), Ports::Any);
+fn an_unknown_endpoint_is_judged_as_unknown() {
+    let world = world(&[WEB, "10.0.0.200"], webs(), Ports::Any);
     check(
         &world,
         world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
         Denied,
-    );
-}
-
-#[test]
-fn endpoints_that_do_not_serve_do_not_count() {
-    let idle = world(&[("10.0.0.3", false)], webs(), Ports::Any);
-    check(
-        &idle,
-        idle.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
-        Denied,
-    );
-    let outside = world(&[WEB, ("198.51.100.7", false)], webs(), Ports::Any);
-    check(
-        &outside,
-        outside.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
-        Allowed,
     );
 }
 
@@ -167,7 +179,7 @@ fn a_service_without_endpoints_is_closed() {
     );
     assert_eq!(
         verdict.enforced.egress.rule.to_string(),
-        "Service bank/front has no serving endpoint"
+        "Service bank/front has no endpoint"
     );
 }
 
@@ -238,7 +250,7 @@ fn the_receivers_half_is_judged_at_the_endpoint() {
 
 #[test]
 fn through_a_service_a_workload_is_its_own_peer() {
-    let world = world(&[("10.0.0.1", true)], webs(), Ports::Any);
+    let world = world(&["10.0.0.1"], webs(), Ports::Any);
     check(
         &world,
         world.flow("shop/web", "shop/web", tcp(8080)),
@@ -276,7 +288,7 @@ fn named_ports_mean_what_the_endpoint_says() {
 
 #[test]
 fn endpoints_of_the_other_family_are_not_behind_this_address() {
-    let world = world(&[WEB, ("2001:db8::7", true)], webs(), Ports::Any);
+    let world = world(&[WEB, "2001:db8::7"], webs(), Ports::Any);
     check(
         &world,
         world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
@@ -350,4 +362,78 @@ fn services_that_share_an_external_address_are_told_apart_by_port() {
         world.flow("shop/web", EXTERNAL_ADDRESS, tcp(81)),
         Denied,
     );
+}
+
+/// Room for one address and one port in a namespace.
+const TIGHT: ServiceLimits = ServiceLimits {
+    addresses: 1,
+    ports: 1,
+};
+
+#[test]
+fn a_port_that_there_was_no_room_for_is_denied_and_no_plain_address() {
+    let two = Service {
+        namespace: "bank".into(),
+        name: "front".into(),
+        cluster_addresses: [CLUSTER_ADDRESS.parse().unwrap()].into(),
+        external_addresses: [].into(),
+        ports: vec![port(80), port(81)],
+    };
+    let world = Fixture(World::new([]).with_service_limits(TIGHT))
+        .pod("shop/web", "10.0.0.1", &[])
+        .pod("bank/web", "10.0.0.3", &[])
+        .with(Object::Service(two))
+        .with(slice(&[WEB]));
+    check(
+        &world,
+        world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
+        Allowed,
+    );
+    let beyond = world.flow("shop/web", CLUSTER_ADDRESS, tcp(81));
+    check(&world, beyond, Denied);
+    assert_eq!(
+        eval(&world.0, &beyond, NOW).enforced.egress.rule,
+        Provenance::LeftOut
+    );
+}
+
+#[test]
+fn g8_services_beyond_the_limit_are_closed_by_name_and_cost_other_namespaces_nothing() {
+    let at = |namespace: &str, name: &str, address: &str| {
+        Object::Service(Service {
+            namespace: namespace.into(),
+            name: name.into(),
+            cluster_addresses: [address.parse().unwrap()].into(),
+            external_addresses: [].into(),
+            ports: vec![port(80)],
+        })
+    };
+    let behind = |namespace: &str, service: &str| {
+        Object::EndpointSlice(EndpointSlice {
+            namespace: namespace.into(),
+            name: format!("{service}-1").as_str().into(),
+            service: service.into(),
+            ports: vec![port(8080)],
+            endpoints: vec![Endpoint {
+                addresses: [WEB.parse().unwrap()].into(),
+            }],
+        })
+    };
+    let world = Fixture(World::new([]).with_service_limits(TIGHT))
+        .pod("shop/web", "10.0.0.1", &[])
+        .pod("bank/web", "10.0.0.3", &[])
+        .with(at("bank", "a", "172.30.0.1"))
+        .with(behind("bank", "a"))
+        .with(at("bank", "b", "172.30.0.2"))
+        .with(behind("bank", "b"))
+        .with(at("shop", "c", "172.30.0.3"))
+        .with(behind("shop", "c"));
+    for (address, expected) in [
+        ("172.30.0.1", Allowed),
+        ("172.30.0.2", Denied),
+        ("172.30.0.3", Allowed),
+        ("172.30.0.4", Allowed),
+    ] {
+        check(&world, world.flow("shop/web", address, tcp(80)), expected);
+    }
 }

@@ -1,0 +1,51 @@
+//! What people have to know of objects that are in force otherwise than they may think.
+
+use super::Engine;
+use crate::model::ObjectRef;
+
+/// One thing that somebody should look at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// Whose it is.
+    pub object: ObjectRef,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Engine {
+    /// Addresses with several owners, and Services that there is no room for. Sorted.
+    pub fn findings(&mut self) -> Vec<Finding> {
+        self.settle();
+        let mut findings: Vec<Finding> = self
+            .services
+            .problems()
+            .iter()
+            .map(|(object, message)| Finding {
+                object: object.clone(),
+                message: message.clone(),
+            })
+            .collect();
+        for address in &self.workloads.contested {
+            let mut claimants: Vec<ObjectRef> = self
+                .workloads
+                .claimants(*address)
+                .iter()
+                .map(|claimant| self.workloads.arena[*claimant].object())
+                .collect();
+            claimants.sort();
+            let [first, others @ ..] = &claimants[..] else {
+                continue;
+            };
+            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+            findings.push(Finding {
+                object: first.clone(),
+                message: format!(
+                    "{} also claims {address}; the address belongs to nobody and is denied: correct the addresses or remove one",
+                    others.join(", ")
+                ),
+            });
+        }
+        findings.sort();
+        findings
+    }
+}

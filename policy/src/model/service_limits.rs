@@ -1,0 +1,116 @@
+//! How much of every node's tables the Services of one namespace may take (I7). Each of them is in the tables of all nodes, so
+//! without a limit one tenant could leave no room for anybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::{Protocol, Service, ServicePort};
+
+/// Limits for the Services of one namespace together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceLimits {
+    /// Different addresses.
+    pub addresses: usize,
+    /// Different pairs of protocol and port that clients use.
+    pub ports: usize,
+}
+
+impl Default for ServiceLimits {
+    fn default() -> Self {
+        Self {
+            addresses: 4096,
+            ports: 256,
+        }
+    }
+}
+
+/// The part of a Service that there is room for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted<'s> {
+    /// The Service.
+    pub service: &'s Service,
+    /// Those of its addresses that lead to its endpoints, in order.
+    pub cluster_addresses: Vec<IpAddr>,
+    /// The same of the addresses that tenants choose. One that is left out is a plain address.
+    pub external_addresses: Vec<IpAddr>,
+    /// Those of its ports that lead to its endpoints. One that is left out is denied.
+    pub ports: Vec<&'s ServicePort>,
+    /// Cluster addresses that are left out, and denied.
+    pub left_out: Vec<IpAddr>,
+}
+
+impl Admitted<'_> {
+    /// Whether some port is left out.
+    pub fn lacks_ports(&self) -> bool {
+        self.ports.len() < self.service.ports.len()
+    }
+
+    /// What people have to know of what is left out.
+    pub fn problem(&self, limits: ServiceLimits) -> Option<String> {
+        let ServiceLimits { addresses, ports } = limits;
+        let mut parts = Vec::new();
+        if self.lacks_ports() {
+            let count = self.service.ports.len() - self.ports.len();
+            parts.push(format!(
+                "{count} of its ports are denied, because the Services of its namespace have more than {ports} different ports"
+            ));
+        }
+        if !self.left_out.is_empty() {
+            parts.push(format!(
+                "its cluster addresses are denied, because the Services of its namespace have more than {addresses} addresses"
+            ));
+        }
+        let external = self.service.external_addresses.len() - self.external_addresses.len();
+        if external > 0 {
+            parts.push(format!(
+                "{external} of its external addresses are judged as plain addresses and not by what stands behind them, because the \
+                 Services of its namespace have more than {addresses} addresses; keep tenants from choosing external addresses"
+            ));
+        }
+        (!parts.is_empty()).then(|| format!("{}; remove Services or spread them", parts.join("; ")))
+    }
+}
+
+impl ServiceLimits {
+    /// How many prefixes stand for all cluster addresses that are left out.
+    pub const LEFT_OUT_PREFIXES: usize = 16;
+
+    /// What there is room for. The Services come in the order of their names, and so does the room: what is there already
+    /// may lose it to an earlier name of the same namespace, and to nobody else.
+    pub fn admit<'s>(self, services: impl IntoIterator<Item = &'s Service>) -> Vec<Admitted<'s>> {
+        let mut used: BTreeMap<&str, Used> = BTreeMap::new();
+        let admit = |service: &'s Service| {
+            let used = used.entry(&service.namespace).or_default();
+            let mut address = |ip: &&IpAddr| take(&mut used.addresses, **ip, self.addresses);
+            let (cluster_addresses, left_out): (Vec<&IpAddr>, Vec<&IpAddr>) =
+                service.cluster_addresses.iter().partition(&mut address);
+            let external = service.external_addresses.iter().filter(&mut address);
+            let external_addresses = external.copied().collect();
+            let ports = service
+                .ports
+                .iter()
+                .filter(|port| take(&mut used.ports, (port.protocol, port.port), self.ports));
+            Admitted {
+                service,
+                cluster_addresses: cluster_addresses.into_iter().copied().collect(),
+                external_addresses,
+                ports: ports.collect(),
+                left_out: left_out.into_iter().copied().collect(),
+            }
+        };
+        services.into_iter().map(admit).collect()
+    }
+}
+
+/// What the Services of one namespace have so far.
+#[derive(Default)]
+struct Used {
+    addresses: BTreeSet<IpAddr>,
+    ports: BTreeSet<(Protocol, u16)>,
+}
+
+/// Whether there is room for the item, or it has its place already.
+fn take<T: Ord>(used: &mut BTreeSet<T>, item: T, limit: usize) -> bool {
+    let is_free = used.len() < limit;
+    used.contains(&item) || is_free && used.insert(item)
+}
