@@ -268,6 +268,10 @@ impl<'a> Judge<'a> {
             let matched = line
                 .peers
                 .map_or(Matched::Yes, |peers| Class::matched(seen, peers));
+            let matched = match line.certainty {
+                Matched::Yes => matched,
+                Matched::Maybe | Matched::No => matched.perhaps(),
+            };
             let mask = line
                 .ports
                 .map_or(&self.everything, |ports| &self.masks[ports as usize]);

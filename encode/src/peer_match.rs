@@ -63,8 +63,9 @@ impl PeerMatches {
         let mut distinct: FxHashMap<&PeerMatch, MatchIndex> = FxHashMap::default();
         let mut sorted: Vec<([u8; 16], &PeerMatch)> = Vec::new();
         for entry in rule_sets.flat_map(|rules| &rules.entries) {
-            if entry.peers != PeerMatch::Any && distinct.insert(&entry.peers, 0).is_none() {
-                sorted.push((content_id(&entry.peers), &entry.peers));
+            let (peers, _) = entry.peers.certainty();
+            if *peers != PeerMatch::Any && distinct.insert(peers, 0).is_none() {
+                sorted.push((content_id(peers), peers));
             }
         }
         sorted.sort_unstable_by_key(|(id, _)| *id);

@@ -26,6 +26,8 @@ pub(crate) struct Line {
     pub(crate) mode: Mode,
     /// `None` = any.
     pub(crate) peers: Option<MatchIndex>,
+    /// `Maybe` if it is not sure that it means whom it matches.
+    pub(crate) certainty: Matched,
     /// `None` = any.
     pub(crate) ports: Option<PortMatchIndex>,
     pub(crate) until: Option<Timestamp>,
@@ -82,13 +84,17 @@ impl EffectiveRules {
                 .filter(|entry| !is_over(entry.until, now))
         };
         let lines: Arc<[Line]> = alive()
-            .map(|entry| Line {
-                stage: entry.stage,
-                action: entry.action,
-                mode: entry.mode,
-                peers: peers.get(&entry.peers).copied(),
-                ports: ports.get(&entry.ports).copied(),
-                until: entry.until,
+            .map(|entry| {
+                let (inner, certainty) = entry.peers.certainty();
+                Line {
+                    stage: entry.stage,
+                    action: entry.action,
+                    mode: entry.mode,
+                    peers: peers.get(inner).copied(),
+                    certainty,
+                    ports: ports.get(&entry.ports).copied(),
+                    until: entry.until,
+                }
             })
             .collect();
         let numbered = || lines.iter().enumerate();

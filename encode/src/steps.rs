@@ -28,7 +28,7 @@ pub(crate) fn steps<'a>(
         .iter()
         .copied()
         .flat_map(alive)
-        .map(|entry| &entry.peers)
+        .map(|entry| entry.peers.certainty().0)
         .collect();
     let mut ports: FxHashSet<&PortMatch> = FxHashSet::default();
     let mut dated: Vec<&PortMatch> = Vec::new();
@@ -53,9 +53,9 @@ fn to_judge<'a>(entries: impl Iterator<Item = &'a bulkhead_graph::Entry>) -> usi
     for entry in entries {
         lines += 1;
         instants.extend(entry.until);
-        match &entry.peers {
+        match entry.peers.certainty().0 {
             PeerMatch::Any => for_all += 1,
-            some @ PeerMatch::Of { .. } => {
+            some @ (PeerMatch::Of { .. } | PeerMatch::Perhaps(_)) => {
                 named.insert(some);
             }
         }

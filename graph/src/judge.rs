@@ -40,7 +40,7 @@ pub enum Stance {
 }
 
 /// Whether an entry matches a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Matched {
     /// Whatever its identity.
     Yes,
@@ -59,15 +59,27 @@ pub struct Judgement {
     pub entry: Option<usize>,
 }
 
+impl Matched {
+    /// The same where it is not sure that it is meant.
+    #[must_use]
+    pub fn perhaps(self) -> Self {
+        match self {
+            Self::Yes | Self::Maybe => Self::Maybe,
+            Self::No => Self::No,
+        }
+    }
+}
+
 impl PeerMatch {
     /// Whether the peer is one of these.
     pub fn matches(&self, peer: &Peer<'_>) -> Matched {
-        let Self::Of {
-            workloads,
-            networks,
-        } = self
-        else {
-            return Matched::Yes;
+        let (workloads, networks) = match self {
+            Self::Any => return Matched::Yes,
+            Self::Of {
+                workloads,
+                networks,
+            } => (workloads, networks),
+            Self::Perhaps(peers) => return peers.matches(peer).perhaps(),
         };
         if networks
             .iter()

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Hasher, Network, PeerSetId, RuleSetId, Timestamp};
+use crate::{Hasher, Matched, Network, PeerSetId, RuleSetId, Timestamp};
 
 /// Seen from the subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -157,6 +157,38 @@ pub enum PeerMatch {
         /// By address, workloads' addresses included; sorted.
         networks: Vec<Network>,
     },
+    /// Any of these perhaps, and nobody else: what a `Pass` says that cannot be resolved or read.
+    Perhaps(Box<PeerMatch>),
+}
+
+impl PeerMatch {
+    /// Whom it speaks of, and whether surely (`Yes`) or perhaps (`Maybe`).
+    pub fn certainty(&self) -> (&Self, Matched) {
+        match self {
+            Self::Perhaps(peers) => (peers.certainty().0, Matched::Maybe),
+            Self::Any | Self::Of { .. } => (self, Matched::Yes),
+        }
+    }
+
+    fn hash_into(&self, h: &mut Hasher) {
+        match self {
+            Self::Any => {
+                h.fixed(&[0]);
+            }
+            Self::Of {
+                workloads,
+                networks,
+            } => {
+                hash_workloads(h, workloads);
+                h.number(networks.len() as u64);
+                networks.iter().for_each(|network| hash_network(h, network));
+            }
+            Self::Perhaps(peers) => {
+                h.fixed(&[3]);
+                peers.hash_into(h);
+            }
+        }
+    }
 }
 
 /// One line of a rule set.
@@ -186,19 +218,7 @@ impl Entry {
 
     fn hash_into(&self, h: &mut Hasher) {
         h.fixed(&[self.stage as u8, self.action as u8, self.mode as u8]);
-        match &self.peers {
-            PeerMatch::Any => {
-                h.fixed(&[0]);
-            }
-            PeerMatch::Of {
-                workloads,
-                networks,
-            } => {
-                hash_workloads(h, workloads);
-                h.number(networks.len() as u64);
-                networks.iter().for_each(|network| hash_network(h, network));
-            }
-        }
+        self.peers.hash_into(h);
         match &self.ports {
             PortMatch::Any => {
                 h.fixed(&[0]);
@@ -277,7 +297,7 @@ impl RuleSet {
     pub fn peer_sets(&self) -> impl Iterator<Item = PeerSetId> + '_ {
         self.entries
             .iter()
-            .flat_map(|entry| match &entry.peers {
+            .flat_map(|entry| match entry.peers.certainty().0 {
                 PeerMatch::Of {
                     workloads: Workloads::Sets(sets),
                     ..
@@ -286,7 +306,8 @@ impl RuleSet {
                     workloads: Workloads::All,
                     ..
                 }
-                | PeerMatch::Any => &[],
+                | PeerMatch::Any
+                | PeerMatch::Perhaps(_) => &[],
             })
             .copied()
     }
@@ -296,7 +317,7 @@ impl RuleSet {
     pub fn tells_unknown_from_known(&self) -> bool {
         self.entries.iter().any(|entry| {
             entry.action != Action::Allow
-                && matches!(&entry.peers, PeerMatch::Of { workloads: Workloads::Sets(sets), .. } if !sets.is_empty())
+                && matches!(entry.peers.certainty().0, PeerMatch::Of { workloads: Workloads::Sets(sets), .. } if !sets.is_empty())
         })
     }
 }

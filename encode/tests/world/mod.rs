@@ -101,10 +101,14 @@ fn peers() -> impl Strategy<Value = PeerMatch> {
     ];
     let networks =
         prop::collection::btree_set(network(), 0..3).prop_map(|n| n.into_iter().collect());
-    prop_oneof![
+    let certain = prop_oneof![
         1 => Just(PeerMatch::Any),
         5 => (workloads, networks).prop_map(|(workloads, networks)| PeerMatch::Of { workloads, networks }),
-    ]
+    ];
+    (certain, prop::bool::weighted(0.2)).prop_map(|(peers, perhaps)| match perhaps {
+        true => PeerMatch::Perhaps(Box::new(peers)),
+        false => peers,
+    })
 }
 
 fn protocol() -> impl Strategy<Value = Protocol> {

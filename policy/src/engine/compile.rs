@@ -3,14 +3,14 @@
 //! A new version is a new value: what was compiled is never changed, so whoever holds its key knows what it says.
 
 use bulkhead_graph::{
-    Action, Direction, Mode, Network, PortMatch, PortRange, Protocol, Stage, Timestamp,
+    Action, Direction, Matched, Mode, Network, PortMatch, PortRange, Protocol, Stage, Timestamp,
 };
 
 use super::Engine;
 use super::arena::Key;
 use super::entry::{EntrySpec, EntryState, PeerSpec};
 use super::names::Name;
-use super::selector::{Protector, Selector, SelectorKey};
+use super::selector::{PortName, Protector, Selector, SelectorKey};
 use crate::model::{ObjectRef, Peer, Peers, Policy, Port, Ports, Rule, Subject, Tier};
 
 pub(super) struct Compiled {
@@ -63,18 +63,58 @@ pub(super) struct CompiledRule {
     /// Index in the policy.
     pub(super) index: u32,
     pub(super) action: Action,
-    pub(super) lines: Lines,
+    /// The same for every subject; one reference each.
+    pub(super) lines: Vec<Key<EntryState>>,
+    /// What depends on the names of the subject's ports.
+    pub(super) named: Option<NamedLine>,
 }
 
-/// The entries of one rule.
-pub(super) enum Lines {
-    /// The same for every subject; one reference each.
-    Fixed(Vec<Key<EntryState>>),
-    /// Ports of these names, as the subject gives them numbers, beside those of the entry.
-    Named {
-        spec: EntrySpec,
-        names: Vec<(Name, Protocol)>,
-    },
+/// An entry on ports of these names, as the subject gives them numbers, beside those of the entry.
+pub(super) struct NamedLine {
+    spec: EntrySpec,
+    names: Vec<(Name, Protocol)>,
+}
+
+impl NamedLine {
+    /// The entries for a subject with these ports. Of a name that it does not give, any port of the protocol may be meant.
+    pub(super) fn at(&self, ports: &[(Name, Protocol, u16)]) -> Vec<EntrySpec> {
+        let mut ranges = match &self.spec.ports {
+            PortMatch::Of(ranges) => ranges.clone(),
+            PortMatch::Any => Vec::new(),
+        };
+        let mut perhaps = Vec::new();
+        for (name, protocol) in &self.names {
+            let before = ranges.len();
+            let own = ports
+                .iter()
+                .filter(|(own, of, _)| (own, of) == (name, protocol));
+            ranges.extend(own.map(|(_, _, port)| range(*protocol, *port, *port)));
+            if ranges.len() > before {
+                continue;
+            }
+            match self.spec.action {
+                Action::Allow => {}
+                Action::Deny => ranges.push(range(*protocol, 0, u16::MAX)),
+                Action::Pass => perhaps.push(range(*protocol, 0, u16::MAX)),
+            }
+        }
+        let sure = EntrySpec {
+            ports: PortMatch::of(ranges),
+            ..self.spec.clone()
+        };
+        let unsure = EntrySpec {
+            ports: PortMatch::of(perhaps),
+            certainty: Matched::Maybe,
+            ..self.spec.clone()
+        };
+        let mut specs = vec![sure, unsure];
+        specs.retain(|spec| !matches_nobody(spec));
+        specs
+    }
+}
+
+fn range(protocol: Protocol, from: u16, to: u16) -> PortRange {
+    PortRange { protocol, from, to }
 }
 
 impl Engine {
@@ -87,12 +127,13 @@ impl Engine {
         if active {
             for direction in [Direction::Ingress, Direction::Egress] {
                 for (number, rule) in (0..).zip(policy.rules(direction)) {
-                    let lines = self.compile_rule(policy, direction, rule, &mut peers);
-                    named_ingress |= matches!(lines, Lines::Named { .. });
+                    let (lines, named) = self.compile_rule(policy, direction, rule, &mut peers);
+                    named_ingress |= named.is_some();
                     rules[index(direction)].push(CompiledRule {
                         index: number,
                         action: self.action(rule),
                         lines,
+                        named,
                     });
                 }
             }
@@ -161,7 +202,7 @@ impl Engine {
         direction: Direction,
         rule: &Rule,
         peers: &mut Vec<Key<Selector>>,
-    ) -> Lines {
+    ) -> (Vec<Key<EntryState>>, Option<NamedLine>) {
         let action = self.action(rule);
         let peer_spec = self.compile_peers(rule, action, peers);
         let (ports, names) = self.compile_ports(rule, action);
@@ -170,29 +211,21 @@ impl Engine {
             action,
             mode: policy.mode,
             peers: peer_spec,
+            certainty: Matched::Yes,
             ports,
             until: policy.expires_at,
         };
         if direction == Direction::Ingress && !names.is_empty() {
-            return Lines::Named { spec, names };
+            return (Vec::new(), Some(NamedLine { spec, names }));
         }
         let mut specs = Vec::new();
         for (name, protocol) in names {
             self.name_the_peers(&spec, name, protocol, peers, &mut specs);
         }
-        if spec.ports != PortMatch::Of(Vec::new()) {
-            specs.push(spec);
-        }
-        let lines = specs
-            .into_iter()
-            .filter(|spec| !matches_nobody(spec))
-            .collect::<Vec<_>>();
-        Lines::Fixed(
-            lines
-                .into_iter()
-                .map(|spec| self.acquire_entry(spec))
-                .collect(),
-        )
+        specs.push(spec);
+        specs.retain(|spec| !matches_nobody(spec));
+        let lines = specs.into_iter().map(|spec| self.acquire_entry(spec));
+        (lines.collect(), None)
     }
 
     /// A `Pass` that leads nowhere denies.
@@ -275,20 +308,8 @@ impl Engine {
         let (mut ranges, mut names) = (Vec::new(), Vec::new());
         for port in ports {
             match port {
-                Port::Protocol(protocol) => {
-                    ranges.push(PortRange {
-                        protocol: *protocol,
-                        from: 0,
-                        to: u16::MAX,
-                    });
-                }
-                Port::Range { protocol, from, to } => {
-                    ranges.push(PortRange {
-                        protocol: *protocol,
-                        from: *from,
-                        to: *to,
-                    });
-                }
+                Port::Protocol(protocol) => ranges.push(range(*protocol, 0, u16::MAX)),
+                Port::Range { protocol, from, to } => ranges.push(range(*protocol, *from, *to)),
                 Port::Named { protocol, name } => names.push((self.names.number(name), *protocol)),
                 Port::Unresolved => match action {
                     Action::Deny => return (PortMatch::Any, Vec::new()),
@@ -315,34 +336,40 @@ impl Engine {
             .map(|numbers| numbers.keys().copied().collect())
             .unwrap_or_default();
         for number in numbers {
-            let mut sets = Vec::new();
-            for key in self.keys_of_peers(&spec.peers) {
-                let named = SelectorKey {
-                    named_port: Some((name, protocol, number)),
-                    ..key
-                };
-                let selector = self.acquire_selector(named);
-                references.push(selector);
-                sets.push(selector);
-            }
-            let ports = PortMatch::of(vec![PortRange {
-                protocol,
-                from: number,
-                to: number,
-            }]);
+            let meaning = PortName::Means(name, protocol, number);
+            let sets = self.peers_that_name(&spec.peers, meaning, references);
+            let ports = PortMatch::of(vec![range(protocol, number, number)]);
             specs.push(with_sets(spec, sets, ports));
         }
+        // Of those that give no number to the name, and of unknown ones, any port of the protocol may be meant.
         if spec.action != Action::Allow && spec.peers != no_peers() {
-            // Nobody knows what an unknown workload calls its ports.
-            let nobody = self.acquire_selector(SelectorKey::nobody());
-            references.push(nobody);
-            let ports = PortMatch::of(vec![PortRange {
-                protocol,
-                from: 0,
-                to: u16::MAX,
-            }]);
-            specs.push(with_sets(spec, vec![nobody], ports));
+            let nothing = PortName::MeansNothing(name, protocol);
+            let sets = self.peers_that_name(&spec.peers, nothing, references);
+            let ports = PortMatch::of(vec![range(protocol, 0, u16::MAX)]);
+            let mut unnamed = with_sets(spec, sets, ports);
+            if spec.action == Action::Pass {
+                unnamed.certainty = Matched::Maybe;
+            }
+            specs.push(unnamed);
         }
+    }
+
+    fn peers_that_name(
+        &mut self,
+        peers: &PeerSpec,
+        port_name: PortName,
+        references: &mut Vec<Key<Selector>>,
+    ) -> Vec<Key<Selector>> {
+        let mut sets = Vec::new();
+        for key in self.keys_of_peers(peers) {
+            let selector = self.acquire_selector(SelectorKey {
+                port_name: Some(port_name),
+                ..key
+            });
+            references.push(selector);
+            sets.push(selector);
+        }
+        sets
     }
 
     fn keys_of_peers(&self, peers: &PeerSpec) -> Vec<SelectorKey> {
@@ -377,11 +404,9 @@ impl Engine {
             .into_iter()
             .for_each(|peer| self.release_selector(peer));
         for rule in gone.rules.into_iter().flatten() {
-            if let Lines::Fixed(lines) = rule.lines {
-                lines
-                    .into_iter()
-                    .for_each(|line| self.entries.release(line));
-            }
+            rule.lines
+                .into_iter()
+                .for_each(|line| self.entries.release(line));
         }
     }
 }

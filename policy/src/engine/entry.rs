@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Action, Direction, Entry, Mode, Network, PeerMatch, PortMatch, RuleSet, RuleSetId, Stage,
-    Timestamp, Workloads,
+    Action, Direction, Entry, Matched, Mode, Network, PeerMatch, PortMatch, RuleSet, RuleSetId,
+    Stage, Timestamp, Workloads,
 };
 use rustc_hash::FxHashMap;
 
@@ -30,6 +30,8 @@ pub(super) struct EntrySpec {
     pub(super) action: Action,
     pub(super) mode: Mode,
     pub(super) peers: PeerSpec,
+    /// `Maybe` where something could not be resolved, of which it is not sure that the peers are meant.
+    pub(super) certainty: Matched,
     pub(super) ports: PortMatch,
     pub(super) until: Option<Timestamp>,
 }
@@ -100,6 +102,10 @@ impl Entries {
                     networks,
                 }
             }
+        };
+        let peers = match spec.certainty {
+            Matched::Yes => peers,
+            Matched::Maybe | Matched::No => PeerMatch::Perhaps(Box::new(peers)),
         };
         let entry = Entry {
             stage: spec.stage,

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use bulkhead_graph::{Action, Direction, Mode, PortMatch, PortRange, Protocol, Stage, Timestamp};
+use bulkhead_graph::{Action, Direction, Matched, Mode, PortMatch, Protocol, Stage, Timestamp};
 use rustc_hash::FxHashMap;
 
 use super::Engine;
 use super::arena::Key;
-use super::compile::{Compiled, CompiledRule, Lines};
+use super::compile::{Compiled, CompiledRule};
 use super::entry::{EntrySpec, EntryState, PeerSpec, RuleSetState};
 use super::names::Name;
 use super::profile::Profile;
@@ -282,6 +282,7 @@ impl Engine {
                 action,
                 mode,
                 peers,
+                certainty: Matched::Yes,
                 ports: PortMatch::Any,
                 until: None,
             };
@@ -315,6 +316,7 @@ impl Engine {
                 action: Action::Deny,
                 mode,
                 peers: PeerSpec::Any,
+                certainty: Matched::Yes,
                 ports: PortMatch::Any,
                 until,
             };
@@ -332,41 +334,15 @@ impl Engine {
         source: Source,
         into: &mut Vec<Line>,
     ) {
-        let CompiledRule { lines, .. } = &self.compiled[policy].rules(direction)[at];
-        match lines {
-            Lines::Fixed(lines) => {
-                for line in lines {
-                    self.entries.retain(*line);
-                    into.push((*line, source));
-                }
-            }
-            Lines::Named { spec, names } => {
-                let mut ranges = match &spec.ports {
-                    PortMatch::Of(ranges) => ranges.clone(),
-                    PortMatch::Any => Vec::new(),
-                };
-                let known = |(name, protocol, _): &&(Name, Protocol, u16)| {
-                    names.contains(&(*name, *protocol))
-                };
-                ranges.extend(
-                    ports
-                        .iter()
-                        .filter(known)
-                        .map(|(_, protocol, port)| PortRange {
-                            protocol: *protocol,
-                            from: *port,
-                            to: *port,
-                        }),
-                );
-                let spec = EntrySpec {
-                    ports: PortMatch::of(ranges),
-                    ..spec.clone()
-                };
-                if !super::compile::matches_nobody(&spec) {
-                    let line = self.acquire_entry(spec);
-                    into.push((line, source));
-                }
-            }
+        let CompiledRule { lines, named, .. } = &self.compiled[policy].rules(direction)[at];
+        for line in lines {
+            self.entries.retain(*line);
+            into.push((*line, source));
+        }
+        let specs: Vec<EntrySpec> = named.iter().flat_map(|named| named.at(ports)).collect();
+        for spec in specs {
+            let line = self.acquire_entry(spec);
+            into.push((line, source));
         }
     }
 

@@ -33,6 +33,29 @@ pub(super) enum Scope {
     Namespaces(Vec<Requirement>),
 }
 
+/// What a workload makes of a port's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum PortName {
+    /// It gives this number to it.
+    Means(Name, Protocol, u16),
+    /// It gives no number to it.
+    MeansNothing(Name, Protocol),
+}
+
+impl PortName {
+    /// `ports` are those of a workload, sorted.
+    fn holds(self, ports: &[(Name, Protocol, u16)]) -> bool {
+        match self {
+            Self::Means(name, protocol, port) => {
+                ports.binary_search(&(name, protocol, port)).is_ok()
+            }
+            Self::MeansNothing(name, protocol) => !ports
+                .iter()
+                .any(|(own, of, _)| (*own, *of) == (name, protocol)),
+        }
+    }
+}
+
 /// What makes a selector; two are the same exactly if these are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct SelectorKey {
@@ -41,8 +64,8 @@ pub(super) struct SelectorKey {
     pub(super) accounts: Option<Vec<Name>>,
     /// Only this incarnation.
     pub(super) uid: Option<Name>,
-    /// Only workloads that give this number to this name.
-    pub(super) named_port: Option<(Name, Protocol, u16)>,
+    /// Only workloads with these names of ports.
+    pub(super) port_name: Option<PortName>,
     /// Only addresses in this network.
     pub(super) network: Option<Network>,
 }
@@ -54,16 +77,8 @@ impl SelectorKey {
             labels: Vec::new(),
             accounts: None,
             uid: None,
-            named_port: None,
+            port_name: None,
             network: None,
-        }
-    }
-
-    /// Matches no workload that is known, and so "maybe" one that is not.
-    pub(super) fn nobody() -> Self {
-        Self {
-            accounts: Some(Vec::new()),
-            ..Self::everything()
         }
     }
 
@@ -79,9 +94,7 @@ impl SelectorKey {
                 .as_ref()
                 .is_none_or(|a| a.binary_search(&profile.account).is_ok())
             && self.uid.is_none_or(|uid| profile.uid == Some(uid))
-            && self
-                .named_port
-                .is_none_or(|port| profile.ports.binary_search(&port).is_ok())
+            && self.port_name.is_none_or(|port| port.holds(&profile.ports))
     }
 
     fn content(&self, names: &Names, namespaces: &Arena<NamespaceState>) -> PeerSetId {
@@ -107,9 +120,16 @@ impl SelectorKey {
             }
         }
         hash_names(&mut h, self.uid.as_slice(), names);
-        if let Some((name, protocol, port)) = self.named_port {
-            h.fixed(&[2, protocol as u8]).fixed(&port.to_le_bytes());
-            h.bytes(names.string(name).as_bytes());
+        match self.port_name {
+            None => {}
+            Some(PortName::Means(name, protocol, port)) => {
+                h.fixed(&[2, protocol as u8]).fixed(&port.to_le_bytes());
+                h.bytes(names.string(name).as_bytes());
+            }
+            Some(PortName::MeansNothing(name, protocol)) => {
+                h.fixed(&[4, protocol as u8]);
+                h.bytes(names.string(name).as_bytes());
+            }
         }
         if let Some(network) = &self.network {
             h.fixed(&[3]).bytes(network.cidr.to_string().as_bytes());
@@ -227,7 +247,7 @@ pub(super) fn selector_key(
             accounts
         }),
         uid: None,
-        named_port: None,
+        port_name: None,
         network: None,
     }
 }

@@ -30,12 +30,25 @@ pub(super) fn matches(
             }
             Port::Named { protocol, .. } if *protocol != wanted.protocol => Matched::No,
             Port::Named { protocol, name } => match destination {
-                // The name means what the destination says it means, and nothing where it does not know it.
-                Owner::Workload(workload) => certain(workload.named_ports.iter().any(|named| {
-                    named.name == *name && named.protocol == *protocol && named.port == wanted.port
-                })),
+                // The name means what the destination says it means. Where it does not say, nobody can tell which port
+                // of the protocol is meant; otherwise who names the ports could take his own out of an admin's rule.
+                Owner::Workload(workload) => {
+                    let mut meant = workload
+                        .named_ports
+                        .iter()
+                        .filter(|named| named.name == *name && named.protocol == *protocol)
+                        .peekable();
+                    match (meant.peek(), action) {
+                        (Some(_), _) => certain(meant.any(|named| named.port == wanted.port)),
+                        (None, Action::Allow) => Matched::No,
+                        (None, Action::Deny) => Matched::Yes,
+                        // It holds or it does not, and both ways have to allow.
+                        (None, Action::Pass) => Matched::Maybe,
+                    }
+                }
                 // It may give the name to any number.
                 Owner::Unknown | Owner::Contested => Matched::Maybe,
+                // Nobody outside gives names, so no name speaks of them.
                 Owner::Outside => Matched::No,
             },
             Port::Unresolved => certain(action == Action::Deny),

@@ -72,7 +72,8 @@ pub enum Port {
         /// Last.
         to: u16,
     },
-    /// Whatever number the *destination* workload gives to this name; who does not know the name does not match.
+    /// Whatever number the *destination* workload gives to this name. Of a workload that does not give it, it is no port in
+    /// an `Allow`, every port of the protocol in a `Deny`, and any of them perhaps in a `Pass`.
     Named {
         /// Transport.
         protocol: Protocol,

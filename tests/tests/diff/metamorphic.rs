@@ -158,6 +158,27 @@ fn what_a_rule_loses_or_no_longer_says_never_widens() {
 }
 
 #[test]
+fn what_a_workload_no_longer_names_never_widens() {
+    let cases = (small_world(), any::<Index>());
+    search("names of ports", 300, cases, |(before, which)| {
+        let named =
+            |object: &Object| matches!(object, Object::Workload(_, w) if !w.named_ports.is_empty());
+        let places: Vec<usize> = (0..before.objects.len())
+            .filter(|at| named(&before.objects[*at]))
+            .collect();
+        if places.is_empty() {
+            return Ok(());
+        }
+        let mut after = before.clone();
+        if let Object::Workload(_, workload) = &mut after.objects[places[which.index(places.len())]]
+        {
+            workload.named_ports.pop_first();
+        }
+        widens_nothing(&before, &after)
+    });
+}
+
+#[test]
 fn one_more_restriction_never_widens() {
     // A Deny before everything else, and one more isolating policy.
     search(

@@ -126,6 +126,16 @@ fn read_entry(message: proto::Entry) -> Result<Entry, Malformed> {
 }
 
 fn read_peers(message: proto::PeerMatch) -> Result<PeerMatch, Malformed> {
+    let perhaps = message.perhaps;
+    let peers = read_certain_peers(message)?;
+    Ok(if perhaps {
+        PeerMatch::Perhaps(Box::new(peers))
+    } else {
+        peers
+    })
+}
+
+fn read_certain_peers(message: proto::PeerMatch) -> Result<PeerMatch, Malformed> {
     use peer_match::of::Workloads as Written;
     let of = match required(message.peers, "peers")? {
         peer_match::Peers::Any(proto::Everyone {}) => return Ok(PeerMatch::Any),

@@ -1,8 +1,8 @@
 //! Graph types into messages. Equal deltas make equal bytes.
 
 use bulkhead_graph::{
-    Delta, Entry, LocalWorkload, MemberChange, Network, PeerMatch, PortMatch, Prefix, RuleSet,
-    ServiceAddress, ServicePort, WorkloadUid, Workloads,
+    Delta, Entry, LocalWorkload, Matched, MemberChange, Network, PeerMatch, PortMatch, Prefix,
+    RuleSet, ServiceAddress, ServicePort, WorkloadUid, Workloads,
 };
 use prost::Message as _;
 
@@ -110,8 +110,11 @@ fn write_entry(entry: &Entry) -> proto::Entry {
 
 fn write_peers(peers: &PeerMatch) -> proto::PeerMatch {
     use peer_match::of::Workloads as Written;
+    let (peers, certainty) = peers.certainty();
+    let perhaps = certainty == Matched::Maybe;
     let peers = match peers {
-        PeerMatch::Any => peer_match::Peers::Any(proto::Everyone {}),
+        // Nothing is inside but what is certain.
+        PeerMatch::Any | PeerMatch::Perhaps(_) => peer_match::Peers::Any(proto::Everyone {}),
         PeerMatch::Of {
             workloads,
             networks,
@@ -125,7 +128,10 @@ fn write_peers(peers: &PeerMatch) -> proto::PeerMatch {
             networks: networks.iter().map(write_network).collect(),
         }),
     };
-    proto::PeerMatch { peers: Some(peers) }
+    proto::PeerMatch {
+        peers: Some(peers),
+        perhaps,
+    }
 }
 
 fn write_network(network: &Network) -> proto::Network {

@@ -53,7 +53,11 @@ fn peers(sets: Vec<PeerSetId>) -> impl Strategy<Value = PeerMatch> {
         workloads,
         networks,
     });
-    prop_oneof![1 => Just(PeerMatch::Any), 3 => of]
+    let certain = prop_oneof![1 => Just(PeerMatch::Any), 3 => of];
+    (certain, any::<bool>()).prop_map(|(peers, perhaps)| match perhaps {
+        true => PeerMatch::Perhaps(Box::new(peers)),
+        false => peers,
+    })
 }
 
 fn rule_set(sets: Vec<PeerSetId>) -> impl Strategy<Value = RuleSet> {
@@ -226,7 +230,10 @@ fn an_entry_that_lost_its_peers_is_refused_by_name() {
         stage: 1,
         action: 1,
         mode: 1,
-        peers: Some(proto::PeerMatch { peers: None }),
+        peers: Some(proto::PeerMatch {
+            peers: None,
+            perhaps: false,
+        }),
         ports: Some(proto::PortMatch {
             ports: Some(proto::port_match::Ports::Any(proto::Everyone {})),
         }),

@@ -135,7 +135,7 @@ fn at_ingress_the_destination_is_the_subject() {
 }
 
 #[test]
-fn who_does_not_know_the_name_does_not_match() {
+fn g11_who_does_not_give_the_name_is_denied_the_whole_protocol() {
     let out = tenant("shop/out", &[]).egress(deny(Peers::Any, named("http")));
     let world = Fixture::shop_and_bank()
         .workload(serving("bank/one", "10.0.0.11", 8080))
@@ -147,9 +147,12 @@ fn who_does_not_know_the_name_does_not_match() {
     );
     check(
         &world,
-        world.flow("shop/web", "bank/db", tcp(8080)),
+        world.flow("shop/web", "bank/one", tcp(8081)),
         Allowed,
     );
+    check(&world, world.flow("shop/web", "bank/db", tcp(8080)), Denied);
+    check(&world, world.flow("shop/web", "bank/db", tcp(9)), Denied);
+    check(&world, world.flow("shop/web", "bank/db", udp(9)), Allowed);
     check(
         &world,
         world.flow("shop/web", "192.0.2.1", tcp(8080)),
@@ -221,5 +224,52 @@ fn another_name_of_the_same_number_does_not_match() {
         &world,
         world.flow("shop/web", "bank/one", tcp(8080)),
         Denied,
+    );
+}
+
+/// The admin's rule is towards the tenant's pods; the tenant takes the name off them.
+#[test]
+fn g11_a_tenant_does_not_leave_an_admins_rule_by_forgetting_a_name() {
+    let admin = cluster(Tier::Admin(1), "no-http", in_namespace("bank", &[]))
+        .ingress(deny(Peers::Any, named("http")));
+    let world = Fixture::shop_and_bank()
+        .policy(admin)
+        .workload(serving("bank/web", "10.0.0.3", 8080));
+    check(
+        &world,
+        world.flow("shop/web", "bank/web", tcp(8080)),
+        Denied,
+    );
+    check(&world, world.flow("shop/web", "bank/web", tcp(22)), Allowed);
+    let forgotten = world.pod("bank/web", "10.0.0.3", &[("app", "web")]);
+    for port in [8080, 22] {
+        check(
+            &forgotten,
+            forgotten.flow("shop/web", "bank/web", tcp(port)),
+            Denied,
+        );
+    }
+}
+
+#[test]
+fn g11_a_pass_by_a_name_that_nobody_gives_opens_nothing() {
+    let admin = cluster(
+        Tier::Admin(1),
+        "http-is-the-tenants",
+        in_namespace("bank", &[]),
+    )
+    .ingress(pass(Peers::Any, named("http")))
+    .ingress(allow(Peers::Any, Ports::Any));
+    let closed = upstream("bank/closed", &[], &[Direction::Ingress]);
+    let world = Fixture::shop_and_bank().policy(admin).policy(closed);
+    check(
+        &world,
+        world.flow("shop/web", "bank/web", tcp(8080)),
+        Denied,
+    );
+    check(
+        &world,
+        world.flow("shop/web", "bank/web", udp(8080)),
+        Allowed,
     );
 }
