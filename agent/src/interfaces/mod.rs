@@ -94,6 +94,7 @@ pub fn find(graph: &NodeGraph, links: &Links, before: &BTreeMap<WorkloadUid, Bin
             continue;
         };
         if let Some(binding) = still_stands(binding, workload, links)
+            && !is_anothers(graph, workload, &binding, links)
             && taken.insert(binding.ifindex)
         {
             found.bindings.insert(uid.clone(), binding);
@@ -107,7 +108,7 @@ pub fn find(graph: &NodeGraph, links: &Links, before: &BTreeMap<WorkloadUid, Bin
                 continue;
             }
             let outcome = if by_name {
-                by_hint(workload, links)
+                by_hint(graph, workload, links)
             } else {
                 by_address(workload, links, &taken)
             };
@@ -150,14 +151,35 @@ fn holds(far: &Far, workload: &LocalWorkload) -> bool {
         .any(|address| far.addresses.contains(address))
 }
 
-fn by_hint(workload: &LocalWorkload, links: &Links) -> Result<Binding, Unfound> {
+/// Whether a workload names an interface that leads to one which is found by its address: then it is that one's.
+fn is_anothers(
+    graph: &NodeGraph,
+    workload: &LocalWorkload,
+    binding: &Binding,
+    links: &Links,
+) -> bool {
+    let far = links
+        .by_index
+        .get(&binding.ifindex)
+        .and_then(|link| link.far.as_ref());
+    let leads_to = |other: &LocalWorkload| {
+        other.interface.is_none() && far.is_some_and(|far| holds(far, other))
+    };
+    workload.interface.is_some() && graph.workloads.values().any(|other| leads_to(other))
+}
+
+fn by_hint(graph: &NodeGraph, workload: &LocalWorkload, links: &Links) -> Result<Binding, Unfound> {
     let name = workload.interface.clone().unwrap_or_default();
     let link = links
         .by_index
         .iter()
         .find(|(_, link)| *link.name == *name)
         .ok_or_else(|| Unfound::NoSuchInterface(name.clone()))?;
-    binding(workload, link).ok_or(Unfound::NoVeth(name))
+    let binding = binding(workload, link).ok_or(Unfound::NoVeth(name))?;
+    if is_anothers(graph, workload, &binding, links) {
+        return Err(Unfound::Taken(binding.name));
+    }
+    Ok(binding)
 }
 
 fn by_address(

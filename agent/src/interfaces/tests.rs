@@ -266,3 +266,18 @@ fn a_far_end_that_is_still_set_up_is_looked_at_again() {
         "and from then on it is the workload's doing"
     );
 }
+
+#[test]
+fn g12_who_names_the_interface_of_another_does_not_get_it() {
+    let graph = graph(&[("pod", None, &[1]), ("thief", Some("v1"), &[])]);
+    let taken = Unfound::Taken("v1".to_owned());
+    let expected = [("pod", Ok(7)), ("thief", Err(taken))];
+    let there = links(&[(7, veth("v1", &[1]))], &[]);
+    check(&find(&graph, &there, &BTreeMap::new()), &expected);
+
+    // Also not by having named it before the pod got its address.
+    let early = links(&[(7, veth("v1", &[]))], &[]);
+    let before = find(&graph, &early, &BTreeMap::new());
+    assert_eq!(before.bindings[&uid("thief")].ifindex, 7);
+    check(&find(&graph, &there, &before.bindings), &expected);
+}

@@ -1,7 +1,9 @@
 //! What people have to know of objects that are in force otherwise than they may think.
 
 use super::Engine;
-use crate::model::ObjectRef;
+use super::arena::Key;
+use super::workload::{Owner, WorkloadState};
+use crate::model::{Kind, ObjectRef};
 
 /// One thing that somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +47,30 @@ impl Engine {
                 ),
             });
         }
+        findings.extend(self.void_claims());
         findings.sort();
+        findings
+    }
+
+    /// Declared workloads without a right to what they claim.
+    fn void_claims(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for address in self.workloads.declared() {
+            let claimants = self.workloads.claimants(address);
+            let is_pod =
+                |claimant: &&Key<WorkloadState>| self.workloads.arena[**claimant].kind == Kind::Pod;
+            let why = if let Some(pod) = claimants.iter().find(is_pod) {
+                format!("{} has it", self.workloads.arena[*pod].object())
+            } else if self.workloads.owner(address, &self.nodes) == Owner::Nobody {
+                "it lies in the range of a node's pods".to_owned()
+            } else {
+                continue;
+            };
+            findings.extend(claimants.iter().filter(|claimant| !is_pod(claimant)).map(|claimant| Finding {
+                object: self.workloads.arena[*claimant].object(),
+                message: format!("its claim on {address} counts for nothing, because {why}; correct the address"),
+            }));
+        }
         findings
     }
 }

@@ -82,6 +82,11 @@ impl NodeState {
         }
     }
 
+    /// Whether the address lies in the ranges of its pods.
+    pub(super) fn holds(&self, ip: IpAddr) -> bool {
+        self.ranges.iter().any(|range| range.contains(&ip))
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         !self.declared && self.workloads.is_empty()
     }

@@ -286,16 +286,32 @@ impl Engine {
         if self.nodes[node].ranges == ranges {
             return;
         }
-        // Which of several claimants of an address is at home may be answered otherwise now.
-        let disputed = self.workloads.disputed();
-        let before: Vec<Ownership> = disputed
+        // Which of several claimants of an address is at home, and whether one may be, can be answered otherwise now.
+        self.reconsider(self.workloads.disputed(), |engine| {
+            engine.nodes[node].ranges = ranges;
+            engine.pending.ranges = true;
+        });
+    }
+
+    /// Makes a change after which these addresses may have other owners.
+    fn reconsider(&mut self, addresses: Vec<Address>, change: impl FnOnce(&mut Self)) {
+        let before: Vec<Ownership> = addresses
             .iter()
             .map(|address| self.ownership(*address))
             .collect();
-        self.nodes[node].ranges = ranges;
-        self.pending.ranges = true;
-        for (address, before) in disputed.into_iter().zip(before) {
+        change(self);
+        for (address, before) in addresses.into_iter().zip(before) {
             self.owner_changed(address, before);
+        }
+    }
+
+    /// Where there are pods the nodes' ranges are theirs, so the first and the last one count for all.
+    fn count_pods(&mut self, pods: u32) {
+        if (self.workloads.pods == 0) == (pods == 0) {
+            self.workloads.pods = pods;
+        } else {
+            let declared = self.workloads.declared();
+            self.reconsider(declared, |engine| engine.workloads.pods = pods);
         }
     }
 
@@ -335,6 +351,9 @@ impl Engine {
         let key = match self.workloads.by_object.get(&object) {
             Some(key) => *key,
             None => {
+                if kind == Kind::Pod {
+                    self.count_pods(self.workloads.pods + 1);
+                }
                 let key = self.workloads.arena.insert(WorkloadState {
                     kind,
                     workload: workload.clone(),
@@ -425,6 +444,9 @@ impl Engine {
         }
         let gone = self.workloads.arena.remove(key);
         self.workloads.by_object.remove(object);
+        if gone.kind == Kind::Pod {
+            self.count_pods(self.workloads.pods - 1);
+        }
         if self.workloads.by_uid.get(&gone.workload.uid) == Some(&key) {
             self.workloads.by_uid.remove(&gone.workload.uid);
         }

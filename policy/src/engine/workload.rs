@@ -1,6 +1,6 @@
 //! Workloads and who owns which address.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bulkhead_graph::Address;
@@ -47,6 +47,10 @@ pub(super) struct Workloads {
     pub(super) by_object: FxHashMap<ObjectRef, Key<WorkloadState>>,
     pub(super) by_uid: FxHashMap<Interned, Key<WorkloadState>>,
     claims: FxHashMap<Address, Claim>,
+    /// How many declared workloads claim an address.
+    declared: BTreeMap<Address, u32>,
+    /// How many pods there are, of whatever phase.
+    pub(super) pods: u32,
     pub(super) contested: BTreeSet<Address>,
 }
 
@@ -56,7 +60,11 @@ enum Claim {
 }
 
 impl Workloads {
+    /// Claiming twice is claiming once.
     pub(super) fn claim(&mut self, address: Address, workload: Key<WorkloadState>) {
+        if self.arena[workload].kind != Kind::Pod && !self.claimants(address).contains(&workload) {
+            *self.declared.entry(address).or_default() += 1;
+        }
         match self.claims.get_mut(&address) {
             None => {
                 self.claims.insert(address, Claim::One(workload));
@@ -77,6 +85,15 @@ impl Workloads {
     }
 
     pub(super) fn disclaim(&mut self, address: Address, workload: Key<WorkloadState>) {
+        if self.arena[workload].kind != Kind::Pod
+            && self.claimants(address).contains(&workload)
+            && let Some(count) = self.declared.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.declared.remove(&address);
+            }
+        }
         match self.claims.get_mut(&address) {
             Some(Claim::One(one)) if *one == workload => {
                 self.claims.remove(&address);
@@ -100,41 +117,54 @@ impl Workloads {
         }
     }
 
-    /// Addresses that more than one workload claims.
+    /// Addresses whose owner depends on the nodes' ranges: more than one workload claims them, or a declared one does.
     pub(super) fn disputed(&self) -> Vec<Address> {
         let several = self
             .claims
             .iter()
             .filter(|(_, claim)| matches!(claim, Claim::Several(_)));
         let mut disputed: Vec<Address> = several.map(|(address, _)| *address).collect();
+        disputed.extend(self.declared.keys());
         disputed.sort_unstable();
+        disputed.dedup();
         disputed
     }
 
-    /// The running one wins; of several, the one whose node's range holds the address.
+    /// Addresses that some declared workload claims.
+    pub(super) fn declared(&self) -> Vec<Address> {
+        self.declared.keys().copied().collect()
+    }
+
+    /// Pods before declared workloads, which get nothing in the nodes' ranges where there are pods. Then the running one
+    /// wins; of several, the one whose node's range holds the address.
     pub(super) fn owner(&self, address: Address, nodes: &Arena<NodeState>) -> Owner {
+        let is_pod = |one: &Key<WorkloadState>| self.arena[*one].kind == Kind::Pod;
         let all = match self.claimants(address) {
             [] => return Owner::Nobody,
-            [one] => return Owner::One(*one),
+            [one] if is_pod(one) => return Owner::One(*one),
             all => all,
+        };
+        let ip = address.ip();
+        let pods: Vec<Key<WorkloadState>> = all.iter().copied().filter(is_pod).collect();
+        let all = if !pods.is_empty() {
+            pods
+        } else if self.pods > 0 && nodes.iter().any(|(_, node)| node.holds(ip)) {
+            return Owner::Nobody;
+        } else {
+            all.to_vec()
         };
         let running: Vec<Key<WorkloadState>> = all
             .iter()
             .copied()
             .filter(|one| self.arena[*one].workload.phase == Phase::Running)
             .collect();
-        let candidates = if running.is_empty() {
-            all.to_vec()
-        } else {
-            running
-        };
+        let candidates = if running.is_empty() { all } else { running };
         if let [one] = candidates[..] {
             return Owner::One(one);
         }
-        let ip = address.ip();
         let mut at_home = candidates.into_iter().filter(|one| {
             let node = self.arena[*one].node.map(|node| &nodes[node]);
-            node.is_some_and(|node| node.ranges.iter().any(|range| range.contains(&ip)))
+            node.is_some_and(|node| node.holds(ip))
         });
         match (at_home.next(), at_home.next()) {
             (Some(one), None) => Owner::One(one),

@@ -1,12 +1,13 @@
 //! Who owns an address.
 //!
 //! A pod that is over owns none, and a pod on the host's network is the host. A terminating pod is a running one
-//! until its object is gone.
+//! until its object is gone. A declared workload takes no address from a pod, and where there are pods it takes none from the
+//! nodes' ranges: those are given out to pods, and whoever declares one there claims what is, or will be, another's.
 
 use std::net::IpAddr;
 
 use super::World;
-use crate::model::{Address, Phase, Workload};
+use crate::model::{Address, Kind, Phase, Workload};
 
 /// Whose an address is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +26,19 @@ impl World {
     /// Whose the address is now.
     pub fn owner(&self, address: Address) -> Owner<'_> {
         let ip = address.ip();
-        let claimants: Vec<&Workload> = self
-            .workloads()
-            .filter(|w| w.is_live() && w.addresses.contains(&ip))
-            .collect();
+        let claimants_of = |kind: Kind| -> Vec<&Workload> {
+            self.workloads_of(kind)
+                .filter(|w| w.is_live() && w.addresses.contains(&ip))
+                .collect()
+        };
+        let pods = claimants_of(Kind::Pod);
+        let claimants = if !pods.is_empty() {
+            pods
+        } else if self.is_for_pods(ip) {
+            Vec::new()
+        } else {
+            claimants_of(Kind::Workload)
+        };
         if claimants.is_empty() {
             let is_cluster = self.cluster_ranges().any(|range| range.contains(&ip));
             return if is_cluster {
@@ -60,6 +70,12 @@ impl World {
         } else {
             Owner::Contested
         }
+    }
+
+    /// Whether only pods may have the address.
+    fn is_for_pods(&self, ip: IpAddr) -> bool {
+        let mut ranges = self.nodes().flat_map(|node| &node.pod_ranges);
+        self.workloads_of(Kind::Pod).next().is_some() && ranges.any(|range| range.contains(&ip))
     }
 
     fn is_in_range_of_its_node(&self, workload: &Workload, ip: IpAddr) -> bool {

@@ -70,6 +70,20 @@ impl World {
         })
     }
 
+    /// Pods, or declared workloads.
+    pub fn workloads_of(&self, kind: Kind) -> impl Iterator<Item = &Workload> {
+        self.objects().filter_map(move |object| match object {
+            Object::Workload(of, workload) if *of == kind => Some(workload),
+            Object::Workload(..)
+            | Object::Namespace(_)
+            | Object::Node(_)
+            | Object::Service(_)
+            | Object::EndpointSlice(_)
+            | Object::Segment(_)
+            | Object::Policy(_) => None,
+        })
+    }
+
     /// Policies of all kinds.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         self.objects().filter_map(|object| {

@@ -1,7 +1,7 @@
 //! What a change of one object may do to every verdict (G11, G12), by the oracle; the compiler is held to the oracle
 //! elsewhere.
 
-use bulkhead_policy::eval::{Flow, Owner, eval};
+use bulkhead_policy::eval::{Flow, Owner, World, eval};
 use bulkhead_policy::model::{
     Action, Address, Kind, Object, Peer, Peers, Policy, Port, Ports, Rule,
 };
@@ -206,77 +206,82 @@ fn one_more_restriction_never_widens() {
     );
 }
 
-fn owner_namespace(case: &SmallWorld, address: Address) -> Option<String> {
-    if let Owner::Workload(workload) = case.world().owner(address) {
-        Some(workload.namespace.to_string())
-    } else {
-        None
+/// Whether an address is the namespace's to speak for. Where only declared workloads claim it, they may contest it among
+/// themselves: then it is nobody's, and that is reported.
+fn is_at_its_mercy(world: &World, address: Address, namespace: &str) -> bool {
+    match world.owner(address) {
+        Owner::Workload(workload) => &*workload.namespace == namespace,
+        Owner::Contested => !world
+            .workloads_of(Kind::Pod)
+            .any(|pod| pod.is_live() && pod.addresses.contains(&address.ip())),
+        Owner::Unknown | Owner::Outside => false,
     }
 }
 
-#[test]
-fn nothing_namespaced_changes_a_half_outside_its_namespace() {
-    search(
-        "tenants",
-        150,
-        (small_world(), any::<Index>()),
-        |(before, index)| {
-            let namespace = NAMESPACES[index.index(NAMESPACES.len())];
-            let is_own = |object: &Object| {
-                let reference = object.reference();
-                &*reference.namespace == namespace
-                    && matches!(
-                        reference.kind,
-                        Kind::NetworkPolicy | Kind::SegmentationPolicy
+/// The world without one namespace's objects of these kinds says the same of everybody else.
+fn changes_nothing_outside(before: &SmallWorld, namespace: &str, kinds: &[Kind]) -> Finding {
+    let is_own = |object: &Object| {
+        let reference = object.reference();
+        &*reference.namespace == namespace && kinds.contains(&reference.kind)
+    };
+    let mut after = before.clone();
+    after.objects.retain(|object| !is_own(object));
+    let (old, new) = (before.world(), after.world());
+    let mut addresses = vocabulary::addresses();
+    addresses.retain(|address| !is_at_its_mercy(&old, *address, namespace));
+    for subject in &addresses {
+        for peer in addresses
+            .iter()
+            .filter(|peer| peer.is_ipv4() == subject.is_ipv4())
+        {
+            for (protocol, port) in vocabulary::ASKED.iter().copied().step_by(3) {
+                let flow = |source, destination| Flow {
+                    source,
+                    destination,
+                    protocol,
+                    port,
+                };
+                let out = flow(*subject, *peer);
+                let inward = flow(*peer, *subject);
+                let halves = |world| {
+                    let (out, inward) = (eval(world, &out, NOW), eval(world, &inward, NOW));
+                    (
+                        out.enforced.egress,
+                        out.intended.egress,
+                        inward.enforced.ingress,
+                        inward.intended.ingress,
                     )
-            };
-            let objects = before
-                .objects
-                .iter()
-                .filter(|object| !is_own(object))
-                .cloned()
-                .collect();
-            let after = SmallWorld {
-                objects,
-                ..before.clone()
-            };
-            let (old, new) = (before.world(), after.world());
-            let addresses = vocabulary::addresses();
-            for subject in &addresses {
-                if owner_namespace(&before, *subject).as_deref() == Some(namespace) {
-                    continue;
-                }
-                for peer in addresses
-                    .iter()
-                    .filter(|peer| peer.is_ipv4() == subject.is_ipv4())
-                {
-                    for (protocol, port) in vocabulary::ASKED.iter().copied().step_by(3) {
-                        let flow = |source, destination| Flow {
-                            source,
-                            destination,
-                            protocol,
-                            port,
-                        };
-                        let out = flow(*subject, *peer);
-                        let inward = flow(*peer, *subject);
-                        let halves = |world| {
-                            let (out, inward) = (eval(world, &out, NOW), eval(world, &inward, NOW));
-                            (
-                                out.enforced.egress,
-                                out.intended.egress,
-                                inward.enforced.ingress,
-                                inward.intended.ingress,
-                            )
-                        };
-                        if halves(&old) != halves(&new) {
-                            return Err(format!(
-                                "{namespace} changes a half of {subject} towards {peer}"
-                            ));
-                        }
-                    }
+                };
+                if halves(&old) != halves(&new) {
+                    return Err(format!(
+                        "{namespace} changes a half of {subject} towards {peer}"
+                    ));
                 }
             }
-            Ok(())
-        },
-    );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn g12_no_namespaced_policy_changes_a_half_outside_its_namespace() {
+    let cases = (small_world(), any::<Index>());
+    search("tenants", 150, cases, |(before, index)| {
+        let namespace = NAMESPACES[index.index(NAMESPACES.len())];
+        let kinds = [Kind::NetworkPolicy, Kind::SegmentationPolicy];
+        changes_nothing_outside(&before, namespace, &kinds)
+    });
+}
+
+/// Without Services, behind which a declared workload may stand as anybody may.
+#[test]
+fn g12_no_declared_workload_takes_anothers_place() {
+    let cases = (small_world(), any::<Index>());
+    search("declared workloads", 300, cases, |(mut before, index)| {
+        let namespace = NAMESPACES[index.index(NAMESPACES.len())];
+        before
+            .objects
+            .retain(|object| !matches!(object, Object::Service(_)));
+        changes_nothing_outside(&before, namespace, &[Kind::Workload])
+    });
 }

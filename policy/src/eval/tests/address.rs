@@ -168,3 +168,35 @@ fn a_relist_replaces_a_whole_kind() {
     assert_eq!(world.0.workloads().count(), 1);
     assert_eq!(world.0.nodes().count(), 2);
 }
+
+fn declared(path: &str, address: &str) -> Object {
+    Object::Workload(Kind::Workload, pod(path, address, &[]))
+}
+
+#[test]
+fn g12_a_declared_workload_takes_no_address_from_a_pod() {
+    // Neither by its node, nor before the pod runs.
+    for phase in [Phase::Running, Phase::Pending] {
+        for address in ["10.0.0.5", "172.16.0.5"] {
+            let victim = Workload {
+                phase,
+                ..pod("b/victim", address, &[])
+            };
+            let world = Fixture::new()
+                .workload(victim)
+                .with(declared("a/thief", address));
+            check_owner(&world, address, "b/victim");
+        }
+    }
+}
+
+#[test]
+fn g12_where_there_are_pods_the_nodes_ranges_are_theirs() {
+    let world = Fixture::new().with(declared("a/host", "10.0.0.5"));
+    check_owner(&world, "10.0.0.5", "a/host");
+    let world = world
+        .with(declared("a/elsewhere", "172.16.0.5"))
+        .pod("b/any", "10.0.1.9", &[]);
+    assert_eq!(owner(&world, "10.0.0.5"), Owner::Unknown);
+    check_owner(&world, "172.16.0.5", "a/elsewhere");
+}
