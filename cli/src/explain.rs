@@ -269,6 +269,9 @@ fn stage_of(rule: &RuleReference, objects: &[Object]) -> Option<Stage> {
     if rule.object.kind == Kind::Segment {
         return Some(Stage::Segment);
     }
+    if rule.object.kind == Kind::Namespace {
+        return Some(Stage::Namespace);
+    }
     let policies = objects.iter().filter_map(|object| match object {
         Object::Policy(policy) => Some(policy),
         Object::Namespace(_)

@@ -86,6 +86,7 @@ fn large_cluster() -> Engine {
         engine.apply(Event::Apply(Object::Namespace(Namespace {
             name: format!("ns-{namespace}").into(),
             labels,
+            closing: false,
         })));
         for number in 0..PODS_EACH {
             engine.apply(Event::Apply(Object::Workload(
@@ -222,6 +223,7 @@ fn an_event_touches_what_depends_on_it_and_nothing_else() {
     let namespace = Namespace {
         name: name("ns-3"),
         labels,
+        closing: false,
     };
     let (cost_of_namespace, dirty) = cost(&mut engine, |engine| {
         engine.apply(Event::Apply(Object::Namespace(namespace)))

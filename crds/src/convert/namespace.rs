@@ -9,7 +9,7 @@ use super::{Converted, metadata};
 /// The label by which selectors name one namespace. The API server sets it; a manifest cannot give it another value.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-/// Reads a namespace.
+/// Reads a namespace. One that is being deleted is there until its last workload is gone, its policies need not be.
 ///
 /// # Errors
 /// If it has no name.
@@ -20,6 +20,7 @@ pub fn namespace(object: &CoreNamespace) -> Result<Converted, Rejection> {
     let namespace = Namespace {
         name: reference.name,
         labels,
+        closing: object.metadata.deletion_timestamp.is_some(),
     };
     Ok(Converted {
         object: Object::Namespace(namespace),

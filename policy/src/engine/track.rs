@@ -221,6 +221,10 @@ impl Engine {
 
     pub(super) fn apply_namespace(&mut self, namespace: &Namespace) {
         self.namespaces_declared.insert(namespace.name.clone());
+        match namespace.closed() {
+            Some(closed) => self.apply_policy(closed),
+            None => self.delete_policy(&namespace.closed_as()),
+        }
         let mut labels: Vec<_> = namespace
             .labels
             .iter()
@@ -235,6 +239,7 @@ impl Engine {
 
     pub(super) fn delete_namespace(&mut self, name: &Interned) {
         if self.namespaces_declared.remove(name) {
+            self.delete_policy(&Namespace::closed_by_name(name));
             let number = self.names.number(name);
             self.relabel_namespace(name, vec![(self.metadata_name, number)]);
         }

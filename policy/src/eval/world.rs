@@ -15,6 +15,8 @@ pub struct World {
     configured_ranges: Vec<IpNet>,
     service_limits: ServiceLimits,
     objects: BTreeMap<ObjectRef, Object>,
+    /// What stands for the policies of namespaces that are being deleted.
+    closed: Vec<Policy>,
 }
 
 impl World {
@@ -24,6 +26,7 @@ impl World {
             configured_ranges: cluster_ranges.into_iter().collect(),
             service_limits: ServiceLimits::default(),
             objects: BTreeMap::new(),
+            closed: Vec::new(),
         }
     }
 
@@ -38,6 +41,11 @@ impl World {
 
     /// Takes a change in.
     pub fn apply(&mut self, event: Event) {
+        let kind = match &event {
+            Event::Apply(object) => object.reference().kind,
+            Event::Delete(reference) => reference.kind,
+            Event::Reset(kind, _) => *kind,
+        };
         match event {
             Event::Apply(object) => drop(self.objects.insert(object.reference(), object)),
             Event::Delete(reference) => drop(self.objects.remove(&reference)),
@@ -50,6 +58,19 @@ impl World {
                 );
             }
         }
+        if kind != Kind::Namespace {
+            return;
+        }
+        let namespaces = self.objects.values().filter_map(|object| match object {
+            Object::Namespace(namespace) => namespace.closed(),
+            Object::Workload(..)
+            | Object::Node(_)
+            | Object::Service(_)
+            | Object::EndpointSlice(_)
+            | Object::Segment(_)
+            | Object::Policy(_) => None,
+        });
+        self.closed = namespaces.collect();
     }
 
     /// Every object, in the order of names.
@@ -84,15 +105,16 @@ impl World {
         })
     }
 
-    /// Policies of all kinds.
+    /// Policies of all kinds, and what stands for those of namespaces that are being deleted.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
-        self.objects().filter_map(|object| {
+        let written = self.objects().filter_map(|object| {
             if let Object::Policy(policy) = object {
                 Some(policy)
             } else {
                 None
             }
-        })
+        });
+        written.chain(&self.closed)
     }
 
     /// All segments.

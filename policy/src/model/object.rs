@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Interned, Protocol};
+use super::{
+    Action, Direction, Interned, Kind, Mode, NamespaceScope, ObjectRef, Peers, Policy, Ports,
+    Protocol, Rule, Subject, Tier, WorkloadSelector,
+};
 
 /// A namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +18,46 @@ pub struct Namespace {
     pub name: Interned,
     /// Its labels; conversion makes sure that `kubernetes.io/metadata.name` is its name.
     pub labels: BTreeMap<Interned, Interned>,
+    /// It is being deleted, and its policies may be gone before its workloads are.
+    pub closing: bool,
+}
+
+impl Namespace {
+    /// What stands for policies that may be gone: until the namespace is, nobody in it is admitted anywhere, nor is anybody
+    /// admitted to it, by anything that stands in a namespace.
+    pub fn closed(&self) -> Option<Policy> {
+        let rule = Rule {
+            name: "the namespace is being deleted".into(),
+            action: Action::Deny,
+            peers: Peers::Any,
+            ports: Ports::Any,
+        };
+        let everybody = WorkloadSelector {
+            namespaces: NamespaceScope::Named(self.name.clone()),
+            ..WorkloadSelector::everything()
+        };
+        self.closing.then(|| Policy {
+            object: self.closed_as(),
+            tier: Tier::Namespace,
+            subjects: vec![Subject::Selected(everybody)],
+            isolates: BTreeSet::from([Direction::Ingress, Direction::Egress]),
+            mode: Mode::Enforce,
+            active_from: None,
+            expires_at: None,
+            ingress: vec![rule.clone()],
+            egress: vec![rule],
+        })
+    }
+
+    /// The name of that policy: the namespace itself, as something in it.
+    pub fn closed_as(&self) -> ObjectRef {
+        Self::closed_by_name(&self.name)
+    }
+
+    /// The same for a namespace of that name.
+    pub fn closed_by_name(name: &str) -> ObjectRef {
+        ObjectRef::namespaced(Kind::Namespace, name, name)
+    }
 }
 
 /// A node.

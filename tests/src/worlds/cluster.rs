@@ -26,11 +26,13 @@ fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<Inter
 
 /// A namespace that has an object.
 pub(super) fn namespace() -> impl Strategy<Value = Object> {
-    (one(NAMESPACES), labels(&["team"])).prop_map(|(name, mut labels)| {
+    let closing = prop_oneof![8 => Just(false), 1 => Just(true)];
+    (one(NAMESPACES), labels(&["team"]), closing).prop_map(|(name, mut labels, closing)| {
         labels.insert("kubernetes.io/metadata.name".into(), name.into());
         Object::Namespace(Namespace {
             name: name.into(),
             labels,
+            closing,
         })
     })
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bulkhead_policy::model::{
     Action, Address, Direction, Isolation, Kind, LabelSelector, Membership, Mode, NamedPort,
     NamespaceScope, Network, Node, Object, ObjectRef, Peer, Peers, Phase, Policy, Port, Ports,
-    Protocol, Rule, Segment, Strength, Subject, Tier, Workload, WorkloadSelector,
+    Protocol, Rule, Segment, ServiceLimits, Strength, Subject, Tier, Workload, WorkloadSelector,
 };
 
 use super::SmallWorld;

@@ -48,6 +48,7 @@ const EXPECTED: &[(&str, bool)] = &[
     ("NotOurs", false),
     ("a rule of ClusterNetworkPolicy", true),
     ("a rule of ClusterSegmentationPolicy", true),
+    ("a rule of Namespace", false),
     ("a rule of NetworkPolicy", false),
     ("a rule of Quarantine", false),
     ("a rule of SegmentationPolicy", true),

@@ -329,6 +329,7 @@ fn a_late_delete_does_not_touch_the_new_owner() {
     for before in [old.clone(), completed] {
         let mut engine = Engine::new(EngineConfig {
             cluster_ranges: case.cluster_ranges.clone(),
+            service_limits: case.service_limits,
         });
         engine.advance(NOW);
         for event in case.events() {

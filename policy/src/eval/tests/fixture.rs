@@ -86,6 +86,7 @@ impl Fixture {
         self.with(Object::Namespace(Namespace {
             name: name.into(),
             labels,
+            closing: false,
         }))
     }
 

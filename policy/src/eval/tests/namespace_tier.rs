@@ -121,3 +121,44 @@ fn crafted_labels_do_not_leave_the_namespace() {
     check(&world, world.flow("shop/liar", "bank/db", tcp(80)), Denied);
     check(&world, world.flow("bank/web", "bank/db", tcp(80)), Allowed);
 }
+
+/// CVE-2024-7598: in a namespace that is being deleted the policies may go before the pods do.
+#[test]
+fn g11_while_a_namespace_is_deleted_nothing_in_it_is_open() {
+    let open =
+        upstream("bank/open", &[], &[Direction::Ingress]).ingress(allow(Peers::Any, Ports::Any));
+    let closed = upstream("bank/closed", &[("app", "db")], &[Direction::Ingress]);
+    let world = Fixture::shop_and_bank().policy(open).policy(closed);
+    check(&world, world.flow("shop/web", "bank/web", tcp(80)), Allowed);
+    let closing = world.with(Object::Namespace(Namespace {
+        name: "bank".into(),
+        labels: labels(&[("kubernetes.io/metadata.name", "bank")]),
+        closing: true,
+    }));
+    let closing = closing.delete(ObjectRef::namespaced(Kind::NetworkPolicy, "bank", "closed"));
+    for to in ["bank/web", "bank/db"] {
+        check(&closing, closing.flow("shop/web", to, tcp(80)), Denied);
+    }
+    check(
+        &closing,
+        closing.flow("bank/web", "shop/web", tcp(80)),
+        Denied,
+    );
+    check(
+        &closing,
+        closing.flow("shop/web", "shop/db", tcp(80)),
+        Allowed,
+    );
+    // What the cluster's tiers say comes first, as ever.
+    let admin = cluster(Tier::Admin(1), "dns", WorkloadSelector::everything())
+        .egress(allow(Peers::Any, on(Protocol::Udp, 53, 53)));
+    let closing = closing.policy(admin);
+    check(
+        &closing,
+        closing.flow("bank/web", "shop/web", udp(53)),
+        Allowed,
+    );
+    // And it ends with the namespace.
+    let gone = closing.delete(ObjectRef::cluster(Kind::Namespace, "bank"));
+    check(&gone, gone.flow("shop/web", "bank/db", tcp(80)), Allowed);
+}

@@ -81,6 +81,7 @@ impl Plan {
         let namespace = Namespace {
             name: name.into(),
             labels: labels.into(),
+            closing: false,
         };
         self.namespaces
             .push(Event::Apply(Object::Namespace(namespace)));
