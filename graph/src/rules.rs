@@ -23,6 +23,9 @@ pub enum Direction {
 pub enum Stage {
     /// Step 1.
     Quarantine = 1,
+    /// Step 1 goes on: where several quarantines hold, their entries lie in these two stages by turns, so that what one excepts
+    /// passes on to the next, and only what all of them except is allowed.
+    Exemption = 7,
     /// Step 2.
     Admin = 2,
     /// Step 2b: segments of strength `Boundary`.
@@ -194,7 +197,7 @@ impl PeerMatch {
 /// One line of a rule set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Entry {
-    /// Where in the pipeline; entries are sorted by it.
+    /// Where in the pipeline; entries of one step lie together.
     pub stage: Stage,
     /// What to do on a match.
     pub action: Action,

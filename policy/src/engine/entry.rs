@@ -37,7 +37,7 @@ pub(super) struct EntrySpec {
 }
 
 pub(super) struct EntryState {
-    spec: Arc<EntrySpec>,
+    pub(super) spec: Arc<EntrySpec>,
     pub(super) entry: Entry,
     /// Orders entries where the pipeline gives no order.
     pub(super) hash: [u8; 16],

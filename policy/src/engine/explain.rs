@@ -4,7 +4,8 @@
 use std::fmt;
 
 use bulkhead_graph::{
-    Action, Address, Direction, Judgement, Known, Peer, PeerSetId, Protocol, Stage, Stance, judge,
+    Action, Address, Direction, Entry, Judgement, Known, Matched, Peer, PeerSetId, Protocol, Stage,
+    Stance, judge,
 };
 
 use super::Engine;
@@ -113,7 +114,26 @@ impl Engine {
         let reason = match entry {
             None => Reason::Unisolated,
             Some(entry) => {
-                let source = self.sources(identity, direction)[entry];
+                let sources = self.sources(identity, direction);
+                // What all quarantines except is named by the first exception that they were passed on by.
+                let applies = |entry: &Entry| {
+                    (stance == Stance::Intended || entry.mode == Mode::Enforce)
+                        && entry.until.is_none_or(|until| self.now < until)
+                        && entry.ports.contains(protocol, port)
+                        && entry.peers.matches(&peer) == Matched::Yes
+                };
+                let source = match sources[entry] {
+                    Source::Excepted => {
+                        let before = rules.entries[..entry].iter();
+                        let first = before
+                            .zip(&sources)
+                            .find(|(line, _)| line.action == Action::Pass && applies(line));
+                        first.map_or(Source::Excepted, |(_, source)| *source)
+                    }
+                    source @ (Source::Rule(..) | Source::Isolation(_) | Source::Within(_)) => {
+                        source
+                    }
+                };
                 self.reason(source, direction, stance, identity)
             }
         };
@@ -145,6 +165,8 @@ impl Engine {
                     name,
                 }
             }
+            // Without any exception there is nothing to pass on, so this is no more than a name for the impossible.
+            Source::Excepted => Reason::Unisolated,
             Source::Within(segment) => Reason::Within {
                 segment: ObjectRef::cluster(Kind::Segment, &self.segments[segment].name),
             },

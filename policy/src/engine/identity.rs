@@ -1,6 +1,7 @@
 //! Identities: workloads that are protected by the same policies and segments are one subject, whatever else
 //! their labels say, and the pipeline is flattened once for each.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bulkhead_graph::{Action, Direction, Matched, Mode, PortMatch, Protocol, Stage, Timestamp};
@@ -46,6 +47,8 @@ pub(super) enum Source {
     Isolation(Stage),
     /// What a segment says of its members among themselves.
     Within(Key<SegmentState>),
+    /// Every quarantine excepts it.
+    Excepted,
 }
 
 type Line = (Key<EntryState>, Source);
@@ -158,8 +161,11 @@ impl Engine {
                 .collect()
         };
         let mut lines = Vec::new();
+        // Lines that say something also where the same stands further up.
+        let mut by_turns = 0;
         for stage in [
             Stage::Quarantine,
+            Stage::Exemption,
             Stage::Admin,
             Stage::Boundary,
             Stage::Namespace,
@@ -167,6 +173,13 @@ impl Engine {
             Stage::Segment,
         ] {
             match stage {
+                Stage::Quarantine if of(stage, self).len() > 1 => {
+                    let policies = of(stage, self);
+                    self.quarantines(policies, direction, &key.ports, &mut lines);
+                    by_turns = lines.len();
+                }
+                // The second half of the step before.
+                Stage::Exemption => {}
                 Stage::Quarantine | Stage::Namespace => {
                     let policies = of(stage, self);
                     self.isolating_stage(stage, &policies, direction, &key.ports, &mut lines);
@@ -185,14 +198,64 @@ impl Engine {
         }
         // A line that stands further up already says the same earlier.
         let mut seen = rustc_hash::FxHashSet::default();
+        let mut at = 0;
         lines.retain(|(line, _)| {
-            let first = seen.insert(*line);
+            at += 1;
+            let first = at <= by_turns || seen.insert(*line);
             if !first {
                 self.entries.release(*line);
             }
             first
         });
         lines
+    }
+
+    /// Several quarantines: each passes on what it excepts and denies the rest, and what all have passed on is allowed. Each
+    /// is a stage of its own, for a Pass leads to the next stage.
+    fn quarantines(
+        &mut self,
+        mut policies: Vec<Key<Compiled>>,
+        direction: Direction,
+        ports: &[(Name, Protocol, u16)],
+        into: &mut Vec<Line>,
+    ) {
+        policies.sort_by(|a, b| {
+            let [a, b] = [&self.compiled[*a], &self.compiled[*b]];
+            a.object.cmp(&b.object)
+        });
+        let mut turns = [Stage::Quarantine, Stage::Exemption].into_iter().cycle();
+        let mut ends: BTreeMap<Mode, Option<Timestamp>> = BTreeMap::new();
+        for (policy, stage) in policies.into_iter().zip(&mut turns) {
+            let mut exceptions = Vec::new();
+            for at in 0..self.compiled[policy].rules(direction).len() {
+                let rule = &self.compiled[policy].rules(direction)[at];
+                if rule.action == Action::Allow {
+                    let source = Source::Rule(policy, rule.index);
+                    self.rule_lines(policy, direction, at, ports, source, &mut exceptions);
+                }
+            }
+            for (line, source) in exceptions {
+                let spec = EntrySpec {
+                    stage,
+                    action: Action::Pass,
+                    ..(*self.entries.arena[line].spec).clone()
+                };
+                let pass = self.acquire_entry(spec);
+                self.entries.release(line);
+                into.push((pass, source));
+            }
+            let (mode, until) = (self.compiled[policy].mode, self.compiled[policy].until);
+            let rest = self.acquire_entry(for_all(stage, Action::Deny, mode, until));
+            into.push((rest, Source::Isolation(Stage::Quarantine)));
+            let end = ends.entry(mode).or_insert(until);
+            // One that never ends outlasts the others.
+            *end = end.zip(until).map(|(one, other)| one.max(other));
+        }
+        let last = turns.next().unwrap_or(Stage::Exemption);
+        for (mode, until) in ends {
+            let excepted = self.acquire_entry(for_all(last, Action::Allow, mode, until));
+            into.push((excepted, Source::Excepted));
+        }
     }
 
     /// Deny before Allow, then what is left is denied if some policy here isolates.
@@ -311,16 +374,7 @@ impl Engine {
             isolating = vec![(Mode::Enforce, None)];
         }
         for (mode, until) in isolating {
-            let spec = EntrySpec {
-                stage,
-                action: Action::Deny,
-                mode,
-                peers: PeerSpec::Any,
-                certainty: Matched::Yes,
-                ports: PortMatch::Any,
-                until,
-            };
-            let line = self.acquire_entry(spec);
+            let line = self.acquire_entry(for_all(stage, Action::Deny, mode, until));
             into.push((line, Source::Isolation(stage)));
         }
     }
@@ -370,6 +424,20 @@ impl Engine {
             Source::Rule(policy, index) => (Some(&self.compiled[policy].object), index, ""),
             Source::Within(segment) => (None, 0, &self.segments[segment].name),
             Source::Isolation(stage) => (None, stage as u32, ""),
+            Source::Excepted => (None, 0, ""),
         }
+    }
+}
+
+/// An entry about every peer and port.
+fn for_all(stage: Stage, action: Action, mode: Mode, until: Option<Timestamp>) -> EntrySpec {
+    EntrySpec {
+        stage,
+        action,
+        mode,
+        peers: PeerSpec::Any,
+        certainty: Matched::Yes,
+        ports: PortMatch::Any,
+        until,
     }
 }

@@ -85,18 +85,24 @@ impl Candidate<'_> {
 type GoOn<'a> = &'a dyn Fn() -> Half;
 
 impl<'w> Side<'w> {
-    /// Step 1: whoever is quarantined may have what the quarantines except, and nothing else.
+    /// Step 1: whoever is quarantined may have what every one of the quarantines excepts, and nothing else. What one of them
+    /// closes, no exception of another one opens.
     fn quarantine(&self, go_on: GoOn<'_>) -> Half {
         let quarantines = self.policies(Stage::Quarantine);
         if quarantines.is_empty() {
             return go_on();
         }
-        match self
-            .candidates(&quarantines)
+        let exceptions: Vec<Option<Provenance>> = quarantines
             .iter()
-            .find(|exception| exception.allows())
-        {
-            Some(exception) => Half::allowed(exception.provenance(self.direction)),
+            .map(|quarantine| {
+                let candidates = self.candidates(&[*quarantine]);
+                let exception = candidates.iter().find(|exception| exception.allows())?;
+                Some(exception.provenance(self.direction))
+            })
+            .collect();
+        let by_all: Option<Vec<Provenance>> = exceptions.into_iter().collect();
+        match by_all.and_then(|by_all| by_all.into_iter().next()) {
+            Some(first) => Half::allowed(first),
             None => self.isolated(
                 Stage::Quarantine,
                 quarantines.iter().map(|q| q.object.clone()).collect(),

@@ -34,6 +34,7 @@ enumeration!(
     read_stage,
     Stage {
         Quarantine,
+        Exemption,
         Admin,
         Boundary,
         Namespace,

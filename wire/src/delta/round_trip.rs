@@ -63,6 +63,7 @@ fn peers(sets: Vec<PeerSetId>) -> impl Strategy<Value = PeerMatch> {
 fn rule_set(sets: Vec<PeerSetId>) -> impl Strategy<Value = RuleSet> {
     const STAGES: [Stage; 6] = [
         Stage::Quarantine,
+        Stage::Exemption,
         Stage::Admin,
         Stage::Boundary,
         Stage::Namespace,

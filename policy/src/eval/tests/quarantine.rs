@@ -79,19 +79,38 @@ fn a_new_incarnation_is_another_workload() {
 }
 
 #[test]
-fn of_several_quarantines_each_keeps_its_exceptions() {
-    let one = quarantine("a", shop());
-    let two = quarantine("b", shop()).egress(allow(networks("192.0.2.0/24", &[]), Ports::Any));
-    let world = Fixture::shop_and_bank().policy(one).policy(two);
+fn what_one_quarantine_closes_no_exception_of_another_opens() {
+    let strict = quarantine("a", shop());
+    let wide = quarantine("b", shop()).egress(allow(networks("192.0.2.0/24", &[]), Ports::Any));
+    let narrow = quarantine("c", shop()).egress(allow(Peers::Any, on(Protocol::Tcp, 22, 22)));
+    let world = Fixture::shop_and_bank().policy(wide).policy(narrow);
+    for (to, port, expected) in [
+        ("192.0.2.9", 22, Allowed),
+        ("192.0.2.9", 23, Denied),
+        ("198.51.100.1", 22, Denied),
+    ] {
+        check(&world, world.flow("shop/web", to, tcp(port)), expected);
+    }
+    let world = world.policy(strict);
+    check(&world, world.flow("shop/web", "192.0.2.9", tcp(22)), Denied);
+}
+
+#[test]
+fn a_quarantine_that_is_over_or_in_audit_closes_nothing() {
+    let over = Policy {
+        expires_at: Some(NOW),
+        ..quarantine("a", shop())
+    };
+    let tried = quarantine("b", shop()).audited();
+    let in_force = quarantine("c", shop()).egress(allow(Peers::Any, Ports::Any));
+    let world = Fixture::shop_and_bank()
+        .policy(over)
+        .policy(tried)
+        .policy(in_force);
     check(
         &world,
         world.flow("shop/web", "192.0.2.9", tcp(22)),
-        Allowed,
-    );
-    check(
-        &world,
-        world.flow("shop/web", "198.51.100.1", tcp(22)),
-        Denied,
+        WouldDeny,
     );
 }
 
