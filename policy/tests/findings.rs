@@ -1,0 +1,120 @@
+//! What the compiler tells people of objects that are in force otherwise than they may think.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulkhead_policy::engine::{Engine, EngineConfig};
+use bulkhead_policy::model::{
+    Event, Kind, Node, Object, Phase, Protocol, Service, ServiceLimits, ServicePort, Workload,
+};
+
+fn workload(kind: Kind, namespace: &str, name: &str, address: &str) -> Event {
+    Event::Apply(Object::Workload(
+        kind,
+        Workload {
+            uid: format!("{namespace}/{name}").into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            labels: BTreeMap::new(),
+            service_account: "default".into(),
+            node: Some("n1".into()),
+            addresses: [address.parse().unwrap()].into(),
+            named_ports: BTreeSet::new(),
+            phase: Phase::Running,
+            host_network: false,
+            interface: None,
+        },
+    ))
+}
+
+fn node() -> Event {
+    Event::Apply(Object::Node(Node {
+        name: "n1".into(),
+        labels: BTreeMap::new(),
+        pod_ranges: ["10.0.1.0/24".parse().unwrap()].into(),
+        addresses: BTreeSet::new(),
+    }))
+}
+
+fn service(name: &str, address: &str, ports: &[u16]) -> Event {
+    let port = |port: &u16| ServicePort {
+        name: format!("p{port}").into(),
+        protocol: Protocol::Tcp,
+        port: *port,
+    };
+    Event::Apply(Object::Service(Service {
+        namespace: "shop".into(),
+        name: name.into(),
+        cluster_addresses: [address.parse().unwrap()].into(),
+        external_addresses: BTreeSet::new(),
+        ports: ports.iter().map(port).collect(),
+    }))
+}
+
+/// The beginnings of all findings, which say of whom and what they are.
+fn check(events: Vec<Event>, expected: &[&str]) {
+    let mut engine = Engine::new(EngineConfig {
+        service_limits: ServiceLimits {
+            addresses: 2,
+            ports: 2,
+        },
+        ..EngineConfig::default()
+    });
+    events.into_iter().for_each(|event| engine.apply(event));
+    let found: Vec<String> = engine
+        .findings()
+        .into_iter()
+        .map(|finding| format!("{}: {}", finding.object, finding.message))
+        .collect();
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+#[test]
+fn addresses_with_two_owners_are_named_with_both() {
+    check(
+        vec![
+            workload(Kind::Pod, "a", "one", "172.16.0.5"),
+            workload(Kind::Pod, "b", "two", "172.16.0.5"),
+            workload(Kind::Pod, "b", "three", "172.16.0.6"),
+        ],
+        &["Pod a/one: Pod b/two also claims 172.16.0.5; the address belongs to nobody"],
+    );
+}
+
+#[test]
+fn declared_workloads_without_a_right_are_told() {
+    check(
+        vec![
+            node(),
+            workload(Kind::Pod, "b", "pod", "172.16.0.5"),
+            workload(Kind::Workload, "a", "early", "10.0.1.9"),
+            workload(Kind::Workload, "a", "host", "172.16.0.9"),
+            workload(Kind::Workload, "a", "thief", "172.16.0.5"),
+        ],
+        &[
+            "Workload a/early: its claim on 10.0.1.9 counts for nothing, because it lies in the range of a node's pods",
+            "Workload a/thief: its claim on 172.16.0.5 counts for nothing, because Pod b/pod has it",
+        ],
+    );
+}
+
+#[test]
+fn g8_services_that_there_is_no_room_for_are_told_how_much_is_left_out() {
+    check(
+        vec![
+            service("a", "10.96.0.1", &[80]),
+            service("b", "10.96.0.2", &[80, 81, 82]),
+            service("c", "10.96.0.3", &[80]),
+        ],
+        &[
+            "Service shop/b: 1 of its ports are denied, because the Services of its namespace have more than 2 different ports",
+            "Service shop/c: its cluster addresses are denied, because the Services of its namespace have more than 2 addresses",
+        ],
+    );
+}
