@@ -213,9 +213,10 @@ fn side(half: &Half, objects: &[Object]) -> Side {
         half.rule
     );
     let mut steps = Vec::new();
-    let asked = match &half.rule {
-        Provenance::Endpoint { rule, .. } => rule,
-        rule => rule,
+    let asked = if let Provenance::Endpoint { rule, .. } = &half.rule {
+        rule
+    } else {
+        &half.rule
     };
     if let Some(last) = deciding_step(asked, objects) {
         for (_, step) in STEPS.iter().take_while(|(stage, _)| *stage < last) {
