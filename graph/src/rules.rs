@@ -160,7 +160,7 @@ pub enum PeerMatch {
         /// By address, workloads' addresses included; sorted.
         networks: Vec<Network>,
     },
-    /// Any of these perhaps, and nobody else: what a `Pass` says that cannot be resolved or read.
+    /// Any of these perhaps, and nobody else: what a `Pass` says of a port's name that they do not give.
     Perhaps(Box<PeerMatch>),
 }
 

@@ -30,7 +30,7 @@ pub(super) struct EntrySpec {
     pub(super) action: Action,
     pub(super) mode: Mode,
     pub(super) peers: PeerSpec,
-    /// `Maybe` where something could not be resolved, of which it is not sure that the peers are meant.
+    /// `Maybe` where nobody can tell whether the peers are meant.
     pub(super) certainty: Matched,
     pub(super) ports: PortMatch,
     pub(super) until: Option<Timestamp>,
