@@ -1,6 +1,7 @@
 //! Nodes: which parts each one needs, counted by reference, and its graph, patched where something changed.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bulkhead_graph::{LocalWorkload, NodeGraph, PeerSetId, RuleSetId, WorkloadUid};

@@ -61,7 +61,7 @@ fn peers(sets: Vec<PeerSetId>) -> impl Strategy<Value = PeerMatch> {
 }
 
 fn rule_set(sets: Vec<PeerSetId>) -> impl Strategy<Value = RuleSet> {
-    const STAGES: [Stage; 6] = [
+    const STAGES: [Stage; 7] = [
         Stage::Quarantine,
         Stage::Exemption,
         Stage::Admin,
