@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use bulkhead_policy::model::{
-    Address, Object, Policy, Segment, Service, ServiceLimits, Workload,
-};
+use bulkhead_policy::model::{Address, Object, Policy, Segment, Service, ServiceLimits, Workload};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

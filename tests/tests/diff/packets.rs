@@ -17,8 +17,7 @@ use bulkhead_tests::tuples::{
 /// Whether the hook lets it through, and the reason it gives.
 fn pass(judged: &Judged<'_>) -> (bool, String) {
     let memory = &judged.node.memory;
-    let came_in_by =
-        came_in_by(judged).map_or(UPLINK, |peer| Memory::ifindex(memory.slots[peer]));
+    let came_in_by = came_in_by(judged).map_or(UPLINK, |peer| Memory::ifindex(memory.slots[peer]));
     ask(memory, judged.uid, &judged.asked, came_in_by)
 }
 
