@@ -2,7 +2,7 @@
 
 use bulkhead_datapath::abi::Hook;
 use bulkhead_datapath::parse::Frame;
-use bulkhead_datapath::verdict::{Arrival, Scratch, Socket, run};
+use bulkhead_datapath::verdict::{Arrival, Scratch, Socket, Tag, run};
 use bulkhead_encode::Memory;
 use bulkhead_graph::{Direction, WorkloadUid};
 use bulkhead_policy::model::{Address, Protocol};
@@ -35,6 +35,7 @@ fn ask(memory: &Memory, uid: &WorkloadUid, asked: &Question, came_in_by: u32) ->
             Hook::ToWorkload => came_in_by,
         },
         socket: Socket::None,
+        tag: Tag::None,
     };
     memory.tables.written.forget();
     let reason = run(
