@@ -142,6 +142,8 @@ impl FlowLife {
     pub const PEER_IS_LOCAL: u8 = 1;
     /// Flag: enforced and intended verdict differ.
     pub const AUDITED: u8 = 2;
+    /// Flag: older than the programs, so that its opener is a guess: it has to be allowed in both directions.
+    pub const ADOPTED: u8 = 4;
 
     /// A flow at its beginning; `seen` in ticks of 2^30 ns.
     #[inline(always)]

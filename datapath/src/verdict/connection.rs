@@ -106,7 +106,14 @@ fn connect<T: Tables>(
     } else {
         plan_for_unknown(tables, hook, subject, packet, &key, now_ns)?
     };
+    // Nobody knows who opened a connection that is older than the programs.
+    let both_ways = match (&plan, &found) {
+        (Plan::Adopt, _) => true,
+        (Plan::Again, Some((_, flow))) => flow.life().flags() & FlowLife::ADOPTED != 0,
+        _ => false,
+    };
     let mut attempt = (plan, direction);
+    let mut earlier = None;
     let mut left = 2;
     let verdict = loop {
         let number = server_port(attempt.1, &key);
@@ -115,14 +122,22 @@ fn connect<T: Tables>(
             tables, subject, attempt.1, &key.peer, protocol, number, trace,
         );
         left -= 1;
-        match verdict {
-            Ok(allowed) => break Ok(allowed),
-            Err(reason) => match second_attempt(tables, hook, subject, attempt) {
+        match (verdict, earlier) {
+            (Ok(allowed), None) if both_ways && left > 0 => {
+                earlier = Some(allowed);
+                attempt.1 = attempt.1.reversed();
+            }
+            (Ok(allowed), None) => break Ok(allowed),
+            (Ok(allowed), Some(earlier)) => break Ok(allowed.and(earlier)),
+            (Err(reason), _) => match second_attempt(tables, hook, subject, attempt) {
                 Some(next) if left > 0 => attempt = next,
                 Some(_) | None => break Err(reason),
             },
         }
     };
+    if both_ways {
+        attempt.1 = direction;
+    }
     let (plan, direction) = attempt;
     match (verdict, found) {
         (Ok(allowed), Some((judged, flow))) if plan == Plan::Again => {
@@ -157,21 +172,7 @@ fn connect<T: Tables>(
         }
         (Ok(allowed), None) => match plan {
             Plan::Unremembered => Ok(Reason::Unremembered),
-            Plan::Adopt => {
-                open(
-                    tables,
-                    hook,
-                    ingress_ifindex,
-                    subject,
-                    packet,
-                    &key,
-                    direction,
-                    allowed,
-                    now_ns,
-                )?;
-                Ok(Reason::Adopted)
-            }
-            Plan::Open | Plan::Again | Plan::Against => open(
+            Plan::Open | Plan::Adopt | Plan::Again | Plan::Against => open(
                 tables,
                 hook,
                 ingress_ifindex,
@@ -181,14 +182,13 @@ fn connect<T: Tables>(
                 direction,
                 allowed,
                 now_ns,
-            ),
+            )
+            .map(|reason| if both_ways { Reason::Adopted } else { reason }),
         },
         (Err(reason), Some((_, flow))) if plan == Plan::Again => {
-            // The host may still be talking, or connections may still be adopted: an entry that is denied remembers
-            // who opened it, and so keeps it from being taken for one in the other direction.
-            let may_come_back = tables.node_address(&key.peer) & NODE_ADDRESS_OWN != 0
-                || now_ns < subject.node.adopt_until_ns;
-            if !may_come_back {
+            // The host may still be talking: an entry that is denied remembers who opened it, and so keeps it from
+            // being taken for one in the other direction.
+            if tables.node_address(&key.peer) & NODE_ADDRESS_OWN == 0 {
                 trace.closed = remove(tables, subject, &key, flow.life().opener());
             }
             Err(reason)
@@ -240,7 +240,8 @@ fn plan_for_unknown<T: Tables>(
         return Ok((Plan::Unremembered, Direction::Ingress));
     }
     if packet.tuple.protocol == 6 && now_ns < subject.node.adopt_until_ns {
-        // The lower port is more likely the server's; the other reading is tried second.
+        // Ports are chosen by whoever opens, so they prove nothing: both readings have to be allowed. The lower one is
+        // more likely the server's, and only tells whose budget pays.
         let egress = key.peer_port < key.local_port;
         return Ok((
             Plan::Adopt,
@@ -269,8 +270,6 @@ fn second_attempt<T: Tables>(
         {
             Some((Plan::Unremembered, Direction::Ingress))
         }
-        (Plan::Adopt, Direction::Egress) => Some((Plan::Adopt, Direction::Ingress)),
-        (Plan::Adopt, Direction::Ingress) => Some((Plan::Adopt, Direction::Egress)),
         _ => None,
     }
 }
@@ -332,14 +331,23 @@ fn open<T: Tables>(
         0
     } else {
         FlowLife::AUDITED
+    }) | (if allowed.both_ways {
+        FlowLife::ADOPTED
+    } else {
+        0
     });
+    let state = if allowed.both_ways {
+        FlowState::Established
+    } else {
+        FlowState::New
+    };
     insert(
         tables,
         hook,
         subject,
         packet,
         key,
-        FlowLife::new(opener, FlowState::New, flags, tick(now_ns)),
+        FlowLife::new(opener, state, flags, tick(now_ns)),
         allowed.expiry,
         budget,
     )

@@ -18,6 +18,16 @@ pub(super) enum Direction {
     Ingress,
 }
 
+impl Direction {
+    /// The other one.
+    pub(super) const fn reversed(self) -> Self {
+        match self {
+            Direction::Egress => Direction::Ingress,
+            Direction::Ingress => Direction::Egress,
+        }
+    }
+}
+
 /// A flow that is allowed.
 #[derive(Clone, Copy)]
 pub(super) struct Allowed {
@@ -25,8 +35,31 @@ pub(super) struct Allowed {
     pub(super) intended: bool,
     /// Until when; none = as long as the revision.
     pub(super) expiry: ExpiryId,
+    /// When that is.
+    expires_ns: u64,
     /// Whether the other end is a workload of this node.
     pub(super) peer_is_local: bool,
+    /// Whether it is allowed whoever opened it.
+    pub(super) both_ways: bool,
+}
+
+impl Allowed {
+    /// Allowed in both directions: until the earlier deadline.
+    #[inline(always)]
+    pub(super) const fn and(self, other: Allowed) -> Allowed {
+        let earlier = if other.expires_ns < self.expires_ns {
+            other
+        } else {
+            self
+        };
+        Allowed {
+            intended: self.intended && other.intended,
+            expiry: earlier.expiry,
+            expires_ns: earlier.expires_ns,
+            peer_is_local: self.peer_is_local || other.peer_is_local,
+            both_ways: true,
+        }
+    }
 }
 
 /// What is known about the other end.
@@ -104,7 +137,9 @@ pub(super) fn decide<T: Tables>(
         Ok(Allowed {
             intended: verdict.intended,
             expiry: verdict.expiry,
+            expires_ns: verdict.expires_ns,
             peer_is_local: other.local.is_some(),
+            both_ways: false,
         })
     } else if first.enforced {
         Err(other_denied)

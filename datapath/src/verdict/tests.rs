@@ -211,6 +211,7 @@ fn udp(source: &str, destination: &str, ports: (u16, u16)) -> Vec<u8> {
     .build()
 }
 
+mod adoption;
 mod allowed;
 mod bounds;
 mod denied;

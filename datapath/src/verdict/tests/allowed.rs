@@ -275,32 +275,6 @@ fn fragments_follow_their_first() {
 }
 
 #[test]
-fn connections_older_than_the_programs_are_adopted_in_time() {
-    let mut world = World::new();
-    assert_eq!(
-        world.outward(&tcp(ME, PEER, (4000, 80), ACK)),
-        Reason::NoFlow
-    );
-    world.tables.node.adopt_until_ns = world.tables.now_ns + 1;
-    assert_eq!(
-        world.outward(&tcp(ME, PEER, (4000, 80), ACK)),
-        Reason::Adopted
-    );
-    assert_eq!(
-        world.outward(&tcp(ME, PEER, (22, 5000), ACK)),
-        Reason::Adopted
-    );
-    assert_eq!(
-        world.outward(&tcp(ME, PEER, (22, 23), ACK)),
-        Reason::Adopted
-    );
-    assert_eq!(
-        world.outward(&tcp(ME, PEER, (4000, 25), ACK)).action(),
-        crate::abi::Action::Drop
-    );
-}
-
-#[test]
 fn a_connection_runs_to_its_end_and_starts_again() {
     let world = World::new();
     for flags in [SYN, ACK, FIN | ACK] {
