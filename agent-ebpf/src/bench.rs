@@ -2,6 +2,7 @@
 
 use crate::{enter, maps};
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
+use aya_ebpf::helpers::bpf_get_route_realm;
 use aya_ebpf::macros::{classifier, map};
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::TcContext;
@@ -20,11 +21,15 @@ const STEP: u64 = 40_503;
 /// Look-ups in one run of [`bench_decision`].
 const LOOKUPS: u64 = 16;
 
+/// Calls in one run of [`bench_calls`].
+const CALLS: u64 = 16;
+
 /// Rule sets and classes among which [`bench_decision`] chooses: 128 × 128 decisions.
 const RULE_SETS: u64 = 128;
 
 /// [`crate::from_workload`] on a frame from another port each time.
 #[classifier]
+#[inline(always)]
 pub(crate) fn bench_from_workload(context: TcContext) -> i32 {
     let _ = change_port(&context);
     enter(&context, Hook::FromWorkload)
@@ -32,12 +37,26 @@ pub(crate) fn bench_from_workload(context: TcContext) -> i32 {
 
 /// What a test-run costs by itself.
 #[classifier]
+#[inline(always)]
 pub(crate) fn bench_empty(_: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
+/// Calls of a helper that does next to nothing: what a call costs.
+#[classifier]
+#[inline(always)]
+pub(crate) fn bench_calls(context: TcContext) -> i32 {
+    let mut sum = 0;
+    for _ in 0..CALLS {
+        // SAFETY: the context is valid for the program's run.
+        sum += unsafe { bpf_get_route_realm(context.skb.skb) };
+    }
+    sum as i32
+}
+
 /// What changing the port costs by itself.
 #[classifier]
+#[inline(always)]
 pub(crate) fn bench_port(context: TcContext) -> i32 {
     let _ = change_port(&context);
     TC_ACT_UNSPEC
@@ -45,6 +64,7 @@ pub(crate) fn bench_port(context: TcContext) -> i32 {
 
 /// Look-ups in DECISIONS, and what the loop around them costs where the map is empty is measured likewise.
 #[classifier]
+#[inline(always)]
 pub(crate) fn bench_decision(_: TcContext) -> i32 {
     let Some(runs) = next_run() else { return 0 };
     let mut sum = 0;

@@ -20,6 +20,7 @@ static CLOCK_SAMPLE: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 
 /// Takes a sample.
 #[classifier]
+#[inline(always)]
 pub(crate) fn clock(_: TcContext) -> i32 {
     if let Some(sample) = CLOCK_SAMPLE.get_ptr_mut(0) {
         // SAFETY: helpers without arguments; a value that the map returned.

@@ -32,6 +32,14 @@ mod target {
         before
     }
 
+    /// What lies behind the pointer has to be read again.
+    #[inline(always)]
+    pub(crate) fn forget<T>(value: &mut T) {
+        let pointer = core::ptr::from_mut(value);
+        // SAFETY: moves a register to itself; that memory counts as changed is the purpose.
+        unsafe { asm!("{0} = {0}", inout(reg) pointer => _, options(nostack)) };
+    }
+
     /// A pointer moved by `offset`, in one instruction: what is compared is then exactly what is read through.
     #[inline(always)]
     pub(crate) fn moved(pointer: usize, offset: u64) -> usize {
@@ -98,6 +106,11 @@ mod target {
     }
 
     /// As on the target.
+    pub(crate) fn forget<T>(value: &mut T) {
+        core::hint::black_box(value);
+    }
+
+    /// As on the target.
     pub(crate) fn moved(pointer: usize, offset: u64) -> usize {
         pointer.wrapping_add(offset as usize)
     }
@@ -121,4 +134,4 @@ mod target {
     }
 }
 
-pub(crate) use target::{add, exchange, load16, load32, moved};
+pub(crate) use target::{add, exchange, forget, load16, load32, moved};

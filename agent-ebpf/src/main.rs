@@ -23,17 +23,21 @@ mod tables;
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use bulkhead_datapath::abi::{Action, Hook, Reason};
-use bulkhead_datapath::verdict::{Arrival, Socket, run};
+use bulkhead_datapath::abi::{Hook, Reason};
+use bulkhead_datapath::verdict::{Arrival, Socket, Tag, process};
+
+// `inline(always)`, because what the macro makes of a program else calls it, and each return costs.
 
 /// A packet that a workload sends.
 #[classifier]
+#[inline(always)]
 pub(crate) fn from_workload(context: TcContext) -> i32 {
     enter(&context, Hook::FromWorkload)
 }
 
 /// A packet that a workload is about to receive.
 #[classifier]
+#[inline(always)]
 pub(crate) fn to_workload(context: TcContext) -> i32 {
     enter(&context, Hook::ToWorkload)
 }
@@ -43,20 +47,19 @@ fn enter(context: &TcContext, hook: Hook) -> i32 {
     let reason = match maps::scratch(hook) {
         Some(scratch) => {
             let bytes = bytes::Linear::pull(context);
-            run(&tables::Maps, &bytes, &arrival(context, hook), scratch)
+            process(&tables::Maps, &bytes, &arrival(context, hook), scratch)
         }
-        None => Reason::Internal,
+        None => Reason::Internal as u8,
     };
     note(context, reason);
-    match reason.action() {
+    if Reason::number_passes(reason) {
         // Not "accept": other programs on the hook have their say too.
-        Action::Pass => TC_ACT_UNSPEC,
-        Action::Drop => {
-            if matches!(reason, Reason::Internal) {
-                diagnose::internal(arrival(context, hook).ifindex, hook as u32);
-            }
-            TC_ACT_SHOT
+        TC_ACT_UNSPEC
+    } else {
+        if reason == Reason::Internal as u8 {
+            diagnose::internal(arrival(context, hook).ifindex, hook as u32);
         }
+        TC_ACT_SHOT
     }
 }
 
@@ -64,11 +67,12 @@ fn enter(context: &TcContext, hook: Hook) -> i32 {
 fn arrival(context: &TcContext, hook: Hook) -> Arrival {
     let skb = context.skb.skb;
     // SAFETY: the context is valid for the program's run; the verifier allows exactly these fields.
-    let (ifindex, ingress_ifindex, socket) = unsafe {
+    let (ifindex, ingress_ifindex, socket, tagged) = unsafe {
         (
             (*skb).ifindex,
             (*skb).ingress_ifindex,
             (*skb).__bindgen_anon_2.sk,
+            (*skb).vlan_present,
         )
     };
     let socket = if socket.is_null() {
@@ -81,14 +85,15 @@ fn arrival(context: &TcContext, hook: Hook) -> Arrival {
         ifindex,
         ingress_ifindex,
         socket,
+        tag: if tagged == 0 { Tag::None } else { Tag::Some },
     }
 }
 
 /// Leaves the reason with the packet, where a test-run can read it.
 #[inline(always)]
-fn note(context: &TcContext, reason: Reason) {
+fn note(context: &TcContext, reason: u8) {
     // SAFETY: the context is valid, and `cb` is the programs' own scratch space.
-    unsafe { (*context.skb.skb).cb[4] = reason as u32 };
+    unsafe { (*context.skb.skb).cb[4] = u32::from(reason) };
 }
 
 #[cfg(target_arch = "bpf")]

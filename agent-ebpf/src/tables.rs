@@ -8,7 +8,7 @@ use bulkhead_datapath::abi::{
     Address, AllowanceValue, CounterIndex, DecisionKey, DecisionValue, EventRecord, ExpiryId,
     FlowJudged, FlowKey, FlowLife, FlowTraffic, FlowValue, FragmentKey, FragmentValue, Hook, Lane,
     LossIndex, NetworkSlot, NetworkValue, NodeValue, PeerSlot, PeerValue, PortClass, PortTable,
-    PortValue, Reason, TalkKey, TalkValue, WorkloadSlot, WorkloadValue,
+    PortValue, TalkKey, TalkValue, WorkloadSlot, WorkloadValue,
 };
 use bulkhead_datapath::tables::{Budget, Flow, Inserted, Tables};
 
@@ -40,9 +40,9 @@ impl Flow for Entry {
     }
 
     #[inline(always)]
-    fn set_life(&self, life: FlowLife) {
-        // SAFETY: as above; one store.
-        unsafe { (&raw mut (*self.0).life).write_volatile(life) }
+    fn set_life(&self, seen: FlowLife, life: FlowLife) {
+        // SAFETY: as above.
+        unsafe { exchange((&raw mut (*self.0).life).cast(), seen.0, life.0) };
     }
 
     #[inline(always)]
@@ -269,14 +269,19 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn count(&self, hook: Hook, reason: Reason, bytes: u32) {
-        if let Some(value) = maps::COUNTERS.get_ptr_mut(CounterIndex::new(hook, reason).0) {
+    fn count(&self, hook: Hook, reason: u8, bytes: u32) {
+        if let Some(value) = maps::COUNTERS.get_ptr_mut(CounterIndex::of_number(hook, reason).0) {
             // SAFETY: this processor's own value.
             unsafe {
                 (*value).packets += 1;
                 (*value).bytes += u64::from(bytes);
             }
         }
+    }
+
+    #[inline(always)]
+    fn forget<V>(&self, value: &mut V) {
+        crate::machine::forget(value);
     }
 
     #[inline(always)]

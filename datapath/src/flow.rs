@@ -72,9 +72,17 @@ pub const fn advance(life: FlowLife, hook: Hook, flags: u8, protocol: u8, now: u
         };
     } else if flags & FLAG_OPENER != 0 && is_stream(protocol) {
         // The opener starts again with the same ports.
-        if by_opener && matches!(state, FlowState::Closing | FlowState::Closed) {
+        if by_opener
+            && matches!(
+                state,
+                FlowState::Closing | FlowState::Closed | FlowState::Denied
+            )
+        {
             (state, finished) = (FlowState::New, 0);
         }
+    } else if matches!(state, FlowState::Denied) {
+        // Allowed again.
+        state = FlowState::Established;
     } else if !by_opener && matches!(state, FlowState::New) {
         state = FlowState::Established;
     }

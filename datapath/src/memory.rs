@@ -189,8 +189,10 @@ impl Flow for Rc<FlowCell> {
         self.value().life
     }
 
-    fn set_life(&self, life: FlowLife) {
-        self.update(|value| value.life = life);
+    fn set_life(&self, seen: FlowLife, life: FlowLife) {
+        if self.life() == seen {
+            self.update(|value| value.life = life);
+        }
     }
 
     fn count(&self, hook: Hook, bytes: u32) {
@@ -358,7 +360,8 @@ impl Tables for MemoryTables {
         true
     }
 
-    fn count(&self, hook: Hook, reason: Reason, bytes: u32) {
+    fn count(&self, hook: Hook, reason: u8, bytes: u32) {
+        let reason = Reason::from_number(reason).unwrap_or(Reason::Internal);
         let mut counters = self.written.counters.borrow_mut();
         let entry = counters.entry((hook, reason)).or_insert((0, 0));
         entry.0 += 1;

@@ -6,8 +6,7 @@
 use crate::abi::{
     Address, DecisionKey, DecisionValue, EventRecord, ExpiryId, FlowJudged, FlowKey, FlowLife,
     FlowValue, FragmentKey, FragmentValue, Hook, Lane, LossIndex, NetworkSlot, NetworkValue,
-    NodeValue, PeerSlot, PeerValue, PortClass, PortTable, Reason, TalkKey, WorkloadSlot,
-    WorkloadValue,
+    NodeValue, PeerSlot, PeerValue, PortClass, PortTable, TalkKey, WorkloadSlot, WorkloadValue,
 };
 
 /// What became of an insertion.
@@ -42,8 +41,8 @@ pub trait Flow {
     fn restamp(&self, seen: FlowJudged, now: FlowJudged) -> bool;
     /// Reads the life word once.
     fn life(&self) -> FlowLife;
-    /// Replaces the life word. Two processors may overwrite each other: it steers time-outs, not verdicts.
-    fn set_life(&self, life: FlowLife);
+    /// Replaces the life word if it is still `seen`: the element may be another flow's by now, whose opener it would change.
+    fn set_life(&self, seen: FlowLife, life: FlowLife);
     /// Counts one packet of the hook's direction.
     fn count(&self, hook: Hook, bytes: u32);
 }
@@ -107,8 +106,14 @@ pub trait Tables {
     fn talk(&self, key: &TalkKey, bytes: u32);
     /// EVENTS; says whether there was room.
     fn event(&self, record: &EventRecord) -> bool;
-    /// COUNTERS.
-    fn count(&self, hook: Hook, reason: Reason, bytes: u32);
+    /// COUNTERS; the reason by its number.
+    fn count(&self, hook: Hook, reason: u8, bytes: u32);
     /// LOSSES.
     fn lose(&self, loss: LossIndex);
+
+    /// What was put into `value` has to be read again: in the kernel, what compiler and verifier know of it ends here.
+    #[inline(always)]
+    fn forget<V>(&self, value: &mut V) {
+        let _ = value;
+    }
 }

@@ -17,6 +17,8 @@ pub struct Timeouts {
     pub stream_half: u32,
     /// TCP and SCTP, closed.
     pub stream_closed: u32,
+    /// TCP and SCTP, revoked: as long as an end may go on trying, so that nothing revives it.
+    pub stream_denied: u32,
     /// Others, answered.
     pub datagram_answered: u32,
     /// Others, not answered.
@@ -31,6 +33,7 @@ impl Default for Timeouts {
             stream_established: 6 * 3_600,
             stream_half: 120,
             stream_closed: 10,
+            stream_denied: 900,
             datagram_answered: 180,
             datagram_unanswered: 30,
             fragment: 30,
@@ -45,8 +48,9 @@ pub fn expired(protocol: u8, life: FlowLife, timeouts: &Timeouts, now: u32) -> b
         (FlowState::Established, true) => timeouts.stream_established,
         (FlowState::New | FlowState::Closing, true) => timeouts.stream_half,
         (FlowState::Closed, true) => timeouts.stream_closed,
+        (FlowState::Denied, true) => timeouts.stream_denied,
         (FlowState::Established, false) => timeouts.datagram_answered,
-        (FlowState::New | FlowState::Closing | FlowState::Closed, false) => {
+        (FlowState::New | FlowState::Closing | FlowState::Closed | FlowState::Denied, false) => {
             timeouts.datagram_unanswered
         }
     };
@@ -123,6 +127,7 @@ mod tests {
             (6, FlowState::Established, 21_600),
             (132, FlowState::Closing, 120),
             (6, FlowState::Closed, 10),
+            (6, FlowState::Denied, 900),
             (17, FlowState::New, 30),
             (17, FlowState::Established, 180),
         ] {

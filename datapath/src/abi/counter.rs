@@ -23,6 +23,12 @@ impl CounterIndex {
     /// Where packets with this reason at this hook are counted.
     #[inline(always)]
     pub const fn new(hook: Hook, reason: Reason) -> Self {
+        Self::of_number(hook, reason as u8)
+    }
+
+    /// The same by the reason's number.
+    #[inline(always)]
+    pub const fn of_number(hook: Hook, reason: u8) -> Self {
         Self((hook as u32) << 8 | reason as u32)
     }
 }

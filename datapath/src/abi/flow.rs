@@ -130,6 +130,8 @@ pub enum FlowState {
     Closing = 3,
     /// Both have said FIN, or one RST.
     Closed = 4,
+    /// It was judged again and denied.
+    Denied = 5,
 }
 
 /// The slowly changing part of a flow in one word: {last seen 32, flags 8, finished 8, state 8, opener 8}.
@@ -168,6 +170,7 @@ impl FlowLife {
             2 => FlowState::Established,
             3 => FlowState::Closing,
             4 => FlowState::Closed,
+            5 => FlowState::Denied,
             _ => FlowState::New,
         }
     }
@@ -188,6 +191,12 @@ impl FlowLife {
     #[inline(always)]
     pub const fn seen(self) -> u32 {
         (self.0 >> 32) as u32
+    }
+
+    /// The same flow with other flags.
+    #[inline(always)]
+    pub const fn with_flags(self, flags: u8) -> Self {
+        Self(self.0 & !0xff00_0000 | (flags as u64) << 24)
     }
 
     /// The same flow with another state, FIN marks and time.

@@ -156,7 +156,13 @@ impl Reason {
     /// Whether the packet goes on.
     #[inline(always)]
     pub const fn passes(self) -> bool {
-        (self as u8) < 32
+        Self::number_passes(self as u8)
+    }
+
+    /// Whether the packet goes on whose reason has this number; none has 0.
+    #[inline(always)]
+    pub const fn number_passes(number: u8) -> bool {
+        number != 0 && number < 32
     }
 }
 

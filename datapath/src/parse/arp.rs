@@ -1,6 +1,6 @@
-//! ARP (RFC 826): IPv4 over Ethernet and nothing else.
+//! ARP (RFC 826): IPv4 over Ethernet and nothing else. It passes without policy, so nothing may follow it but padding.
 
-use super::{Bytes, Content, Packet, Window};
+use super::{Bytes, Content, Packet, SHORTEST_FRAME, Window};
 use crate::abi::Reason;
 
 const HARDWARE_AND_PROTOCOL: u32 = 0x0001_0800;
@@ -16,6 +16,7 @@ pub(super) fn parse<B: Bytes>(bytes: &B, offset: u32, packet: &mut Packet) -> Re
         || header.be16(4) != LENGTHS
         || operation == 0
         || operation > 2
+        || packet.length > SHORTEST_FRAME
     {
         return Err(Reason::ArpHeader);
     }

@@ -16,6 +16,9 @@ use crate::abi::{Address, Reason};
 /// Headers end before this offset; the program pulls so many bytes into the linear part of the packet.
 pub const HEADER_LIMIT: u32 = 256;
 
+/// What Ethernet pads frames to, its checksum not counted.
+const SHORTEST_FRAME: u32 = 60;
+
 const ETHERNET_LENGTH: u32 = 14;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;

@@ -1,10 +1,13 @@
-//! Neighbour discovery (RFC 4861): solicitations and advertisements of neighbours and routers.
+//! Neighbour discovery (RFC 4861): solicitations and advertisements of neighbours and routers. They pass without policy,
+//! so they carry what they need and nothing else.
 
-use super::{Bytes, Content, Fragment, Packet, Window};
+use super::{Bytes, Content, Fragment, Packet, SHORTEST_FRAME, Window};
 use crate::abi::Reason;
 
 const OPTION_SOURCE_LINK: u8 = 1;
 const OPTION_TARGET_LINK: u8 = 2;
+/// Of duplicate address detection (RFC 7527).
+const OPTION_NONCE: u8 = 14;
 const OPTIONS_LIMIT: u32 = 4;
 
 #[inline(always)]
@@ -51,6 +54,9 @@ pub(super) fn parse<B: Bytes>(
             return Err(Reason::NeighbourHeader);
         }
     }
+    if packet.length > SHORTEST_FRAME && packet.length > at + payload {
+        return Err(Reason::NeighbourHeader);
+    }
     options(bytes, at + fixed, at + payload, packet)
 }
 
@@ -71,12 +77,16 @@ fn options<B: Bytes>(bytes: &B, start: u32, end: u32, packet: &mut Packet) -> Re
         if length == 0 || at + length > end {
             return Err(Reason::NeighbourHeader);
         }
-        if option.byte(0) == OPTION_SOURCE_LINK || option.byte(0) == OPTION_TARGET_LINK {
-            let link = option.mac(2);
-            if length != 8 || link == 0 || (packet.link != 0 && packet.link != link) {
-                return Err(Reason::NeighbourHeader);
+        match option.byte(0) {
+            OPTION_SOURCE_LINK | OPTION_TARGET_LINK => {
+                let link = option.mac(2);
+                if length != 8 || link == 0 || (packet.link != 0 && packet.link != link) {
+                    return Err(Reason::NeighbourHeader);
+                }
+                packet.link = link;
             }
-            packet.link = link;
+            OPTION_NONCE if length == 8 => {}
+            _ => return Err(Reason::NeighbourHeader),
         }
         at += length;
     }

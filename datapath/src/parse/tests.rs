@@ -134,6 +134,53 @@ fn extension_headers_are_walked_to_their_end() {
     assert_eq!(read(&late_hop.build()), Err(Reason::ExtensionHeaders));
 }
 
+/// Chains of every order of four kinds, up to eight long: understood up to six, and never with other ports than the last header's.
+#[test]
+fn extension_chains_of_any_order_and_number() {
+    let kinds = [0_u8, 43, 51, 60];
+    let mut understood = 0;
+    for length in 0..=8_u32 {
+        for number in 0..4_u32.pow(length.min(5)) {
+            let chain: Vec<(u8, Vec<u8>)> = (0..length)
+                .map(|at| {
+                    let kind = kinds[(number >> (2 * (at % 5)) & 3) as usize];
+                    (kind, vec![0; if kind == 51 { 14 } else { 6 }])
+                })
+                .collect();
+            let hop_by_hop_late = chain.iter().skip(1).any(|(kind, _)| *kind == 0);
+            let read = read(
+                &IpFrame {
+                    extensions: chain,
+                    ..v6()
+                }
+                .build(),
+            );
+            if length > 6 || hop_by_hop_late {
+                assert_eq!(read, Err(Reason::ExtensionHeaders), "{length} {number}");
+            } else {
+                let tuple = read.unwrap().tuple;
+                let found = (tuple.protocol, tuple.source_port, tuple.destination_port);
+                assert_eq!(found, (6, 1000, 80), "{length} {number}");
+                understood += 1;
+            }
+        }
+    }
+    assert!(understood > 400, "{understood}");
+}
+
+#[test]
+fn extension_headers_say_how_long_they_are() {
+    for kind in [0, 43, 60, 51] {
+        let mut frame = IpFrame {
+            extensions: vec![(kind, vec![0; 14])],
+            ..v6()
+        }
+        .build();
+        frame[14 + 40 + 1] = 200;
+        assert_eq!(read(&frame), Err(Reason::Ipv6Header), "{kind}");
+    }
+}
+
 #[test]
 fn fragments_know_their_place() {
     for whole in [v4(), v6()] {

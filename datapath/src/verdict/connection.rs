@@ -3,20 +3,23 @@
 //! A flow is judged in the direction in which it was opened, and again after every change of revision, so that a
 //! revocation cuts live connections and a grant disturbs none. Nothing passes because its reverse would be allowed.
 
-use super::half::{Allowed, Direction, decide};
+use super::fragment;
+use super::half::{Direction, Outcome, decide};
 use super::{Subject, Trace, is_behind_bridge};
 use crate::abi::{
-    ExpiryId, FlowJudged, FlowKey, FlowLife, FlowOwner, FlowState, FlowTraffic, FlowValue,
-    FragmentKey, FragmentValue, Hook, NODE_ADDRESS_OWN, Opener, Reason,
+    Address, ExpiryId, FlowJudged, FlowKey, FlowLife, FlowOwner, FlowState, FlowTraffic, FlowValue,
+    Hook, NODE_ADDRESS_OWN, Opener, Reason,
 };
 use crate::flow::{advance, is_by_opener, is_stream, key, tick};
 use crate::parse::{Content, FLAG_OPENER, Fragment, Packet, Query};
 use crate::tables::{Budget, Flow, Inserted, Tables};
 
 /// Why a packet is put before policy.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Plan {
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Plan {
     /// It opens a flow.
+    #[default]
     Open,
     /// Its flow was judged by an older revision, or its deadline is over.
     Again,
@@ -49,9 +52,31 @@ pub(super) fn judge<T: Tables>(
     trace.keyed = true;
     let reason = connect(tables, hook, ingress_ifindex, subject, packet, trace)?;
     if matches!(packet.fragment, Fragment::First) {
-        remember_fragment(tables, hook, subject, packet, trace.now_ns)?;
+        fragment::remember(tables, hook, subject, packet, trace.now_ns)?;
     }
     Ok(reason)
+}
+
+/// An entry as it was read: parts that belong together.
+pub(super) struct Found<F> {
+    flow: F,
+    pub(super) judged: FlowJudged,
+    pub(super) life: FlowLife,
+}
+
+/// The flow with this key.
+#[inline(always)]
+pub(super) fn find<'a, T: Tables>(tables: &'a T, key: &FlowKey) -> Option<Found<T::Flow<'a>>> {
+    let tag = key.tag();
+    let flow = tables.flow(key)?;
+    let judged = flow.judged();
+    let life = flow.life();
+    // The place may have been given to another flow before the first look, or between the two.
+    if judged.has_tag(tag) && flow.judged().has_tag(tag) {
+        Some(Found { flow, judged, life })
+    } else {
+        None
+    }
 }
 
 #[inline(always)]
@@ -67,37 +92,41 @@ fn connect<T: Tables>(
     let protocol = packet.tuple.protocol;
     let tag = key.tag();
     let now_ns = trace.now_ns;
+    let opens = packet.flags & FLAG_OPENER != 0;
+    // A flow towards a group is in the table, but its answers come from its members.
+    if matches!(hook, Hook::ToWorkload) && key.peer.is_no_source() {
+        return Err(Reason::SourceAddressInvalid);
+    }
     let toward = match hook {
         Hook::FromWorkload => Direction::Egress,
         Hook::ToWorkload => Direction::Ingress,
     };
-    let found = tables
-        .flow(&key)
-        .map(|flow| (flow.judged(), flow))
-        .filter(|(judged, _)| judged.has_tag(tag));
-    let (plan, direction) = if let Some((judged, flow)) = &found {
-        let life = flow.life();
-        let opener = life.opener();
-        if opener != Opener::Host && subject.is_pending() {
+    let found = find(tables, &key);
+    let (plan, direction) = if let Some(found) = &found {
+        let opener = found.life.opener();
+        let by_host = opener == Opener::Host;
+        if subject.is_pending() && !(by_host && matches!(hook, Hook::FromWorkload)) {
             return Err(Reason::Pending);
         }
-        if matches!(hook, Hook::ToWorkload) && life.flags() & FlowLife::PEER_IS_LOCAL != 0 {
-            check_local_source(tables, ingress_ifindex, &key)?;
+        if matches!(hook, Hook::ToWorkload) && found.life.flags() & FlowLife::PEER_IS_LOCAL != 0 {
+            check_local_source(tables, ingress_ifindex, &key.peer)?;
         }
-        if packet.flags & FLAG_OPENER != 0 && is_stream(protocol) && !is_by_opener(hook, opener) {
+        if by_host && matches!(hook, Hook::ToWorkload) {
+            // The host's own packets do not come this way: somebody else has its address, and by chance its ports.
+            if opens {
+                (Plan::Against, toward)
+            } else {
+                plan_for_unknown(tables, hook, subject, packet, &key, now_ns)?
+            }
+        } else if opens && is_stream(protocol) && !is_by_opener(hook, opener) {
             (Plan::Against, toward)
-        } else if opener == Opener::Host || is_in_force(tables, subject, *judged, now_ns) {
-            pass(tables, hook, flow, life, packet, now_ns, trace);
+        } else if by_host || is_in_force(tables, subject, found.judged, now_ns) {
+            pass(hook, found, found.life, packet, now_ns, trace);
             return Ok(Reason::Established);
+        } else if opener == Opener::Workload {
+            (Plan::Again, Direction::Egress)
         } else {
-            (
-                Plan::Again,
-                if opener == Opener::Workload {
-                    Direction::Egress
-                } else {
-                    Direction::Ingress
-                },
-            )
+            (Plan::Again, Direction::Ingress)
         }
     } else if subject.is_pending() {
         return Err(Reason::Pending);
@@ -106,95 +135,124 @@ fn connect<T: Tables>(
     } else {
         plan_for_unknown(tables, hook, subject, packet, &key, now_ns)?
     };
+    trace.plan = plan;
+    trace.direction = direction;
+    tables.forget(trace);
     // Nobody knows who opened a connection that is older than the programs.
-    let both_ways = match (&plan, &found) {
+    let both_ways = match (trace.plan, &found) {
         (Plan::Adopt, _) => true,
-        (Plan::Again, Some((_, flow))) => flow.life().flags() & FlowLife::ADOPTED != 0,
+        (Plan::Again, Some(found)) => found.life.flags() & FlowLife::ADOPTED != 0,
         _ => false,
     };
-    let mut attempt = (plan, direction);
-    let mut earlier = None;
-    let mut left = 2;
-    let verdict = loop {
-        let number = server_port(attempt.1, &key);
-        trace.server_port = number;
+    let mut attempt = 0;
+    while attempt < 2 {
+        trace.server_port = server_port(trace.direction, &key);
         let verdict = decide(
-            tables, subject, attempt.1, &key.peer, protocol, number, trace,
+            tables,
+            subject,
+            trace.direction,
+            &key.peer,
+            protocol,
+            trace.server_port,
+            trace,
         );
-        left -= 1;
-        match (verdict, earlier) {
-            (Ok(allowed), None) if both_ways && left > 0 => {
-                earlier = Some(allowed);
-                attempt.1 = attempt.1.reversed();
-            }
-            (Ok(allowed), None) => break Ok(allowed),
-            (Ok(allowed), Some(earlier)) => break Ok(allowed.and(earlier)),
-            (Err(reason), _) => match second_attempt(tables, hook, subject, attempt) {
-                Some(next) if left > 0 => attempt = next,
-                Some(_) | None => break Err(reason),
+        trace.outcome = match verdict {
+            Ok(outcome) => outcome,
+            Err(reason) => Outcome {
+                denied: reason as u8,
+                ..Outcome::default()
             },
+        };
+        tables.forget(trace);
+        attempt += 1;
+        if both_ways {
+            trace.direction = trace.direction.reversed();
+            if trace.outcome.denied != 0 {
+                break;
+            }
+            if attempt == 1 {
+                trace.earlier = trace.outcome;
+            } else {
+                trace.outcome = trace.outcome.and(trace.earlier);
+            }
+        } else if trace.outcome.denied != 0
+            && attempt == 1
+            && may_be_an_answer(tables, hook, subject, protocol, trace)
+        {
+            trace.plan = Plan::Unremembered;
+            trace.direction = Direction::Ingress;
+        } else {
+            break;
         }
-    };
-    if both_ways {
-        attempt.1 = direction;
     }
-    let (plan, direction) = attempt;
-    match (verdict, found) {
-        (Ok(allowed), Some((judged, flow))) if plan == Plan::Again => {
+    let (plan, direction) = (trace.plan, trace.direction);
+    let allowed = trace.outcome;
+    if let Some(reason) = denied(allowed.denied) {
+        if let Some(found) = &found
+            && plan == Plan::Again
+        {
+            refuse(tables, subject, &key, found, now_ns, trace);
+        }
+        return Err(reason);
+    }
+    if matches!(hook, Hook::ToWorkload) && allowed.peer_is_local {
+        check_local_source(tables, ingress_ifindex, &key.peer)?;
+    }
+    if let Some(found) = &found {
+        let life = found.life;
+        if plan == Plan::Again {
+            let now = FlowJudged::new(subject.generation, allowed.expiry, tag);
             // Lost races are fine: somebody else has judged it by this revision or a newer one.
-            flow.restamp(
-                judged,
-                FlowJudged::new(subject.generation, allowed.expiry, tag),
-            );
-            let life = flow.life();
-            pass(tables, hook, &flow, life, packet, now_ns, trace);
-            Ok(Reason::Rejudged)
+            found.flow.restamp(found.judged, now);
+            let flags = allowed.flags() | life.flags() & FlowLife::ADOPTED;
+            pass(hook, found, life.with_flags(flags), packet, now_ns, trace);
+            return Ok(Reason::Rejudged);
         }
-        (Ok(allowed), Some((_, flow))) => {
-            let life = flow.life();
-            if matches!(life.state(), FlowState::Closing | FlowState::Closed) {
-                remove(tables, subject, &key, life.opener());
-                return open(
-                    tables,
-                    hook,
-                    ingress_ifindex,
-                    subject,
-                    packet,
-                    &key,
-                    direction,
-                    allowed,
-                    now_ns,
-                );
-            }
+        let is_over = matches!(
+            life.state(),
+            FlowState::Closing | FlowState::Closed | FlowState::Denied
+        );
+        if plan != Plan::Against || (life.opener() == Opener::Host && !is_over) {
+            return Ok(Reason::Unremembered);
+        }
+        if !is_over {
             // Both ends open at once: the flow stays its first opener's.
-            pass(tables, hook, &flow, life, packet, now_ns, trace);
-            Ok(Reason::Opened)
+            pass(hook, found, life, packet, now_ns, trace);
+            return Ok(Reason::Opened);
         }
-        (Ok(allowed), None) => match plan {
-            Plan::Unremembered => Ok(Reason::Unremembered),
-            Plan::Open | Plan::Adopt | Plan::Again | Plan::Against => open(
-                tables,
-                hook,
-                ingress_ifindex,
-                subject,
-                packet,
-                &key,
-                direction,
-                allowed,
-                now_ns,
-            )
-            .map(|reason| if both_ways { Reason::Adopted } else { reason }),
-        },
-        (Err(reason), Some((_, flow))) if plan == Plan::Again => {
-            // The host may still be talking: an entry that is denied remembers who opened it, and so keeps it from
-            // being taken for one in the other direction.
-            if tables.node_address(&key.peer) & NODE_ADDRESS_OWN == 0 {
-                trace.closed = remove(tables, subject, &key, flow.life().opener());
-            }
-            Err(reason)
-        }
-        (Err(reason), _) => Err(reason),
+        remove(tables, subject, &key, life.opener());
+    } else if plan == Plan::Unremembered {
+        return Ok(Reason::Unremembered);
     }
+    let opened = open(
+        tables, hook, subject, packet, &key, direction, allowed, now_ns,
+    )?;
+    Ok(if both_ways { Reason::Adopted } else { opened })
+}
+
+/// What becomes of a flow that is denied when it is judged again.
+#[inline(always)]
+fn refuse<T: Tables, F: Flow>(
+    tables: &T,
+    subject: &Subject<'_>,
+    key: &FlowKey,
+    found: &Found<F>,
+    now_ns: u64,
+    trace: &mut Trace,
+) {
+    let life = found.life;
+    if is_stream(key.owner.protocol()) {
+        // It stays, and so remembers who opened it: else its ends, who go on, might pass for a connection of the other
+        // direction where that may pass without an entry.
+        trace.closed = life.state() != FlowState::Denied;
+        let denied = life.advanced(FlowState::Denied, life.finished(), tick(now_ns));
+        if denied != life {
+            found.flow.set_life(life, denied);
+        }
+    } else if tables.node_address(&key.peer) & NODE_ADDRESS_OWN == 0 {
+        trace.closed = remove(tables, subject, key, life.opener());
+    }
+    // Otherwise the host may still be talking, and its next answer would open a flow that is never judged.
 }
 
 /// From a workload to its own address. No flow is made of it, so it is only asked where there is none.
@@ -224,9 +282,6 @@ fn plan_for_unknown<T: Tables>(
     key: &FlowKey,
     now_ns: u64,
 ) -> Result<(Plan, Direction), Reason> {
-    if matches!(hook, Hook::ToWorkload) && key.peer.is_no_source() {
-        return Err(Reason::SourceAddressInvalid);
-    }
     if packet.flags & FLAG_OPENER != 0 {
         return Ok(match hook {
             Hook::FromWorkload => (Plan::Open, Direction::Egress),
@@ -255,23 +310,39 @@ fn plan_for_unknown<T: Tables>(
     Err(Reason::NoFlow)
 }
 
-/// What else a refused packet may be.
+/// Whether a refused packet may be an answer after all. Datagrams say nothing about who asked, and the question may not have
+/// been remembered. What opens a stream says who does.
 #[inline(always)]
-fn second_attempt<T: Tables>(
+fn may_be_an_answer<T: Tables>(
     tables: &T,
     hook: Hook,
     subject: &Subject<'_>,
-    first: (Plan, Direction),
-) -> Option<(Plan, Direction)> {
-    match first {
-        // Datagrams say nothing about who asked: it may be the answer to one that was not remembered.
-        (Plan::Open, Direction::Egress)
-            if matches!(hook, Hook::FromWorkload) && to_workload_is_used_up(tables, subject) =>
-        {
-            Some((Plan::Unremembered, Direction::Ingress))
-        }
-        _ => None,
-    }
+    protocol: u8,
+    trace: &Trace,
+) -> bool {
+    matches!(hook, Hook::FromWorkload)
+        && trace.plan == Plan::Open
+        && !is_stream(protocol)
+        && to_workload_is_used_up(tables, subject)
+}
+
+/// The reason of a denial by policy, if it is one.
+#[inline(always)]
+pub(super) const fn denied(number: u8) -> Option<Reason> {
+    const NO_RULE_SET: u8 = Reason::NoRuleSet as u8;
+    const NO_CLASS: u8 = Reason::NoClass as u8;
+    const NO_DECISION: u8 = Reason::NoDecision as u8;
+    const EGRESS_DENIED: u8 = Reason::EgressDenied as u8;
+    const INGRESS_DENIED: u8 = Reason::IngressDenied as u8;
+    Some(match number {
+        0 => return None,
+        NO_RULE_SET => Reason::NoRuleSet,
+        NO_CLASS => Reason::NoClass,
+        NO_DECISION => Reason::NoDecision,
+        EGRESS_DENIED => Reason::EgressDenied,
+        INGRESS_DENIED => Reason::IngressDenied,
+        _ => Reason::Internal,
+    })
 }
 
 #[inline(always)]
@@ -291,17 +362,13 @@ fn to_workload_is_used_up<T: Tables>(tables: &T, subject: &Subject<'_>) -> bool 
 fn open<T: Tables>(
     tables: &T,
     hook: Hook,
-    ingress_ifindex: u32,
     subject: &Subject<'_>,
     packet: &Packet,
     key: &FlowKey,
     direction: Direction,
-    allowed: Allowed,
+    allowed: Outcome,
     now_ns: u64,
 ) -> Result<Reason, Reason> {
-    if allowed.peer_is_local && matches!(hook, Hook::ToWorkload) {
-        check_local_source(tables, ingress_ifindex, key)?;
-    }
     let (opener, budget, limit) = match direction {
         Direction::Egress => (
             Opener::Workload,
@@ -323,19 +390,6 @@ fn open<T: Tables>(
             Direction::Ingress => Ok(Reason::Unremembered),
         };
     }
-    let flags = (if allowed.peer_is_local {
-        FlowLife::PEER_IS_LOCAL
-    } else {
-        0
-    }) | (if allowed.intended {
-        0
-    } else {
-        FlowLife::AUDITED
-    }) | (if allowed.both_ways {
-        FlowLife::ADOPTED
-    } else {
-        0
-    });
     let state = if allowed.both_ways {
         FlowState::Established
     } else {
@@ -347,7 +401,7 @@ fn open<T: Tables>(
         subject,
         packet,
         key,
-        FlowLife::new(opener, state, flags, tick(now_ns)),
+        FlowLife::new(opener, state, allowed.flags(), tick(now_ns)),
         allowed.expiry,
         budget,
     )
@@ -410,9 +464,8 @@ pub(super) fn host<T: Tables>(
     trace.keyed = true;
     trace.intended = true;
     let now_ns = trace.now_ns;
-    if let Some(flow) = tables.flow(&key) {
-        let life = flow.life();
-        pass(tables, Hook::ToWorkload, &flow, life, packet, now_ns, trace);
+    if let Some(found) = find(tables, &key) {
+        pass(Hook::ToWorkload, &found, found.life, packet, now_ns, trace);
         return Ok(Reason::HostOriginated);
     }
     let opens = packet.flags & FLAG_OPENER != 0 && !matches!(packet.tuple.query, Query::Reply);
@@ -437,138 +490,17 @@ pub(super) fn host<T: Tables>(
     Ok(Reason::HostOriginated)
 }
 
-/// An ICMP error passes when the packet that it quotes belongs to a flow in force. (While its flow waits to be judged
-/// again it does not; the flow's next packet settles that.)
+/// Counts a packet that passes, and moves its flow on from `life`.
 #[inline(always)]
-pub(super) fn error<T: Tables>(
-    tables: &T,
+fn pass<F: Flow>(
     hook: Hook,
-    subject: &Subject<'_>,
-    packet: &Packet,
-    trace: &mut Trace,
-) -> Result<Reason, Reason> {
-    let inner = &packet.inner;
-    // The quoted packet went the other way.
-    let (own, travelled) = match hook {
-        // Else an error would be a way to reach whomever one likes.
-        Hook::FromWorkload if inner.source != packet.tuple.destination => {
-            return Err(Reason::UnrelatedError);
-        }
-        Hook::FromWorkload => (&inner.destination, Hook::ToWorkload),
-        Hook::ToWorkload => (&inner.source, Hook::FromWorkload),
-    };
-    let Some(address) = subject.own(own) else {
-        return Err(Reason::UnrelatedError);
-    };
-    let owner = FlowOwner::new(
-        subject.slot,
-        subject.workload.incarnation,
-        address,
-        inner.protocol,
-    );
-    let key = key(travelled, inner, owner);
-    trace.key = key;
-    trace.keyed = true;
-    let Some(flow) = tables.flow(&key) else {
-        return Err(Reason::UnrelatedError);
-    };
-    let judged = flow.judged();
-    if !judged.has_tag(key.tag()) {
-        return Err(Reason::UnrelatedError);
-    }
-    let by_host = flow.life().opener() == Opener::Host;
-    if subject.is_pending() && !by_host {
-        return Err(Reason::Pending);
-    }
-    if by_host || is_in_force(tables, subject, judged, trace.now_ns) {
-        Ok(Reason::Related)
-    } else {
-        Err(Reason::UnrelatedError)
-    }
-}
-
-/// Gives a later fragment the ports of its first.
-#[inline(always)]
-pub(super) fn complete<T: Tables>(
-    tables: &T,
-    hook: Hook,
-    subject: &Subject<'_>,
-    packet: &mut Packet,
-) -> Result<(), Reason> {
-    if !matches!(packet.fragment, Fragment::Later) {
-        return Ok(());
-    }
-    let Some(first) = tables.fragment(&fragment_key(hook, subject, packet)) else {
-        return Err(Reason::FragmentUnknown);
-    };
-    packet.tuple.source_port = first.source_port;
-    packet.tuple.destination_port = first.destination_port;
-    packet.tuple.protocol = first.protocol;
-    packet.tuple.query = Query::from_number(first.query);
-    Ok(())
-}
-
-#[inline(always)]
-fn remember_fragment<T: Tables>(
-    tables: &T,
-    hook: Hook,
-    subject: &Subject<'_>,
-    packet: &Packet,
-    now_ns: u64,
-) -> Result<(), Reason> {
-    let Some(used) = tables.used(subject.slot, Budget::Fragments) else {
-        return Err(Reason::Internal);
-    };
-    if used >= u64::from(subject.node.fragments) {
-        return Err(Reason::FragmentBudget);
-    }
-    let value = FragmentValue {
-        source_port: packet.tuple.source_port,
-        destination_port: packet.tuple.destination_port,
-        seen: tick(now_ns),
-        protocol: packet.tuple.protocol,
-        query: packet.tuple.query as u8,
-        reserved: [0; 2],
-    };
-    let key = fragment_key(hook, subject, packet);
-    match tables.insert_fragment(&key, &value) {
-        Inserted::New => tables.charge(subject.slot, Budget::Fragments),
-        // Identifications come round again; the entry now means the new datagram.
-        Inserted::Present => {
-            let removed = tables.remove_fragment(&key);
-            let inserted = tables.insert_fragment(&key, &value) == Inserted::New;
-            if removed && !inserted {
-                tables.release(subject.slot, Budget::Fragments);
-            }
-        }
-        Inserted::Full => return Err(Reason::FragmentBudget),
-    }
-    Ok(())
-}
-
-#[inline(always)]
-fn fragment_key(hook: Hook, subject: &Subject<'_>, packet: &Packet) -> FragmentKey {
-    FragmentKey {
-        source: packet.tuple.source,
-        destination: packet.tuple.destination,
-        identification: packet.identification,
-        owner: subject.slot.0 << 16 | (hook as u32) << 8 | packet.fragment_protocol as u32,
-    }
-}
-
-/// Counts a packet that passes, and moves its flow on.
-#[inline(always)]
-fn pass<T: Tables>(
-    tables: &T,
-    hook: Hook,
-    flow: &T::Flow<'_>,
+    found: &Found<F>,
     life: FlowLife,
     packet: &Packet,
     now_ns: u64,
     trace: &mut Trace,
 ) {
-    let _ = tables;
-    flow.count(hook, packet.length);
+    found.flow.count(hook, packet.length);
     let next = advance(
         life,
         hook,
@@ -576,16 +508,16 @@ fn pass<T: Tables>(
         packet.tuple.protocol,
         tick(now_ns),
     );
-    if next != life {
+    if next != found.life {
         trace.closed = next.state() == FlowState::Closed && life.state() != FlowState::Closed;
-        flow.set_life(next);
+        found.flow.set_life(found.life, next);
     }
     trace.intended = life.flags() & FlowLife::AUDITED == 0;
 }
 
 /// Whether a judgement holds: made by this revision (or a newer one), and before its deadline.
 #[inline(always)]
-fn is_in_force<T: Tables>(
+pub(super) fn is_in_force<T: Tables>(
     tables: &T,
     subject: &Subject<'_>,
     judged: FlowJudged,
@@ -600,10 +532,10 @@ fn is_in_force<T: Tables>(
 
 /// A packet with a local workload's source address has to come from that workload's interface.
 #[inline(always)]
-fn check_local_source<T: Tables>(
+pub(super) fn check_local_source<T: Tables>(
     tables: &T,
     ingress_ifindex: u32,
-    key: &FlowKey,
+    source: &Address,
 ) -> Result<(), Reason> {
     if is_behind_bridge(tables, ingress_ifindex) {
         return Ok(());
@@ -611,16 +543,17 @@ fn check_local_source<T: Tables>(
     let Some(sender) = tables.interface(ingress_ifindex) else {
         return Err(Reason::LocalSourceSpoofed);
     };
-    let Some(value) = tables.peer(&key.peer).and_then(|slot| tables.class(slot)) else {
+    let Some(value) = tables.peer(source).and_then(|slot| tables.class(slot)) else {
         return Err(Reason::LocalSourceSpoofed);
     };
-    if value.address == key.peer && value.local_workload() == Some(sender) {
+    if value.address == *source && value.local_workload() == Some(sender) {
         Ok(())
     } else {
         Err(Reason::LocalSourceSpoofed)
     }
 }
 
+/// Takes a flow out, and gives back what it used.
 #[inline(always)]
 fn remove<T: Tables>(tables: &T, subject: &Subject<'_>, key: &FlowKey, opener: Opener) -> bool {
     let removed = tables.remove_flow(key);

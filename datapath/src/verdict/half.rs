@@ -5,14 +5,17 @@
 
 use super::{Subject, Trace};
 use crate::abi::{
-    Address, Class, DecisionKey, ExpiryId, PortClass, PortTable, Reason, RuleSet, WorkloadSlot,
+    Address, Class, DecisionKey, ExpiryId, FlowLife, PortClass, PortTable, Reason, RuleSet,
+    WorkloadSlot,
 };
 use crate::tables::Tables;
 
 /// In which direction a flow was opened, as seen by the workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Direction {
     /// By the workload: its egress rules and the other end's ingress rules speak.
+    #[default]
     Egress,
     /// To the workload: its ingress rules and the other end's egress rules speak.
     Ingress,
@@ -28,34 +31,51 @@ impl Direction {
     }
 }
 
-/// A flow that is allowed.
-#[derive(Clone, Copy)]
-pub(super) struct Allowed {
+/// What policy says of a flow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outcome {
+    /// When `expiry` is.
+    pub(super) expires_ns: u64,
+    /// Until when it is allowed; none = as long as the revision.
+    pub(super) expiry: ExpiryId,
+    /// Why it is denied, as a number of [`Reason`]; 0 = it is allowed.
+    pub(super) denied: u8,
     /// What the intended policy says.
     pub(super) intended: bool,
-    /// Until when; none = as long as the revision.
-    pub(super) expiry: ExpiryId,
-    /// When that is.
-    expires_ns: u64,
     /// Whether the other end is a workload of this node.
     pub(super) peer_is_local: bool,
     /// Whether it is allowed whoever opened it.
     pub(super) both_ways: bool,
 }
 
-impl Allowed {
+impl Outcome {
+    /// What its entry keeps of it.
+    #[inline(always)]
+    pub(super) const fn flags(self) -> u8 {
+        let local = if self.peer_is_local {
+            FlowLife::PEER_IS_LOCAL
+        } else {
+            0
+        };
+        let audited = if self.intended { 0 } else { FlowLife::AUDITED };
+        let adopted = if self.both_ways { FlowLife::ADOPTED } else { 0 };
+        local | audited | adopted
+    }
+
     /// Allowed in both directions: until the earlier deadline.
     #[inline(always)]
-    pub(super) const fn and(self, other: Allowed) -> Allowed {
+    pub(super) const fn and(self, other: Outcome) -> Outcome {
         let earlier = if other.expires_ns < self.expires_ns {
             other
         } else {
             self
         };
-        Allowed {
-            intended: self.intended && other.intended,
-            expiry: earlier.expiry,
+        Outcome {
             expires_ns: earlier.expires_ns,
+            expiry: earlier.expiry,
+            denied: 0,
+            intended: self.intended && other.intended,
             peer_is_local: self.peer_is_local || other.peer_is_local,
             both_ways: true,
         }
@@ -90,7 +110,7 @@ pub(super) fn decide<T: Tables>(
     protocol: u8,
     number: u16,
     trace: &mut Trace,
-) -> Result<Allowed, Reason> {
+) -> Result<Outcome, Reason> {
     let own = subject.rules();
     let (rule_set, denied, other_denied) = match direction {
         Direction::Egress => (own.egress, Reason::EgressDenied, Reason::IngressDenied),
@@ -105,7 +125,7 @@ pub(super) fn decide<T: Tables>(
         return Err(Reason::NoClass);
     };
     trace.class = other.class;
-    let table = PortTable::of_protocol(protocol);
+    let table = port_table(protocol, peer);
     let index = if matches!(table, PortTable::Other) {
         protocol as u16
     } else {
@@ -134,10 +154,11 @@ pub(super) fn decide<T: Tables>(
     }
     trace.intended = verdict.intended;
     if verdict.enforced {
-        Ok(Allowed {
-            intended: verdict.intended,
-            expiry: verdict.expiry,
+        Ok(Outcome {
             expires_ns: verdict.expires_ns,
+            expiry: verdict.expiry,
+            denied: 0,
+            intended: verdict.intended,
             peer_is_local: other.local.is_some(),
             both_ways: false,
         })
@@ -146,6 +167,18 @@ pub(super) fn decide<T: Tables>(
     } else {
         Err(denied)
     }
+}
+
+/// The table of a protocol. ICMP of the other family is a protocol like any other.
+#[inline(always)]
+const fn port_table(protocol: u8, peer: &Address) -> PortTable {
+    let table = PortTable::of_protocol(protocol);
+    let foreign = if peer.is_v4() {
+        matches!(table, PortTable::Icmpv6)
+    } else {
+        matches!(table, PortTable::Icmp)
+    };
+    if foreign { PortTable::Other } else { table }
 }
 
 /// Who is behind an address: by exact address first, then by the longest prefix.

@@ -47,8 +47,7 @@ pub(super) fn from_workload(subject: &Subject<'_>, packet: &Packet) -> Result<Re
             }
         }
         Content::ListenerReport => {
-            // Hop limit 1: it does not leave the link (RFC 3810).
-            if packet.hop_limit == 1 && (own_source || *source == Address::UNSPECIFIED) {
+            if stays_on_the_link(packet) && (own_source || *source == Address::UNSPECIFIED) {
                 Ok(Reason::MulticastListener)
             } else {
                 Err(Reason::SourceAddressSpoofed)
@@ -68,7 +67,7 @@ pub(super) fn to_workload(host: bool, packet: &Packet) -> Result<Reason, Reason>
         Content::Solicitation | Content::Advertisement | Content::RouterSolicitation => {
             Ok(Reason::Neighbour)
         }
-        Content::ListenerReport | Content::ListenerQuery if packet.hop_limit == 1 => {
+        Content::ListenerReport | Content::ListenerQuery if stays_on_the_link(packet) => {
             Ok(Reason::MulticastListener)
         }
         Content::ListenerReport | Content::ListenerQuery => Err(Reason::NeighbourHeader),
@@ -77,6 +76,12 @@ pub(super) fn to_workload(host: bool, packet: &Packet) -> Result<Reason, Reason>
         Content::Redirect => Err(Reason::Redirect),
         Content::Flow | Content::Error => Err(Reason::Internal),
     }
+}
+
+/// Hop limit 1 and a group of the link: what no router forwards and no single neighbour is sent (RFC 3810).
+#[inline(always)]
+fn stays_on_the_link(packet: &Packet) -> bool {
+    packet.hop_limit == 1 && packet.tuple.destination.words().0 >> 48 == 0xff02
 }
 
 const UNSPECIFIED_V4: Address = Address::from_words(0, 0xffff_0000_0000);

@@ -4,8 +4,10 @@
 //! turns that into an action, and nothing else does (I4). Errors carry drop reasons, successes pass reasons.
 
 mod connection;
+mod fragment;
 mod half;
 mod link;
+mod related;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,17 @@ pub struct Arrival {
     pub ingress_ifindex: u32,
     /// Whether a socket of this node's host sent it.
     pub socket: Socket,
+    /// Whether it carries a VLAN tag that the kernel has taken out of its bytes.
+    pub tag: Tag,
+}
+
+/// Whether a VLAN tag lies beside the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// It does: the packet goes on with it.
+    Some,
+    /// It does not.
+    None,
 }
 
 /// Whether the packet still belongs to a socket.
@@ -82,6 +95,16 @@ pub struct Trace {
     pub closed: bool,
     /// Whether the packet came as far as the flow table.
     pub keyed: bool,
+    /// Why, as a number of [`Reason`]; 0 while nothing is decided.
+    pub reason: u8,
+    /// Why the packet is put before policy.
+    plan: connection::Plan,
+    /// In which direction.
+    direction: half::Direction,
+    /// What policy said.
+    outcome: half::Outcome,
+    /// What it said of the other direction, where both count.
+    earlier: half::Outcome,
 }
 
 /// The workload that the packet is judged for, and the revision it is judged by.
@@ -132,14 +155,27 @@ impl Subject<'_> {
     }
 }
 
-/// Parses, judges, counts and reports one frame.
-#[inline(always)]
+/// As [`process`], for whoever wants the reason itself.
 pub fn run<T: Tables, B: Bytes>(
     tables: &T,
     bytes: &B,
     arrival: &Arrival,
     scratch: &mut Scratch,
 ) -> Reason {
+    Reason::from_number(process(tables, bytes, arrival, scratch)).unwrap_or(Reason::Internal)
+}
+
+/// Parses, judges, counts and reports one frame; returns the number of the [`Reason`].
+///
+/// From here on it is a number in memory, and so are plan and outcome further in: the verifier follows every path with
+/// what it knows on it, so what it knows has to be little where paths meet again.
+#[inline(always)]
+pub fn process<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: &B,
+    arrival: &Arrival,
+    scratch: &mut Scratch,
+) -> u8 {
     let Scratch { packet, trace } = scratch;
     trace.known = false;
     trace.intended = false;
@@ -147,13 +183,18 @@ pub fn run<T: Tables, B: Bytes>(
     trace.keyed = false;
     trace.rule_set = RuleSet::NONE;
     trace.class = Class::NONE;
-    let verdict = match parse(bytes, packet) {
+    let parsed = parse(bytes, packet);
+    let verdict = match parsed {
+        Ok(()) if matches!(arrival.tag, Tag::Some) => Err(Reason::Vlan),
         Ok(()) => judge(tables, arrival, packet, trace),
         Err(reason) => Err(reason),
     };
     let reason = match verdict {
         Ok(reason) | Err(reason) => reason,
     };
+    trace.reason = reason as u8;
+    tables.forget(trace);
+    let reason = trace.reason;
     tables.count(arrival.hook, reason, packet.length);
     report::report(tables, arrival.hook, reason, packet, trace);
     reason
@@ -221,7 +262,7 @@ fn from_workload<T: Tables>(
         None => return Err(Reason::SourceAddressSpoofed),
     };
     if matches!(packet.content, Content::Error) {
-        return connection::error(tables, Hook::FromWorkload, subject, packet, trace);
+        return related::error(tables, Hook::FromWorkload, 0, subject, packet, trace);
     }
     if subject.own(&packet.tuple.destination).is_some() {
         return if subject.is_pending() {
@@ -230,8 +271,12 @@ fn from_workload<T: Tables>(
             Ok(Reason::ToSelf)
         };
     }
-    connection::complete(tables, Hook::FromWorkload, subject, packet)?;
-    if !may_route && is_tunnel(&packet.tuple) && tables.node_address(&packet.tuple.destination) != 0
+    fragment::complete(tables, Hook::FromWorkload, subject, packet)?;
+    // A group or broadcast reaches the nodes, too.
+    let destination = &packet.tuple.destination;
+    if !may_route
+        && is_tunnel(&packet.tuple)
+        && (destination.is_multicast() || tables.node_address(destination) != 0)
     {
         return Err(Reason::Tunnel);
     }
@@ -270,9 +315,17 @@ fn to_workload<T: Tables>(
         return connection::host(tables, subject, address, packet, trace);
     }
     if matches!(packet.content, Content::Error) {
-        return connection::error(tables, Hook::ToWorkload, subject, packet, trace);
+        let ingress_ifindex = arrival.ingress_ifindex;
+        return related::error(
+            tables,
+            Hook::ToWorkload,
+            ingress_ifindex,
+            subject,
+            packet,
+            trace,
+        );
     }
-    connection::complete(tables, Hook::ToWorkload, subject, packet)?;
+    fragment::complete(tables, Hook::ToWorkload, subject, packet)?;
     connection::judge(
         tables,
         Hook::ToWorkload,

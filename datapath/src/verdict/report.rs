@@ -10,20 +10,21 @@ use crate::tables::Tables;
 pub(super) fn report<T: Tables>(
     tables: &T,
     hook: Hook,
-    reason: Reason,
+    reason: u8,
     packet: &Packet,
     trace: &mut Trace,
 ) {
     if !trace.known {
         return;
     }
-    if !trace.keyed && !reason.passes() {
+    let passes = Reason::number_passes(reason);
+    if !trace.keyed && !passes {
         // Dropped before it came to the flow table; told as if it had.
         let (foreign, protocol) = (FlowOwner::FOREIGN_ADDRESS, packet.tuple.protocol);
         let owner = FlowOwner::new(trace.slot, trace.incarnation, foreign, protocol);
         trace.key = key(hook, &packet.tuple, owner);
     }
-    let kind = if !reason.passes() {
+    let kind = if !passes {
         talk(tables, hook, reason, packet, trace);
         if trace.closed {
             EventKind::Closed
@@ -32,7 +33,7 @@ pub(super) fn report<T: Tables>(
         } else {
             EventKind::Denied
         }
-    } else if matches!(reason, Reason::Opened | Reason::Adopted) {
+    } else if matches!(reason, OPENED | ADOPTED) {
         if !trace.intended {
             EventKind::WouldDeny
         } else if trace.reports_opened {
@@ -55,14 +56,14 @@ pub(super) fn report<T: Tables>(
 }
 
 #[inline(always)]
-fn talk<T: Tables>(tables: &T, hook: Hook, reason: Reason, packet: &Packet, trace: &Trace) {
+fn talk<T: Tables>(tables: &T, hook: Hook, reason: u8, packet: &Packet, trace: &Trace) {
     let key = TalkKey {
         peer: trace.key.peer,
         slot: trace.slot,
         server_port: trace.server_port,
         protocol: packet.tuple.protocol,
         hook: hook as u8,
-        reason: reason as u8,
+        reason,
         incarnation: trace.incarnation,
         intended: u8::from(trace.intended),
         reserved: [0; 5],
@@ -70,14 +71,11 @@ fn talk<T: Tables>(tables: &T, hook: Hook, reason: Reason, packet: &Packet, trac
     tables.talk(&key, packet.length);
 }
 
+const OPENED: u8 = Reason::Opened as u8;
+const ADOPTED: u8 = Reason::Adopted as u8;
+
 #[inline(always)]
-fn record(
-    hook: Hook,
-    reason: Reason,
-    kind: EventKind,
-    packet: &Packet,
-    trace: &Trace,
-) -> EventRecord {
+fn record(hook: Hook, reason: u8, kind: EventKind, packet: &Packet, trace: &Trace) -> EventRecord {
     EventRecord {
         time_ns: trace.now_ns,
         generation: trace.generation,
@@ -94,7 +92,7 @@ fn record(
         peer_port: trace.key.peer_port,
         protocol: packet.tuple.protocol,
         kind: kind as u8,
-        reason: reason as u8,
+        reason,
         hook: hook as u8,
     }
 }

@@ -148,6 +148,7 @@ impl World {
             ifindex: INTERFACE,
             ingress_ifindex: INTERFACE,
             socket: Socket::None,
+            tag: Tag::None,
         };
         self.arrive(arrival, frame)
     }
@@ -158,6 +159,7 @@ impl World {
             ifindex: INTERFACE,
             ingress_ifindex: UPLINK,
             socket: Socket::None,
+            tag: Tag::None,
         };
         self.arrive(arrival, frame)
     }
@@ -168,6 +170,7 @@ impl World {
             ifindex: INTERFACE,
             ingress_ifindex: 0,
             socket: Socket::Some,
+            tag: Tag::None,
         };
         self.arrive(arrival, frame)
     }
@@ -215,5 +218,7 @@ mod adoption;
 mod allowed;
 mod bounds;
 mod denied;
+mod fragments;
+mod probes;
 mod revision;
 mod spoofing;

@@ -154,12 +154,13 @@ fn port(rng: &mut Rng) -> u16 {
 
 fn payload(rng: &mut Rng, source: IpAddr) -> Payload {
     let (from, to) = (port(rng), port(rng));
-    match rng.u8(..12) {
+    match rng.u8(..13) {
         0..=4 => Payload::Tcp {
             source: from,
             destination: to,
             flags: tcp_flags(rng),
         },
+        12 => query(rng, source.is_ipv4()),
         5..=7 => Payload::Udp {
             source: from,
             destination: to,
@@ -178,6 +179,21 @@ fn payload(rng: &mut Rng, source: IpAddr) -> Payload {
                 bytes: vec![rng.u8(..); rng.usize(8..40)],
             }
         }
+    }
+}
+
+/// ICMP of every type and code that is neither an error nor link control, known or not.
+fn query(rng: &mut Rng, v4: bool) -> Payload {
+    let kinds: &[u8] = if v4 {
+        &[0, 8, 9, 10, 13, 14, 15, 16, 17, 18, 30, 42]
+    } else {
+        &[100, 128, 129, 138, 139, 144, 160, 200]
+    };
+    Payload::Icmp {
+        kind: kinds[rng.usize(..kinds.len())],
+        code: rng.u8(..3),
+        rest: [0, rng.u8(..4), 0, 0],
+        body: vec![0; rng.usize(..3) * 8],
     }
 }
 
@@ -265,7 +281,7 @@ fn options(rng: &mut Rng) -> Vec<u8> {
 }
 
 fn extensions(rng: &mut Rng) -> Vec<(u8, Vec<u8>)> {
-    let kinds = [0, 43, 51, 60, 60, 60, 135];
+    let kinds = [0, 43, 51, 60, 60, 60, 135, 139, 140, 59, 253];
     let mut chain = Vec::new();
     for _ in 0..rng.usize(..8) {
         let body = vec![u8::from(rng.u8(..3) == 0); [6, 14, 22][rng.usize(..3)]];
@@ -365,9 +381,20 @@ fn link(rng: &mut Rng, world: &World) -> Vec<u8> {
 /// Damages a frame, or makes one of nothing.
 fn rubbish(rng: &mut Rng, mut frame: Vec<u8>) -> Vec<u8> {
     match rng.u8(..4) {
+        0 if rng.bool() => frame.resize(frame.len() + rng.usize(1..60), rng.u8(..)),
         0 => frame.truncate(rng.usize(14..frame.len().max(15))),
         1 => {
-            let kinds = [0x8100, 0x88a8, 0x88cc, 0x0800, 0x86dd, 0x0806];
+            let kinds = [
+                0x8100, 0x88a8, 0x88cc, 0x0800, 0x86dd, 0x0806, 0x9100, 0x8847,
+            ];
+            if rng.bool() {
+                // One tag or two before what was whole.
+                for _ in 0..rng.usize(1..3) {
+                    let [high, low] = u16::to_be_bytes(kinds[rng.usize(..2)]);
+                    frame.splice(12..12, [high, low, 0, rng.u8(..)]);
+                }
+                return frame;
+            }
             frame = ethernet(
                 STRANGER,
                 STRANGER,

@@ -67,6 +67,10 @@ impl World {
         others.extend([
             IpAddr::V4(Ipv4Addr::new(224, 0, 0, 9)),
             IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V4(Ipv4Addr::BROADCAST),
+            IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+            IpAddr::V6("fe80::1".parse().unwrap_or(Ipv6Addr::UNSPECIFIED)),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             IpAddr::V6(Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped()),
             IpAddr::V6("ff02::9".parse().unwrap_or(Ipv6Addr::UNSPECIFIED)),
         ]);
@@ -111,7 +115,7 @@ impl World {
         for table in PortTable::ALL {
             for number in PORTS
                 .into_iter()
-                .chain([0x0800, 0x0d00, 0x8000, 47, 50, 89, 4])
+                .chain([0x0800, 0x0d00, 0x8000, 0x0900, 0x8a01, 1, 47, 50, 58, 89, 4])
             {
                 self.tables
                     .set_port_class(table, lane, number, PortClass(rng.u16(0..150)));

@@ -3,7 +3,7 @@
 use bulkhead_datapath::abi::Hook;
 use bulkhead_datapath::frame::{IpFrame, Payload, SYN};
 use bulkhead_datapath::parse::Frame;
-use bulkhead_datapath::verdict::{Arrival, Scratch, Socket, run};
+use bulkhead_datapath::verdict::{Arrival, Scratch, Socket, Tag, run};
 use bulkhead_encode::{Desired, Memory};
 use bulkhead_graph::{Direction, NodeGraph, WorkloadUid};
 use bulkhead_policy::model::Protocol;
@@ -78,6 +78,7 @@ fn pass(
             from
         },
         socket: Socket::None,
+        tag: Tag::None,
     };
     memory.tables.written.forget();
     let reason = run(

@@ -3,7 +3,7 @@
 use bulkhead_agent::kernel::{Kernel, Options, Skb};
 use bulkhead_datapath::abi::{EventRecord, FlowKey, FlowLife, FlowValue, Hook, Reason};
 use bulkhead_datapath::parse::Frame;
-use bulkhead_datapath::verdict::{Arrival, Scratch, Socket, run};
+use bulkhead_datapath::verdict::{Arrival, Scratch, Socket, Tag, run};
 use bulkhead_tests::packets::{Frames, LOCAL_INTERFACE, World};
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -29,6 +29,7 @@ fn judge(world: &World, hook: Hook, ingress_ifindex: u32, frame: &[u8]) -> Reaso
         ifindex: LOCAL_INTERFACE,
         ingress_ifindex,
         socket: Socket::Some,
+        tag: Tag::None,
     };
     run(
         &world.tables,

@@ -29,6 +29,12 @@ fn dropped(world: &Guarded, node: NodeNumber, reason: &str) -> u64 {
         .sum()
 }
 
+/// The same frame in another VLAN.
+fn tagged(frame: &[u8]) -> Vec<u8> {
+    let (addresses, rest) = frame.split_at(12);
+    [addresses, &[0x81, 0x00, 0, 5], rest].concat()
+}
+
 #[test]
 fn g6_spoofed_frames_of_each_kind_die_at_the_first_hook() {
     let plan = Plan::new(2)
@@ -125,6 +131,17 @@ fn g6_spoofed_frames_of_each_kind_die_at_the_first_hook() {
                 own.addresses.v6,
                 to_gateway,
             ),
+        ),
+        // The kernel takes the outer tag out of the bytes before the hook, and keeps it beside them.
+        (
+            "VLAN tag",
+            "vlan",
+            tagged(&udp(Family::V4, own.mac, own.addresses.v4.into())),
+        ),
+        (
+            "two VLAN tags",
+            "vlan",
+            tagged(&tagged(&udp(Family::V6, own.mac, own.addresses.v6.into()))),
         ),
         (
             "router advertisement",

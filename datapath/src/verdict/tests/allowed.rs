@@ -174,6 +174,7 @@ fn the_host_reaches_its_workloads() {
         ifindex: INTERFACE,
         ingress_ifindex: 0,
         socket: Socket::None,
+        tag: Tag::None,
     };
     assert_eq!(
         world.arrive(arrival, &tcp(NODE, ME, (4001, 8080), SYN)),

@@ -68,6 +68,75 @@ fn a_flooded_server_still_answers() {
     );
 }
 
+/// A stream says who opens it: a flooded server answers, and opens nothing that egress denies, whatever its source port.
+#[test]
+fn a_flooded_server_opens_no_stream_that_egress_denies() {
+    let mut world = World::new();
+    world.tables.node.flows_to_workload = 0;
+    for remote in [25, 443, 5000] {
+        assert_eq!(
+            world.outward(&tcp(ME, PEER, (22, remote), SYN)),
+            Reason::NoDecision
+        );
+        let init = Payload::Sctp {
+            source: 22,
+            destination: remote,
+            chunk: 1,
+        };
+        assert_eq!(
+            world.outward(&packet(ME, PEER, init).build()),
+            Reason::NoDecision
+        );
+    }
+    world.allow(EGRESS, PEERS_CLASS, &[]);
+    world.flip();
+    assert_eq!(
+        world.outward(&tcp(ME, PEER, (22, 80), SYN)),
+        Reason::EgressDenied
+    );
+}
+
+#[test]
+fn an_unremembered_local_source_comes_through_its_own_interface() {
+    let mut world = World::new();
+    world.tables.node.flows_to_workload = 0;
+    let peer = world.tables.classes.get_mut(&PeerSlot(1)).unwrap();
+    peer.set_local_workload(Some(WorkloadSlot(4)));
+    world.tables.interfaces.insert(8, WorkloadSlot(4));
+    for flags in [SYN, ACK] {
+        let frame = tcp(PEER, ME, (5000, 22), flags);
+        assert_eq!(world.inward(&frame), Reason::LocalSourceSpoofed);
+        let arrival = Arrival {
+            hook: Hook::ToWorkload,
+            ifindex: INTERFACE,
+            ingress_ifindex: 8,
+            socket: Socket::None,
+            tag: Tag::None,
+        };
+        assert_eq!(world.arrive(arrival, &frame), Reason::Unremembered);
+    }
+}
+
+#[test]
+fn the_same_fragment_again_costs_no_more() {
+    use crate::tables::{Budget, Tables};
+    let world = World::new();
+    let ports = Payload::Udp {
+        source: 4000,
+        destination: 53,
+    };
+    let first = IpFrame {
+        fragment: Some((0, true)),
+        identification: 7,
+        ..packet(ME, PEER, ports)
+    };
+    for _ in 0..5 {
+        world.outward(&first.build());
+        let used = world.tables.used(WorkloadSlot(3), Budget::Fragments);
+        assert_eq!(used, Some(1));
+    }
+}
+
 #[test]
 fn the_host_has_a_budget_of_its_own() {
     let mut world = World::new();

@@ -75,6 +75,7 @@ fn a_slot_that_belongs_to_another_address_is_a_miss() {
         .get_mut(&NetworkSlot(0))
         .unwrap()
         .prefix_length = 104;
+    world.flip();
     assert_eq!(
         world.outward(&tcp(ME, PEER, (4000, 80), SYN)),
         Reason::NoClass
@@ -101,11 +102,13 @@ fn the_other_half_counts_where_it_is_known() {
         Reason::NoDecision
     );
     world.allow(RuleSet(6), own_class, &[SSH]);
+    world.flip();
     assert_eq!(
         world.outward(&tcp(ME, PEER, (4000, 80), SYN)),
         Reason::IngressDenied
     );
     world.allow(RuleSet(6), own_class, &[WEB]);
+    world.flip();
     assert_eq!(
         world.outward(&tcp(ME, PEER, (4000, 80), SYN)),
         Reason::Opened
@@ -140,6 +143,18 @@ fn exotic_frames() {
     let mut vlan = tcp(ME, PEER, (4000, 80), SYN);
     vlan[12..14].copy_from_slice(&[0x81, 0]);
     assert_eq!(world.outward(&vlan), Reason::Vlan);
+    // On a real interface the kernel has already moved the tag out of the bytes.
+    let arrival = Arrival {
+        hook: Hook::FromWorkload,
+        ifindex: INTERFACE,
+        ingress_ifindex: INTERFACE,
+        socket: Socket::None,
+        tag: Tag::Some,
+    };
+    assert_eq!(
+        world.arrive(arrival, &tcp(ME, PEER, (4000, 80), SYN)),
+        Reason::Vlan
+    );
     assert_eq!(
         world.outward(&tcp(ME, PEER, (1, 80), SYN | FIN)),
         Reason::TcpFlags
@@ -198,6 +213,14 @@ fn tunnels_to_nodes() {
         world.outward(&udp(ME, WORLD, (4000, 4789))),
         Reason::NoDecision
     );
+    // Groups and broadcast reach the nodes, too.
+    for (me, group) in [(ME, "224.0.0.1"), (ME, "255.255.255.255"), (ME6, "ff02::1")] {
+        assert_eq!(world.outward(&udp(me, group, (4000, 8472))), Reason::Tunnel);
+        assert_eq!(
+            world.outward(&udp(me, group, (4000, 53))),
+            Reason::NoDecision
+        );
+    }
 }
 
 #[test]
@@ -228,4 +251,30 @@ fn audit_is_reported_and_not_enforced() {
         kinds,
         [EventKind::WouldDeny as u8, EventKind::WouldAllow as u8]
     );
+}
+
+#[test]
+fn icmp_of_the_other_family_is_a_protocol_like_any_other() {
+    for (me, peer, protocol) in [(ME, PEER, 58), (ME6, PEER6, 1)] {
+        let mut world = World::new();
+        for lane in [Lane::Even, Lane::Odd] {
+            // Type 0 of the family's own ICMP is allowed; protocol 58 and 1 are not.
+            world.tables.set_port_class(PortTable::Icmp, lane, 0, WEB);
+            world.tables.set_port_class(PortTable::Icmpv6, lane, 0, WEB);
+        }
+        let payload = Payload::Raw {
+            protocol,
+            bytes: vec![0; 16],
+        };
+        let frame = packet(me, peer, payload).build();
+        assert_eq!(world.outward(&frame), Reason::NoDecision);
+        for lane in [Lane::Even, Lane::Odd] {
+            let number = u16::from(protocol);
+            world
+                .tables
+                .set_port_class(PortTable::Other, lane, number, WEB);
+        }
+        world.flip();
+        assert_eq!(world.outward(&frame), Reason::Opened);
+    }
 }
