@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bulkhead_datapath::abi::{Hook, Mac, WorkloadSlot};
 use bulkhead_datapath::memory::MemoryTables;
 use bulkhead_datapath::parse::{Content, Frame, Packet, parse};
-use bulkhead_datapath::verdict::{Arrival, Scratch, Socket, run as judge};
+use bulkhead_datapath::verdict::{Arrival, Scratch, Socket, Tag, run as judge};
 use bulkhead_encode::{Clock, Desired, Memory};
 use bulkhead_graph::{
     Action, Direction, Entry, LocalWorkload, Mode, NodeGraph, PeerMatch, PortMatch, PortRange,
@@ -144,6 +144,7 @@ fn judge_one(tables: &MemoryTables, scratch: &mut Scratch, hook: Hook, frame: &[
             Hook::ToWorkload => UPLINK,
         },
         socket: Socket::None,
+        tag: Tag::None,
     };
     let reason = judge(tables, &Frame(frame), &arrival, scratch);
     let mut packet = Packet::default();

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bulkhead_agent::clock;
-use bulkhead_agent::enforce::State;
+use bulkhead_agent::enforce::{Note, State};
 use bulkhead_agent::kernel::{Kernel, Options, grace_period};
 use bulkhead_graph::{Address, Delta, NodeGraph, PeerSet};
+use bulkhead_wire::Frontier;
 
 use super::measure::{quantile, timed, us};
 use super::node::{self, Node};
@@ -32,7 +33,7 @@ pub fn run(seed: u64) -> Result<Vec<Figure>> {
         ..Options::default()
     };
     let mut state = State::open(Kernel::open(&options)?, node::links()?)?;
-    let committed = state.commit(node.graph.clone(), clock::now())?;
+    let committed = state.commit(node.graph.clone(), &note(&node.graph), clock::now())?;
     state.settle(committed)?;
     let other = with_one_more(&node.graph);
     let (there, back) = (
@@ -52,10 +53,18 @@ pub fn run(seed: u64) -> Result<Vec<Figure>> {
     Ok(figures(&took, &mut waits))
 }
 
+fn note(graph: &NodeGraph) -> Note {
+    Note {
+        digest: Some(graph.digest()),
+        frontier: Frontier::default(),
+    }
+}
+
 fn change(state: &mut State, delta: &Delta) -> Result<Took> {
     let arrived = Instant::now();
     let graph = Arc::new(delta.apply(state.graph())?);
-    let done = state.commit(graph, clock::now())?;
+    let note = note(&graph);
+    let done = state.commit(graph, &note, clock::now())?;
     let took = Took {
         all: arrived.elapsed(),
         confirm: done.flipped_at.elapsed(),

@@ -37,6 +37,7 @@ impl Tables {
         let now = story.now();
         let mut engine = Engine::new(EngineConfig {
             cluster_ranges: story.cluster_ranges.clone(),
+            ..EngineConfig::default()
         });
         engine.advance(now);
         for object in story.objects() {

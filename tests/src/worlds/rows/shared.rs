@@ -29,6 +29,7 @@ pub fn one_policy(pods: u32) -> Vec<Event> {
     let namespace = Event::Apply(Object::Namespace(Namespace {
         name: "shop".into(),
         labels: BTreeMap::new(),
+        closing: false,
     }));
     let servers = (0..pods).map(|n| pod(&format!("server-{n}"), "server", ONE_POLICY_NODE, n + 1));
     let clients = (0..u32::from(CLIENTS)).map(|n| {
