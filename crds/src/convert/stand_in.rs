@@ -233,8 +233,8 @@ impl<'v> Spec<'v> {
             .and_then(|subject| cluster_network_policy::subject(&subject).ok());
         let subjects = subject.map(Subject::Selected).into_iter().collect();
         Policy {
-            ingress: self.denials("ingress", "Accept"),
-            egress: self.denials("egress", "Accept"),
+            ingress: self.upstream_denials("ingress"),
+            egress: self.upstream_denials("egress"),
             ..policy(object, self.tier(), subjects)
         }
     }
@@ -310,13 +310,28 @@ impl<'v> Spec<'v> {
         lifetime(from.as_ref(), until.as_ref()).unwrap_or_default()
     }
 
-    /// Rules of a direction that only allow are gone; if some may deny, or leave to others, everything is denied.
+    /// As [`Self::denials`]; an empty list is a valid one there and says nothing.
+    fn upstream_denials(self, field: &str) -> Vec<Rule> {
+        let is_empty = self
+            .get(field)
+            .and_then(Value::as_array)
+            .is_some_and(Vec::is_empty);
+        match is_empty {
+            true => Vec::new(),
+            false => self.denials(field, "Accept"),
+        }
+    }
+
+    /// Rules of a direction that only allow are gone; if some may deny, or leave to others, everything is denied. An empty
+    /// list is not valid in our kinds, and what it was is not known.
     fn denials(self, field: &str, allow: &str) -> Vec<Rule> {
         let opens = |rule: &Value| rule.get("action").and_then(Value::as_str) == Some(allow);
         let restricts = match self.get(field) {
             _ if self.0.is_null() => true,
             None => false,
-            Some(list) => list.as_array().is_none_or(|rules| !rules.iter().all(opens)),
+            Some(list) => list
+                .as_array()
+                .is_none_or(|rules| rules.is_empty() || !rules.iter().all(opens)),
         };
         let everything = Rule {
             name: "".into(),
@@ -354,7 +369,7 @@ fn in_namespace(object: &ObjectRef, labels: LabelSelector) -> Subject {
     })
 }
 
-/// What is written there, and both directions if some of it is no direction.
+/// What is written there, and both directions if it is nothing or some of it is no direction.
 fn named_directions(list: Option<&Vec<Value>>) -> BTreeSet<Direction> {
     let direction = |value: &Value| match value.as_str() {
         Some("Ingress") => Some(Direction::Ingress),
@@ -363,7 +378,8 @@ fn named_directions(list: Option<&Vec<Value>>) -> BTreeSet<Direction> {
     };
     let read: Option<BTreeSet<Direction>> =
         list.and_then(|list| list.iter().map(direction).collect());
-    read.unwrap_or_else(both)
+    read.filter(|directions| !directions.is_empty())
+        .unwrap_or_else(both)
 }
 
 fn both() -> BTreeSet<Direction> {
