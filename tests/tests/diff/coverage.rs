@@ -93,10 +93,7 @@ const EXPECTED: &[(&str, bool)] = &[
     ("flow: Other", true),
     ("flow: IPv6", true),
     ("flow: to a Service", true),
-    (
-        "flow: to a Service with an endpoint that nobody guards",
-        true,
-    ),
+    ("flow: to a Service with several endpoints", true),
     // Who it was about.
     ("peer: unknown", true),
     ("peer: contested", true),
@@ -319,9 +316,8 @@ fn of_flow(judged: &Judged<'_>) -> Vec<&'static str> {
         let port = ports.find(|it| it.protocol == asked.protocol && it.port == asked.port);
         if let Some(port) = port {
             said.push("flow: to a Service");
-            let guarded = |guarded: bool| port.backends.iter().any(|it| it.guarded == guarded);
-            if guarded(true) && guarded(false) {
-                said.push("flow: to a Service with an endpoint that nobody guards");
+            if port.backends.len() > 1 {
+                said.push("flow: to a Service with several endpoints");
             }
         }
     }
@@ -336,10 +332,12 @@ fn speaks(provenance: &Provenance) -> Vec<Kind> {
             by.iter().map(|object| object.kind).collect()
         }
         Provenance::NoEndpoint(service) => vec![service.kind],
+        Provenance::Endpoint { rule, .. } => speaks(rule),
         Provenance::Unopposed
         | Provenance::OwnAddress
         | Provenance::NotOurs
         | Provenance::Contested
+        | Provenance::LeftOut
         | Provenance::JudgedAtEndpoint => Vec::new(),
     }
 }

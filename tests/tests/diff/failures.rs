@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use bulkhead_crds::manifest;
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::eval::{Flow, eval};
-use bulkhead_policy::model::{Address, Event, Object, Phase, Protocol, Workload};
+use bulkhead_policy::model::{Address, Event, Object, Phase, Protocol, ServiceLimits, Workload};
 use bulkhead_tests::worlds::SmallWorld;
 use bulkhead_tests::worlds::search::Tally;
 use bulkhead_tests::worlds::vocabulary::NOW;
@@ -27,6 +27,7 @@ fn cluster(manifests: &str) -> SmallWorld {
     }
     SmallWorld {
         cluster_ranges: vec!["10.1.0.0/16".parse().unwrap()],
+        service_limits: ServiceLimits::default(),
         objects,
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_agent::enforce::{Enforcer, Input, Outputs, Rhythm, State};
@@ -20,7 +20,7 @@ use bulkhead_graph::{
     PeerMatch, PeerSetId, PortMatch, RuleSet, Stage, WorkloadUid, Workloads,
 };
 use bulkhead_wire::{Ack, Frontier, Refusal, Refused, Revision};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::node;
 use crate::place::{Place, alone};
@@ -30,9 +30,11 @@ const NEVER: Duration = Duration::from_secs(3_600);
 
 /// An agent's inner half: the thread that owns the tables, and what goes in and comes out.
 struct Agent {
+    /// Its clock; ends after the thread.
+    _runtime: tokio::runtime::Runtime,
     inputs: mpsc::Sender<Input>,
     acks: watch::Receiver<Option<Ack>>,
-    refusals: tokio::sync::mpsc::Receiver<Refused>,
+    refusals: mpsc::Receiver<Refused>,
     thread: Option<std::thread::JoinHandle<()>>,
     state: PathBuf,
     version: u64,
@@ -40,11 +42,16 @@ struct Agent {
 
 impl Agent {
     fn start(place: &Place, workloads: usize) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let state =
             std::env::temp_dir().join(format!("bulkhead-acks-{}-{workloads}", std::process::id()));
         std::fs::create_dir_all(&state).unwrap();
         let (acks_sender, acks) = watch::channel(None);
-        let (refusals_sender, refusals) = tokio::sync::mpsc::channel(16);
+        let (refusals_sender, refusals) = mpsc::channel(16);
         let outputs = Outputs {
             acks: acks_sender,
             refusals: refusals_sender,
@@ -58,12 +65,14 @@ impl Agent {
         };
         let kernel = crate::kernel(&place.options(node::CAPACITY));
         let store = Store::in_directory(&state);
-        let (inputs, inbox) = mpsc::channel();
+        let (inputs, mut inbox) = mpsc::channel(4);
+        let handle = runtime.handle().clone();
         let thread = std::thread::spawn(move || {
             let opened = State::open(kernel, links(workloads)).unwrap();
-            Enforcer::new(opened, store, outputs, rhythm).run(&inbox);
+            Enforcer::new(opened, store, outputs, rhythm).run(&handle, &mut inbox);
         });
         Self {
+            _runtime: runtime,
             inputs,
             acks,
             refusals,
@@ -83,7 +92,7 @@ impl Agent {
             },
         };
         self.inputs
-            .send(Input::Revision(Box::new(revision)))
+            .blocking_send(Input::Revision(Box::new(revision)))
             .unwrap();
     }
 
@@ -109,7 +118,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        let _ = self.inputs.send(Input::End);
+        let _ = self.inputs.blocking_send(Input::End);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -6,7 +6,9 @@ use bulkhead_agent::settings::Places;
 use bulkhead_datapath::abi::{
     ABI_VERSION, CAPACITIES, Capacity, CounterIndex, Generation, Hook, NodeValue, Reason,
 };
+use nix::mount::{MsFlags, mount};
 use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::place::Place;
