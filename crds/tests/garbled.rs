@@ -77,8 +77,8 @@ fn flows() -> Vec<Flow> {
         (Protocol::Icmp, 8 << 8),
     ];
     let address = |text: &str| Address::from(text.parse::<std::net::IpAddr>().unwrap());
-    let pairs = ENDS.iter().flat_map(|a| ENDS.iter().map(move |b| (a, b)));
-    let flow = |(source, destination)| {
+    let pairs = ENDS.iter().flat_map(|a| ENDS.iter().map(move |b| (*a, *b)));
+    let flow = |(source, destination): (&'static str, &'static str)| {
         PORTS.iter().map(move |(protocol, port)| Flow {
             source: address(source),
             destination: address(destination),

@@ -254,7 +254,7 @@ fn only_v4(value: Value) -> Value {
             .map(|(key, value)| (key, only_v4(value)))
             .collect(),
         Value::String(text) if is_v6(&text) => Value::String(NOBODY.to_owned()),
-        other => other,
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
     }
 }
 
