@@ -19,7 +19,7 @@ use super::journal::{Entry, Journal, Others};
 use super::writer::Timed;
 use crate::interfaces::{Found, Links, Unfound, find, recover};
 use crate::kernel::{Kernel, KernelError, Timeouts};
-use crate::lanes::{self, Attached, CommitError, Interface, Kernel as _, PlanError, Planner};
+use crate::lanes::{self, Attached, CommitError, Interface, Kernel as _, Plan, PlanError, Planner};
 use crate::metrics::Kernel as Figures;
 
 /// Why the kernel could not be led to a graph.
@@ -90,6 +90,8 @@ pub struct State {
     /// What kept hooks off interfaces that were found.
     unattached: BTreeMap<WorkloadUid, String>,
     hooks: Hooks,
+    /// Whether some revision was in force, by this agent or one before it.
+    has_been_enforced: bool,
     /// Programs of other ABI versions on interfaces.
     others: Others,
     journal: Journal,
@@ -115,6 +117,7 @@ impl State {
             Others::Guard
         };
         let journal = Journal::from_bytes(&kernel.slate.read()?);
+        let has_been_enforced = !hooks.guarded().is_empty();
         Ok(Self {
             kernel,
             planner,
@@ -125,6 +128,7 @@ impl State {
             found: Found::default(),
             unattached: BTreeMap::new(),
             hooks,
+            has_been_enforced,
             others,
             journal,
         })
@@ -274,7 +278,24 @@ impl State {
         };
         let plan = self
             .planner
-            .plan(&fitted.desired, &attached, &changes, clock)?;
+            .plan(&fitted.desired, &attached, &changes, clock);
+        let committed = plan
+            .map_err(EnforceError::from)
+            .and_then(|plan| self.perform(plan, note));
+        // Before there was a revision, nothing is closed because it could not be taken. From then on a workload that comes
+        // while none can be taken is guarded all the same, and closed: the tables do not know its interface.
+        if committed.is_ok() || self.has_been_enforced {
+            self.attach(&found);
+        }
+        let done = committed?;
+        self.has_been_enforced = true;
+        self.found = found;
+        self.supersede();
+        Ok(done)
+    }
+
+    /// Performs a plan up to the flip and its read-back.
+    fn perform(&mut self, plan: Plan, note: &Note) -> Result<Done, EnforceError> {
         debug!(writes = plan.len(), flips = plan.flip.is_some(), "planned");
         let mut done = Done {
             committed: None,
@@ -298,6 +319,10 @@ impl State {
             done.writes = committed.writes;
             done.committed = Some(committed);
         }
+        Ok(done)
+    }
+
+    fn attach(&mut self, found: &Found) {
         self.unattached.clear();
         for (uid, binding) in &found.bindings {
             // One interface that cannot be guarded keeps no other workload from its rules (I10).
@@ -307,9 +332,6 @@ impl State {
                     .insert(uid.clone(), format!("interface {}: {error}", binding.name));
             }
         }
-        self.found = found;
-        self.supersede();
-        Ok(done)
     }
 
     /// Programs of another ABI version guard until the own tables hold what they should.
