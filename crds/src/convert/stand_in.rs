@@ -159,6 +159,11 @@ impl<'v> Spec<'v> {
         typed(self.get(field)?)
     }
 
+    /// Whether none of these is said, so that nobody knows what the rest of it restricts.
+    fn says_none_of(self, fields: &[&str]) -> bool {
+        fields.iter().all(|field| self.get(field).is_none())
+    }
+
     fn network_policy(self, object: ObjectRef) -> Policy {
         let selector = match self.get("podSelector") {
             None => Some(LabelSelector::everything()),
@@ -170,7 +175,7 @@ impl<'v> Spec<'v> {
             .get("egress")
             .is_some_and(|list| list.as_array().is_none_or(|list| !list.is_empty()));
         let isolates = match self.get("policyTypes").map(Value::as_array) {
-            _ if self.0.is_null() => both(),
+            _ if self.says_none_of(&["podSelector", "policyTypes", "ingress", "egress"]) => both(),
             None => directions(true, egress),
             Some(Some(list)) if list.is_empty() => directions(true, egress),
             Some(list) => named_directions(list),
@@ -195,7 +200,7 @@ impl<'v> Spec<'v> {
         let everybody = || vec![in_namespace(&object, LabelSelector::everything())];
         let subjects = read.unwrap_or_else(everybody);
         let isolates = match self.get("isolates") {
-            _ if self.0.is_null() => both(),
+            _ if self.says_none_of(&["subjects", "isolates", "ingress", "egress"]) => both(),
             None => BTreeSet::new(),
             Some(value) => named_directions(value.as_array()),
         };
