@@ -20,8 +20,8 @@ use bulkhead_graph::{
 use crate::node;
 use crate::place::{Place, alone};
 
-/// From the graph to the read-back, on a busy machine and without optimisation. The published bound, which has the way through
-/// the controller in it as well.
+/// From the graph to the read-back, on a busy machine and without optimisation, where a tenant's tens of thousands of rules
+/// cost seconds to count.
 const BOUND: Duration = Duration::from_secs(30);
 
 const SHOP: [u8; 4] = [10, 0, 0, 1];
