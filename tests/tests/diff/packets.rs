@@ -103,7 +103,8 @@ fn g6_no_workload_opens_a_tunnel_to_any_node() {
         for node in compiled.nodes() {
             for (uid, workload) in &node.graph.workloads {
                 let own = workload.addresses.iter().filter(|own| own.is_ipv4());
-                for (own, peer) in own.flat_map(|own| to_nodes.iter().map(|peer| (*own, *peer))) {
+                let peers = || to_nodes.iter().filter(|peer| peer.is_ipv4());
+                for (own, peer) in own.flat_map(|own| peers().map(|peer| (*own, *peer))) {
                     for (protocol, port) in tunnels {
                         let asked = Question {
                             own,
