@@ -74,6 +74,9 @@ struct Story {
     manifests: String,
     #[serde(default)]
     cluster_ranges: Vec<ipnet::IpNet>,
+    /// Something in it cannot be read on purpose.
+    #[serde(default)]
+    unreadable: bool,
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -104,6 +107,9 @@ fn worlds() -> Vec<(String, Vec<Value>, Vec<ipnet::IpNet>)> {
     for path in paths {
         let stories: Vec<Story> = serde_saphyr::from_multiple(&read(path.clone())).unwrap();
         for (number, story) in stories.into_iter().enumerate() {
+            if story.unreadable {
+                continue;
+            }
             let mut objects = cast.clone();
             objects.extend(documents(&story.manifests));
             let name = format!("{}[{number}]", path.file_name().unwrap().to_string_lossy());
