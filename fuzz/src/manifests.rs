@@ -89,9 +89,10 @@ fn from_api_server(value: &serde_json::Value) {
                     !rejection.object.is_empty() && !rejection.message.is_empty(),
                     "{rejection:?}"
                 );
-                // What is not there at the top is named by the message; what is no object at all has no fields.
+                // What is missing or of another kind at the top is named by the message; what is no object has no fields.
                 let is_named = !rejection.field.is_empty()
                     || rejection.message.starts_with("missing field `")
+                    || rejection.message.starts_with("invalid value: ")
                     || !value.is_object();
                 assert!(is_named, "{rejection:?}");
             }

@@ -155,7 +155,8 @@ fn made_up_acknowledgements_are_answered_with_ever_rarer_snapshots() {
         }
         publisher.acked(Digest([now.to_be_bytes()[7]; 16]), ms(now));
     }
-    assert!((2..12).contains(&sendings), "{sendings}");
+    // Each makes the pause longer, so that who goes on gets nothing more.
+    assert!((1..12).contains(&sendings), "{sendings}");
 }
 
 #[test]
