@@ -20,7 +20,7 @@ use bulkhead_graph::{
     PeerMatch, PeerSetId, PortMatch, RuleSet, Stage, WorkloadUid, Workloads,
 };
 use bulkhead_wire::{Ack, Frontier, Refusal, Refused, Revision};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::node;
 use crate::place::{Place, alone};
@@ -100,14 +100,23 @@ impl Agent {
         self.acks.borrow().as_ref().map(|ack| ack.digest)
     }
 
+    /// Until everything that follows an outcome is done, too.
+    fn rest(&self) {
+        let (sender, answer) = oneshot::channel();
+        self.inputs.blocking_send(Input::Figures(sender)).unwrap();
+        answer.blocking_recv().unwrap();
+    }
+
     /// The outcome of the revision that was sent.
     fn outcome(&mut self, of: Digest) -> Result<(), Refused> {
         let deadline = Instant::now() + LIMIT;
         while Instant::now() < deadline {
             if self.acked() == Some(of) {
+                self.rest();
                 return Ok(());
             }
             if let Ok(refused) = self.refusals.try_recv() {
+                self.rest();
                 return Err(refused);
             }
             std::thread::yield_now();

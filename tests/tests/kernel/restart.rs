@@ -21,7 +21,7 @@ use bulkhead_graph::{
 };
 use bulkhead_wire::{Ack, Frontier, Refusal, Refused, Revision};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::pins::{SIZES, arrives};
 use crate::place::Place;
@@ -181,7 +181,16 @@ impl Agent {
     /// Sends a revision that is acknowledged.
     fn enforce(&mut self, action: Action, version: u64) -> Ack {
         self.send(action, version);
-        self.wait_acked(action, version)
+        let ack = self.wait_acked(action, version);
+        self.rest();
+        ack
+    }
+
+    /// Until everything that follows an ack is done, too: tidying up, and the graph on disk.
+    fn rest(&self) {
+        let (sender, answer) = oneshot::channel();
+        self.inputs.blocking_send(Input::Figures(sender)).unwrap();
+        answer.blocking_recv().unwrap();
     }
 
     fn wait_acked(&mut self, action: Action, version: u64) -> Ack {
@@ -293,6 +302,7 @@ fn g5_what_was_confirmed_survives_a_kill() {
         };
         agent.inputs.blocking_send(confirm).unwrap();
         agent.wait_acked(Action::Allow, 7);
+        agent.rest();
         agent.kill();
         let mut agent = Agent::start(&place, &disk);
         assert_eq!(agent.acked().unwrap().frontier, frontier(7));
