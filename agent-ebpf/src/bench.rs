@@ -1,12 +1,15 @@
 //! Programs that only benchmarks load: a test-run repeats one frame, and these make different frames of it.
 
 use crate::{enter, maps};
-use aya_ebpf::bindings::TC_ACT_UNSPEC;
+use aya_ebpf::bindings::{BPF_NOEXIST, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::bpf_get_route_realm;
 use aya_ebpf::macros::{classifier, map};
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::TcContext;
-use bulkhead_datapath::abi::{Class, DecisionKey, Hook, RuleSet};
+use bulkhead_datapath::abi::{
+    Address, Class, DecisionKey, FlowKey, FlowOwner, FlowValue, Hook, RuleSet, TalkKey,
+    WorkloadSlot,
+};
 
 /// How many runs there were on this processor.
 #[map]
@@ -17,6 +20,9 @@ const SOURCE_PORT: usize = 34;
 
 /// Odd, so that its multiples visit all 65,536 ports, each once, in an order that no cache foresees.
 const STEP: u64 = 40_503;
+
+/// The port of the first run.
+const FIRST_PORT: u16 = STEP as u16;
 
 /// Look-ups in one run of [`bench_decision`].
 const LOOKUPS: u64 = 16;
@@ -83,6 +89,82 @@ pub(crate) fn bench_decision(_: TcContext) -> i32 {
     sum
 }
 
+/// What an established packet cannot do without: its flow is looked up, the same each time.
+#[classifier]
+#[inline(always)]
+pub(crate) fn bench_flow_hot(_: TcContext) -> i32 {
+    let port = FIRST_PORT;
+    // SAFETY: as in the programs in service.
+    i32::from(unsafe { maps::FLOWS.get(flow(port)) }.is_some())
+}
+
+/// The same for another flow each time, in the order of [`bench_from_workload`].
+#[classifier]
+#[inline(always)]
+pub(crate) fn bench_flow_random(_: TcContext) -> i32 {
+    let Some(port) = next_port() else { return 0 };
+    // SAFETY: as above.
+    i32::from(unsafe { maps::FLOWS.get(flow(port)) }.is_some())
+}
+
+/// What a denied packet cannot do without: no flow, the peer, the decision, and the sum it is counted in.
+#[classifier]
+#[inline(always)]
+pub(crate) fn bench_denied(_: TcContext) -> i32 {
+    let key = FlowKey {
+        peer_port: FIRST_PORT,
+        ..flow(FIRST_PORT)
+    };
+    let talk = TalkKey {
+        peer: key.peer,
+        server_port: FIRST_PORT,
+        ..TalkKey::default()
+    };
+    // SAFETY: as above.
+    let found = unsafe { maps::FLOWS.get(key) }.is_some();
+    let found = found | maps::TALKS.get_ptr(talk).is_some();
+    i32::from(found | judged(&key))
+}
+
+/// What a new flow cannot do without: no flow, the peer, the decision, and the entry.
+#[classifier]
+#[inline(always)]
+pub(crate) fn bench_insert(_: TcContext) -> i32 {
+    let Some(port) = next_port() else { return 0 };
+    let key = flow(port);
+    // SAFETY: as above.
+    let found = unsafe { maps::FLOWS.get(key) }.is_some() | judged(&key);
+    let inserted = maps::FLOWS.insert(key, FlowValue::default(), u64::from(BPF_NOEXIST));
+    i32::from(found | inserted.is_ok())
+}
+
+#[inline(always)]
+fn judged(key: &FlowKey) -> bool {
+    let decision = DecisionKey {
+        rule_set: RuleSet(1),
+        class: Class(1),
+        block: 0,
+    };
+    // SAFETY: as above.
+    unsafe { maps::PEERS.get(key.peer).is_some() & maps::DECISIONS.get(decision).is_some() }
+}
+
+/// The flow of the benchmark's world with this port.
+#[inline(always)]
+fn flow(port: u16) -> FlowKey {
+    FlowKey {
+        peer: Address::from_wire_v4(u32::from_ne_bytes([10, 0, 1, 1])),
+        local_port: port,
+        peer_port: 80,
+        owner: FlowOwner::new(WorkloadSlot(0), 0, 0, 6),
+    }
+}
+
+#[inline(always)]
+fn next_port() -> Option<u16> {
+    Some(next_run()?.wrapping_mul(STEP) as u16)
+}
+
 #[inline(always)]
 fn next_run() -> Option<u64> {
     let runs = RUNS.get_ptr_mut(0)?;
@@ -95,7 +177,7 @@ fn next_run() -> Option<u64> {
 
 #[inline(always)]
 fn change_port(context: &TcContext) -> Option<()> {
-    let [high, low] = (next_run()?.wrapping_mul(STEP) as u16).to_be_bytes();
+    let [high, low] = next_port()?.to_be_bytes();
     let start = context.data();
     if start + SOURCE_PORT + 2 > context.data_end() {
         return None;

@@ -5,7 +5,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use bulkhead_datapath::abi::{
-    Address, AllowanceValue, CAPACITIES, CounterValue, DecisionKey, DecisionValue, FlowKey,
+    Address, AllowanceValue, CAPACITIES, CounterValue, DecisionKey, DecisionValue, Direct, FlowKey,
     FlowValue, FragmentKey, FragmentValue, Hook, MapName, NetworkValue, NodeValue, PeerValue,
     PortValue, TalkKey, TalkValue, WorkloadValue,
 };
@@ -24,6 +24,8 @@ pub(crate) static NODE: Array<NodeValue> = Array::with_max_entries(size(MapName:
 #[map]
 pub(crate) static INTERFACES: HashMap<u32, u32> =
     HashMap::with_max_entries(size(MapName::Interfaces), 0);
+#[map]
+pub(crate) static DIRECT: Array<Direct> = Array::with_max_entries(size(MapName::Direct), MAPPED);
 #[map]
 pub(crate) static WORKLOADS: Array<WorkloadValue> =
     Array::with_max_entries(size(MapName::Workloads), MAPPED);

@@ -5,10 +5,10 @@ use crate::maps;
 use aya_ebpf::bindings::{BPF_NOEXIST, BPF_RB_NO_WAKEUP};
 use aya_ebpf::maps::lpm_trie::Key;
 use bulkhead_datapath::abi::{
-    Address, AllowanceValue, CounterIndex, DecisionKey, DecisionValue, EventRecord, ExpiryId,
-    FlowJudged, FlowKey, FlowLife, FlowTraffic, FlowValue, FragmentKey, FragmentValue, Hook, Lane,
-    LossIndex, NetworkSlot, NetworkValue, NodeValue, PeerSlot, PeerValue, PortClass, PortTable,
-    PortValue, TalkKey, TalkValue, WorkloadSlot, WorkloadValue,
+    Address, AllowanceValue, CounterIndex, DecisionKey, DecisionValue, Direct, EventRecord,
+    ExpiryId, FlowJudged, FlowKey, FlowLife, FlowTraffic, FlowValue, FragmentKey, FragmentValue,
+    Hook, Lane, LossIndex, NetworkSlot, NetworkValue, NodeValue, PeerSlot, PeerValue, PortClass,
+    PortTable, PortValue, TalkKey, TalkValue, WorkloadSlot, WorkloadValue,
 };
 use bulkhead_datapath::tables::{Budget, Flow, Inserted, Tables};
 
@@ -102,6 +102,18 @@ impl Tables for Maps {
     fn interface(&self, ifindex: u32) -> Option<WorkloadSlot> {
         // SAFETY: one load; the slot says whether it still belongs to the interface.
         unsafe { maps::INTERFACES.get(ifindex) }.map(|slot| WorkloadSlot(*slot))
+    }
+
+    #[inline(always)]
+    fn own_interface(&self, ifindex: u32) -> Option<WorkloadSlot> {
+        // SAFETY: one load of an aligned word.
+        let direct = maps::DIRECT
+            .get_ptr(Direct::place(ifindex))
+            .map(|place| unsafe { place.read_volatile() });
+        if let Some(slot) = direct.and_then(|direct| direct.slot(ifindex)) {
+            return Some(slot);
+        }
+        self.interface(ifindex)
     }
 
     #[inline(always)]

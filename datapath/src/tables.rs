@@ -58,6 +58,11 @@ pub trait Tables {
     fn node(&self) -> Option<&NodeValue>;
     /// INTERFACES.
     fn interface(&self, ifindex: u32) -> Option<WorkloadSlot>;
+    /// The same for the interface that the packet is at: every packet asks this once.
+    #[inline(always)]
+    fn own_interface(&self, ifindex: u32) -> Option<WorkloadSlot> {
+        self.interface(ifindex)
+    }
     /// WORKLOADS.
     fn workload(&self, slot: WorkloadSlot) -> Option<&WorkloadValue>;
     /// PEERS.

@@ -1,13 +1,12 @@
 //! The maps with their types.
 
 use super::sys::Raw;
-use super::{KernelError, Mapped};
+use super::{Interfaces, KernelError, Mapped};
 use aya::maps::{MapData, MapError, lpm_trie};
 use bulkhead_datapath::abi::{
     Address, AllowanceValue, Capacity, CounterValue, DecisionKey, DecisionValue, FlowKey,
     FlowValue, FragmentKey, FragmentValue, MapName, NetworkKey, NetworkSlot, NetworkValue,
-    NodeValue, PeerSlot, PeerValue, Plain, PortValue, TalkKey, TalkValue, WorkloadSlot,
-    WorkloadValue,
+    NodeValue, PeerSlot, PeerValue, Plain, PortValue, TalkKey, TalkValue, WorkloadValue,
 };
 use std::path::Path;
 
@@ -203,8 +202,8 @@ impl<K: Plain, V: Plain> PerCpuHash<K, V> {
 pub struct Maps {
     /// NODE.
     pub node: Array<NodeValue>,
-    /// INTERFACES.
-    pub interfaces: Hash<u32, WorkloadSlot>,
+    /// INTERFACES, and DIRECT.
+    pub interfaces: Interfaces,
     /// WORKLOADS.
     pub workloads: Array<WorkloadValue>,
     /// ALLOWANCES.
@@ -285,7 +284,10 @@ impl Maps {
         }
         Ok(Self {
             node: array!(MapName::Node),
-            interfaces: hash!(MapName::Interfaces),
+            interfaces: Interfaces {
+                hash: hash!(MapName::Interfaces),
+                direct: array!(MapName::Direct),
+            },
             workloads: array!(MapName::Workloads),
             allowances: array!(MapName::Allowances),
             peers: hash!(MapName::Peers),

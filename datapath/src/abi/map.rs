@@ -7,6 +7,8 @@ pub enum MapName {
     Node,
     /// Hash: interface index → [`super::WorkloadSlot`].
     Interfaces,
+    /// Array of [`super::Direct`] by the low bits of the interface index.
+    Direct,
     /// Array of [`super::WorkloadValue`] by slot.
     Workloads,
     /// Array of [`super::AllowanceValue`] by slot.
@@ -43,9 +45,10 @@ pub enum MapName {
 
 impl MapName {
     /// All maps.
-    pub const ALL: [MapName; 18] = [
+    pub const ALL: [MapName; 19] = [
         MapName::Node,
         MapName::Interfaces,
+        MapName::Direct,
         MapName::Workloads,
         MapName::Allowances,
         MapName::Peers,
@@ -69,6 +72,7 @@ impl MapName {
         match self {
             MapName::Node => "NODE",
             MapName::Interfaces => "INTERFACES",
+            MapName::Direct => "DIRECT",
             MapName::Workloads => "WORKLOADS",
             MapName::Allowances => "ALLOWANCES",
             MapName::Peers => "PEERS",
@@ -134,6 +138,7 @@ impl Capacity {
         match map {
             MapName::Node => 1,
             MapName::Interfaces => self.workloads * 2,
+            MapName::Direct => super::DIRECT_PLACES,
             MapName::Workloads | MapName::Allowances => self.workloads,
             MapName::Peers | MapName::Classes => self.peers,
             MapName::Networks | MapName::NetworkClasses => self.networks,

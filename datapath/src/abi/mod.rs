@@ -10,6 +10,7 @@
 mod address;
 mod counter;
 mod decision;
+mod direct;
 mod event;
 mod flow;
 mod fragment;
@@ -28,6 +29,7 @@ mod workload;
 pub use address::{Address, Mac};
 pub use counter::{CounterIndex, CounterValue, LossIndex};
 pub use decision::{DecisionKey, DecisionValue};
+pub use direct::{DIRECT_PLACES, Direct};
 pub use event::{EventKind, EventRecord};
 pub use flow::{
     FlowJudged, FlowKey, FlowLife, FlowOwner, FlowState, FlowTraffic, FlowValue, Opener,
@@ -51,7 +53,7 @@ pub use workload::{
 };
 
 /// Version of everything in this module. It is part of the path under which maps and links are pinned.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Which of the two programs sees the packet. The numbers are part of the ABI (counters, events, talks).
 #[repr(u8)]

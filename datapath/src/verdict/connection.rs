@@ -8,7 +8,7 @@ use super::half::{Direction, Outcome, decide};
 use super::{Subject, Trace, is_behind_bridge};
 use crate::abi::{
     Address, ExpiryId, FlowJudged, FlowKey, FlowLife, FlowOwner, FlowState, FlowTraffic, FlowValue,
-    Hook, Opener, Reason,
+    Hook, Opener, Reason, WorkloadSlot,
 };
 use crate::flow::{advance, is_by_opener, is_stream, key, tick};
 use crate::parse::{Content, FLAG_OPENER, Fragment, Packet, Query};
@@ -525,12 +525,12 @@ pub(super) fn check_local_source<T: Tables>(
     ingress_ifindex: u32,
     source: &Address,
 ) -> Result<(), Reason> {
-    if is_behind_bridge(tables, ingress_ifindex) {
-        return Ok(());
-    }
     let Some(sender) = tables.interface(ingress_ifindex) else {
         return Err(Reason::LocalSourceSpoofed);
     };
+    if sender == WorkloadSlot::BRIDGE {
+        return Ok(());
+    }
     let Some(value) = tables.peer(source).and_then(|slot| tables.class(slot)) else {
         return Err(Reason::LocalSourceSpoofed);
     };

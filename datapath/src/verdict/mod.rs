@@ -212,7 +212,7 @@ fn judge<T: Tables>(
         return Err(Reason::Internal);
     };
     let generation = node.read_generation();
-    let Some(slot) = tables.interface(arrival.ifindex) else {
+    let Some(slot) = tables.own_interface(arrival.ifindex) else {
         return Err(Reason::NoInterface);
     };
     let Some(workload) = tables.workload(slot) else {

@@ -18,8 +18,9 @@ use crate::worlds::rows::{ONE_POLICY_NODE, one_policy};
 const PODS: u32 = 110;
 
 /// The tables that hold policy. The others hold what packets leave behind.
-const POLICY: [MapName; 9] = [
+const POLICY: [MapName; 10] = [
     MapName::Interfaces,
+    MapName::Direct,
     MapName::Workloads,
     MapName::Peers,
     MapName::Classes,
