@@ -93,9 +93,7 @@ pub(crate) fn bench_decision(_: TcContext) -> i32 {
 #[classifier]
 #[inline(always)]
 pub(crate) fn bench_flow_hot(_: TcContext) -> i32 {
-    let port = FIRST_PORT;
-    // SAFETY: as in the programs in service.
-    i32::from(unsafe { maps::FLOWS.get(flow(port)) }.is_some())
+    flow_word(&flow(FIRST_PORT)) as i32
 }
 
 /// The same for another flow each time, in the order of [`bench_from_workload`].
@@ -103,8 +101,7 @@ pub(crate) fn bench_flow_hot(_: TcContext) -> i32 {
 #[inline(always)]
 pub(crate) fn bench_flow_random(_: TcContext) -> i32 {
     let Some(port) = next_port() else { return 0 };
-    // SAFETY: as above.
-    i32::from(unsafe { maps::FLOWS.get(flow(port)) }.is_some())
+    flow_word(&flow(port)) as i32
 }
 
 /// What a denied packet cannot do without: no flow, the peer, the decision, and the sum it is counted in.
@@ -120,10 +117,12 @@ pub(crate) fn bench_denied(_: TcContext) -> i32 {
         server_port: FIRST_PORT,
         ..TalkKey::default()
     };
-    // SAFETY: as above.
-    let found = unsafe { maps::FLOWS.get(key) }.is_some();
-    let found = found | maps::TALKS.get_ptr(talk).is_some();
-    i32::from(found | judged(&key))
+    let mut sum = flow_word(&key) + judged(&key);
+    if let Some(talk) = maps::TALKS.get_ptr(talk) {
+        // SAFETY: as above.
+        sum += unsafe { (*talk).packets };
+    }
+    sum as i32
 }
 
 /// What a new flow cannot do without: no flow, the peer, the decision, and the entry.
@@ -132,21 +131,44 @@ pub(crate) fn bench_denied(_: TcContext) -> i32 {
 pub(crate) fn bench_insert(_: TcContext) -> i32 {
     let Some(port) = next_port() else { return 0 };
     let key = flow(port);
-    // SAFETY: as above.
-    let found = unsafe { maps::FLOWS.get(key) }.is_some() | judged(&key);
-    let inserted = maps::FLOWS.insert(key, FlowValue::default(), u64::from(BPF_NOEXIST));
-    i32::from(found | inserted.is_ok())
+    let mut sum = flow_word(&key) + judged(&key);
+    if maps::FLOWS
+        .insert(key, FlowValue::default(), u64::from(BPF_NOEXIST))
+        .is_ok()
+    {
+        sum += 1;
+    }
+    sum as i32
+}
+
+/// Something of a flow's entry, so that it is looked up indeed.
+#[inline(always)]
+fn flow_word(key: &FlowKey) -> u64 {
+    // SAFETY: as in the programs in service.
+    match unsafe { maps::FLOWS.get(key) } {
+        Some(flow) => flow.judged.0,
+        None => 0,
+    }
 }
 
 #[inline(always)]
-fn judged(key: &FlowKey) -> bool {
+fn judged(key: &FlowKey) -> u64 {
     let decision = DecisionKey {
         rule_set: RuleSet(1),
         class: Class(1),
         block: 0,
     };
+    let mut sum = 0;
     // SAFETY: as above.
-    unsafe { maps::PEERS.get(key.peer).is_some() & maps::DECISIONS.get(decision).is_some() }
+    unsafe {
+        if let Some(peer) = maps::PEERS.get(key.peer) {
+            sum += u64::from(*peer);
+        }
+        if let Some(decision) = maps::DECISIONS.get(decision) {
+            sum += decision.enforced;
+        }
+    }
+    sum
 }
 
 /// The flow of the benchmark's world with this port.

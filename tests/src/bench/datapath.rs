@@ -113,39 +113,35 @@ pub fn run() -> Result<Vec<Figure>> {
             target - floor.anchor,
         );
     };
-    let inserted = each_new(&mut kernel, NEW.program)? - (port - empty);
-    let new = each_new(&mut kernel, "bench_from_workload")? - (port - empty);
+    let change = port - empty;
+    let inserted = each_new(&mut kernel, NEW.program)?;
+    let new = each_new(&mut kernel, "bench_from_workload")? - change;
     whole("new flow judged and remembered", new, 300.0, &NEW, inserted);
-
-    let looked_up = fastest(40, || {
+    let established = tcp(WEB, ACK);
+    let run = |program| {
         Ok(kernel
-            .run_named(RANDOM.program, &tcp(WEB, ACK), SKB, FLOWS)?
+            .run_named(program, &established, SKB, FLOWS)?
             .as_nanos())
-    })?;
-    let random = fastest(40, || {
-        Ok(kernel
-            .run_named("bench_from_workload", &tcp(WEB, ACK), SKB, FLOWS)?
-            .as_nanos())
-    })?;
-    whole(
-        "established, at random over 65,536 flows",
-        random - (port - empty),
-        150.0,
-        &RANDOM,
-        looked_up,
-    );
-    let looked_up = named(&kernel, HOT.program, ACK)?;
-    let hot = repeated(&kernel, &tcp(WEB, ACK), Reason::Established)?;
-    whole("established, one hot flow", hot, 60.0, &HOT, looked_up);
-    let denied = repeated(&kernel, &tcp(DENIED, SYN), Reason::EgressDenied)?;
-    let looked_up = named(&kernel, REFUSED.program, SYN)?;
-    whole("denied", denied, 100.0, &REFUSED, looked_up);
+    };
+    let (random, alone) = side_by_side(|| run("bench_from_workload"), || run(RANDOM.program))?;
+    let what = "established, at random over 65,536 flows";
+    whole(what, random - change, 150.0, &RANDOM, alone);
+    let (hot, alone) = side_by_side(
+        || repeated(&kernel, &established, Reason::Established),
+        || run(HOT.program),
+    )?;
+    whole("established, one hot flow", hot, 60.0, &HOT, alone);
+    let (denied, alone) = side_by_side(
+        || repeated(&kernel, &tcp(DENIED, SYN), Reason::EgressDenied),
+        || run(REFUSED.program),
+    )?;
+    whole("denied", denied, 100.0, &REFUSED, alone);
     let spoofed = IpFrame {
         source_mac: Mac::default(),
         ..frame(WEB, SYN)
     }
     .build();
-    let spoofed = repeated(&kernel, &spoofed, Reason::SourceMacSpoofed)?;
+    let spoofed = fastest(60, || repeated(&kernel, &spoofed, Reason::SourceMacSpoofed))?;
     add("spoofed", spoofed, 100.0);
     Ok(figures)
 }
@@ -192,20 +188,30 @@ fn fastest(batches: u32, mut batch: impl FnMut() -> Result<u128>) -> Result<f64>
     Ok(best as f64)
 }
 
-/// One frame again and again, which has to meet this reason.
-fn repeated(kernel: &Kernel, frame: &[u8], reason: Reason) -> Result<f64> {
-    fastest(60, || {
-        let ran = kernel
-            .run_repeatedly(Hook::FromWorkload, frame, SKB, 20_000)
-            .context("a test-run")?;
-        ensure!(
-            ran.reason == reason,
-            "{} instead of {}",
-            ran.reason.name(),
-            reason.name()
-        );
-        Ok(ran.duration.as_nanos())
-    })
+/// The fastest batches of two, measured by turns: what disturbs one disturbs the other.
+fn side_by_side(
+    mut one: impl FnMut() -> Result<u128>,
+    mut other: impl FnMut() -> Result<u128>,
+) -> Result<(f64, f64)> {
+    let mut best = (u128::MAX, u128::MAX);
+    for _ in 0..60 {
+        best = (best.0.min(one()?), best.1.min(other()?));
+    }
+    Ok((best.0 as f64, best.1 as f64))
+}
+
+/// One batch of one frame again and again, which has to meet this reason.
+fn repeated(kernel: &Kernel, frame: &[u8], reason: Reason) -> Result<u128> {
+    let ran = kernel
+        .run_repeatedly(Hook::FromWorkload, frame, SKB, 20_000)
+        .context("a test-run")?;
+    ensure!(
+        ran.reason == reason,
+        "{} instead of {}",
+        ran.reason.name(),
+        reason.name()
+    );
+    Ok(ran.duration.as_nanos())
 }
 
 fn frame(port: u16, flags: u8) -> IpFrame {
