@@ -11,6 +11,7 @@ pub mod event;
 pub mod measure;
 pub mod memory;
 mod node;
+pub mod programs;
 pub mod report;
 pub mod restart;
 pub mod rules;
