@@ -166,6 +166,14 @@ impl Desired {
         Judge::new(self, layout).count(&ClassIndex::of(self))
     }
 
+    /// How many decisions each rule set needs in a layout.
+    pub(crate) fn counts(&self, layout: &PortLayout) -> BTreeMap<RuleSetId, usize> {
+        let (judge, index) = (Judge::new(self, layout), ClassIndex::of(self));
+        let sets = self.rule_sets.iter();
+        sets.map(|(id, rules)| (*id, judge.count_of(rules, &index)))
+            .collect()
+    }
+
     /// Peer sets with the matches that name them, in the order of their ids.
     pub(crate) fn sets(
         &self,

@@ -4,6 +4,9 @@
 //! the namespace whose largest share of a table would be smallest. A subject that does not fit is denied everything,
 //! and after it the rest of its namespace, whose needs are as large; nobody else notices. Where there is not even room
 //! for the subject itself, it is left out: an interface that is in no table is closed. Nothing is ever widened.
+//!
+//! Needs only grow with the subjects, so how many of the queue fit is found by a guess and a few looks around it. What is
+//! remembered from one revision to the next ([`Alone`]) makes guessing cheap and never changes what comes out (I2).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use bulkhead_graph::{
     PortMatch, RuleSet, RuleSetId, Stage, Timestamp, WorkloadUid,
 };
 
+use crate::queue::{Alone, Group, Rank, queue};
 use crate::{Changes, Desired, Limits, Need};
 
 /// A subject that the tables have no room for.
@@ -38,34 +42,54 @@ pub struct Fitted {
     /// Who is denied everything because there is no room. Ordered by uid.
     pub unfit: Vec<Unfit>,
     limits: Limits,
+    alone: Alone,
 }
 
 /// The part of a graph that fits into the limits.
 pub fn fit(graph: &Arc<NodeGraph>, limits: &Limits, now: Timestamp) -> Fitted {
-    let whole = match build(graph, limits, now) {
-        Ok((desired, need)) if need.fits(limits) => {
-            return Fitted {
-                desired,
-                need,
-                unfit: Vec::new(),
-                limits: *limits,
-            };
+    fit_with(graph, limits, now, Alone::default())
+}
+
+/// The same with what was found out before.
+fn fit_with(graph: &Arc<NodeGraph>, limits: &Limits, now: Timestamp, mut alone: Alone) -> Fitted {
+    alone.keep(graph, limits, now);
+    let mut whole = None;
+    if !alone.is_hopeless(graph, limits) {
+        match build(graph, limits, now) {
+            Ok((desired, need)) if need.fits(limits) => {
+                return Fitted {
+                    desired,
+                    need,
+                    unfit: Vec::new(),
+                    limits: *limits,
+                    alone: Alone::default(),
+                };
+            }
+            Ok((_, need)) | Err(need) => whole = Some(need),
         }
-        Ok((_, need)) | Err(need) => need,
-    };
-    let (admitted, unfit) = admit(graph, limits, now, whole);
-    let desired = Desired::build(&Arc::new(with_only(graph, &admitted, limits)), now);
-    let need = Need::of(&desired, limits);
+    }
+    let admission = Admission::of(graph, limits, now, whole, &mut alone);
+    let (desired, need) = admission.built.unwrap_or_else(|| {
+        let part = Arc::new(with_only(graph, &admission.admitted, limits));
+        let desired = Desired::build(&part, now);
+        let need = Need::of(&desired, limits);
+        (desired, need)
+    });
     Fitted {
         desired,
         need,
-        unfit,
+        unfit: admission.unfit,
         limits: *limits,
+        alone,
     }
 }
 
 /// The tables and what they need; only that where the rules would make more work than there is time for.
-fn build(graph: &Arc<NodeGraph>, limits: &Limits, now: Timestamp) -> Result<(Desired, Need), Need> {
+pub(crate) fn build(
+    graph: &Arc<NodeGraph>,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<(Desired, Need), Need> {
     let rules = Need::of_rules(graph, now);
     if !rules.fits(limits) {
         return Err(rules);
@@ -73,13 +97,6 @@ fn build(graph: &Arc<NodeGraph>, limits: &Limits, now: Timestamp) -> Result<(Des
     let desired = Desired::build(graph, now);
     let need = Need::of(&desired, limits);
     Ok((desired, need))
-}
-
-/// What the tables of a graph need, as far as that is found out.
-fn need_of(graph: NodeGraph, limits: &Limits, now: Timestamp) -> Need {
-    match build(&Arc::new(graph), limits, now) {
-        Ok((_, need)) | Err(need) => need,
-    }
 }
 
 impl Fitted {
@@ -93,8 +110,7 @@ impl Fitted {
             .eq(graph.rule_sets.keys());
         if !self.unfit.is_empty() || (!same_rules && !Need::of_rules(graph, now).fits(&self.limits))
         {
-            *self = fit(graph, &self.limits, now);
-            return Changes::Everything;
+            return self.again(graph, now);
         }
         let changes = self.desired.update(graph, now);
         let same_decisions = match &changes {
@@ -110,7 +126,13 @@ impl Fitted {
         if self.need.fits(&self.limits) {
             return changes;
         }
-        *self = fit(graph, &self.limits, now);
+        self.again(graph, now)
+    }
+
+    /// Asks anew who fits.
+    fn again(&mut self, graph: &Arc<NodeGraph>, now: Timestamp) -> Changes {
+        let alone = std::mem::take(&mut self.alone);
+        *self = fit_with(graph, &self.limits, now, alone);
         Changes::Everything
     }
 }
@@ -131,117 +153,12 @@ pub(crate) fn deny_all(direction: Direction) -> RuleSet {
     }
 }
 
-/// Who comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Quarantined,
-    ClusterTiers,
-    Tenants,
-}
-
-/// Workloads of one namespace with the same rule sets: they fit together or not at all.
-#[derive(Debug)]
-struct Group {
-    rank: Rank,
-    namespace: Arc<str>,
-    rules: (RuleSetId, RuleSetId),
-    members: BTreeSet<WorkloadUid>,
-    share: u64,
-}
-
-fn rank(graph: &NodeGraph, rules: (RuleSetId, RuleSetId)) -> Rank {
-    let sets = [rules.0, rules.1]
-        .into_iter()
-        .filter_map(|id| graph.rule_sets.get(&id));
-    let stages: BTreeSet<Stage> = sets
-        .flat_map(|rules| rules.entries.iter().map(|e| e.stage))
-        .collect();
-    if stages.contains(&Stage::Quarantine) {
-        Rank::Quarantined
-    } else if stages.contains(&Stage::Namespace) {
-        Rank::Tenants
-    } else {
-        Rank::ClusterTiers
-    }
-}
-
-/// The groups in the order in which they are tried.
-fn queue(graph: &Arc<NodeGraph>, limits: &Limits, now: Timestamp) -> Vec<Group> {
-    let mut members: BTreeMap<(Arc<str>, RuleSetId, RuleSetId), BTreeSet<WorkloadUid>> =
-        BTreeMap::new();
-    for (uid, workload) in &graph.workloads {
-        let key = (
-            workload.namespace.clone(),
-            workload.egress,
-            workload.ingress,
-        );
-        members.entry(key).or_default().insert(uid.clone());
-    }
-    let mut shares: BTreeMap<(RuleSetId, RuleSetId), u64> = BTreeMap::new();
-    let mut waiting: BTreeMap<(Rank, Arc<str>), Vec<Group>> = BTreeMap::new();
-    for ((namespace, egress, ingress), members) in members {
-        let rules = (egress, ingress);
-        let share = *shares
-            .entry(rules)
-            .or_insert_with(|| share_alone(graph, rules, limits, now));
-        let places = Need {
-            workloads: members.len(),
-            ..Need::default()
-        };
-        let share = share.max(places.share(limits));
-        let group = Group {
-            rank: rank(graph, rules),
-            namespace,
-            rules,
-            members,
-            share,
-        };
-        waiting
-            .entry((group.rank, group.namespace.clone()))
-            .or_default()
-            .push(group);
-    }
-    // Smallest last, to be taken from the end.
-    waiting
-        .values_mut()
-        .for_each(|groups| groups.sort_by_key(|g| std::cmp::Reverse((g.share, g.rules))));
-    let mut used: BTreeMap<Arc<str>, u64> = BTreeMap::new();
-    let mut queue = Vec::new();
-    loop {
-        let next = waiting
-            .iter()
-            .filter_map(|((rank, namespace), groups)| {
-                let after = used.get(namespace).copied().unwrap_or(0) + groups.last()?.share;
-                Some((*rank, after, namespace.clone()))
-            })
-            .min();
-        let Some((rank, after, namespace)) = next else {
-            return queue;
-        };
-        queue.extend(
-            waiting
-                .get_mut(&(rank, namespace.clone()))
-                .and_then(Vec::pop),
-        );
-        used.insert(namespace, after);
-    }
-}
-
-/// What two rule sets would take if they were alone on the node.
-fn share_alone(
-    graph: &NodeGraph,
-    rules: (RuleSetId, RuleSetId),
-    limits: &Limits,
-    now: Timestamp,
-) -> u64 {
-    let mut alone = NodeGraph::default();
-    alone.cluster_ranges = graph.cluster_ranges.clone();
-    copy_rules(graph, [rules.0, rules.1].into_iter(), &mut alone);
-    need_of(alone, limits, now).share(limits)
-}
-
 /// Copies rule sets and the peer sets that they name.
-fn copy_rules(graph: &NodeGraph, ids: impl Iterator<Item = RuleSetId>, into: &mut NodeGraph) {
+pub(crate) fn copy_rules(
+    graph: &NodeGraph,
+    ids: impl Iterator<Item = RuleSetId>,
+    into: &mut NodeGraph,
+) {
     for id in ids {
         let Some(rules) = graph.rule_sets.get(&id) else {
             continue;
@@ -325,64 +242,154 @@ fn known_without(graph: &NodeGraph, part: &NodeGraph) -> PeerSet {
 }
 
 /// Who fits, and who does not.
-fn admit(
+struct Admission {
+    admitted: BTreeSet<WorkloadUid>,
+    unfit: Vec<Unfit>,
+    /// The tables of those who fit, if they were built on the way.
+    built: Option<(Desired, Need)>,
+}
+
+impl Admission {
+    /// `whole` is what the graph as it is would take, if that was asked.
+    fn of(
+        graph: &Arc<NodeGraph>,
+        limits: &Limits,
+        now: Timestamp,
+        whole: Option<Need>,
+        alone: &mut Alone,
+    ) -> Self {
+        let mut waiting: Vec<Group> = queue(graph, limits, now, alone);
+        let mut admission = Self {
+            admitted: BTreeSet::new(),
+            unfit: Vec::new(),
+            built: None,
+        };
+        // All of them together are known not to fit, if the graph is nothing but them.
+        let is_whole = is_used(graph) && graph.workloads.len() <= limits.0.workloads;
+        let mut too_many = waiting.len() + usize::from(!is_whole);
+        let mut beyond: Option<(usize, Need)> =
+            whole.filter(|_| is_whole).map(|need| (too_many, need));
+        let mut refused: BTreeMap<WorkloadUid, Need> = BTreeMap::new();
+        while !waiting.is_empty() {
+            let there = admission.built.as_ref().map(|(_, need)| Need {
+                workloads: admission.admitted.len(),
+                ..*need
+            });
+            let guess = alone.guess(&waiting, limits, there.unwrap_or_default());
+            let mut built = None;
+            let fits = |count: usize| {
+                let groups = waiting[..count].iter();
+                let mut candidate = admission.admitted.clone();
+                candidate.extend(groups.flat_map(|group| group.members.iter().cloned()));
+                let part = Arc::new(with_only(graph, &candidate, limits));
+                match build(&part, limits, now) {
+                    Ok((desired, need)) if need.fits(limits) => {
+                        built = Some((candidate, desired, need));
+                        true
+                    }
+                    Ok((_, need)) | Err(need) => {
+                        beyond = Some((count, need));
+                        false
+                    }
+                }
+            };
+            let count = last_that_fits(too_many, guess, fits);
+            if let Some((admitted, desired, need)) = built {
+                admission.admitted = admitted;
+                admission.built = Some((desired, need));
+            }
+            if count == waiting.len() {
+                break;
+            }
+            let full: (Rank, Arc<str>) = (waiting[count].rank, waiting[count].namespace.clone());
+            let needed = match beyond {
+                Some((at, need)) if at == count + 1 => need,
+                Some(_) | None => need_of_first(graph, limits, now, &admission, &waiting[count]),
+            };
+            waiting.drain(..count);
+            waiting.retain(|group| {
+                let is_full = (group.rank, &group.namespace) == (full.0, &full.1);
+                if is_full {
+                    refused.extend(group.members.iter().map(|uid| (uid.clone(), needed)));
+                }
+                !is_full
+            });
+            too_many = waiting.len() + 1;
+            beyond = None;
+        }
+        admission.unfit = refused
+            .into_iter()
+            .map(|(uid, needed)| {
+                let workload = &graph.workloads[&uid];
+                Unfit {
+                    namespace: workload.namespace.clone(),
+                    name: workload.name.clone(),
+                    uid,
+                    needed,
+                }
+            })
+            .collect();
+        admission
+    }
+}
+
+/// Whether every rule set is some workload's, and every peer set some rule set's.
+fn is_used(graph: &NodeGraph) -> bool {
+    let workloads = graph.workloads.values();
+    let rules: BTreeSet<&RuleSetId> = workloads.flat_map(|w| [&w.egress, &w.ingress]).collect();
+    let sets: BTreeSet<PeerSetId> = graph
+        .rule_sets
+        .values()
+        .flat_map(|rules| rules.peer_sets())
+        .collect();
+    graph.rule_sets.keys().all(|id| rules.contains(id))
+        && graph.peer_sets.keys().all(|id| sets.contains(id))
+}
+
+/// What those who fit would take together with the first who does not.
+fn need_of_first(
     graph: &Arc<NodeGraph>,
     limits: &Limits,
     now: Timestamp,
-    whole: Need,
-) -> (BTreeSet<WorkloadUid>, Vec<Unfit>) {
-    let need_of =
-        |admitted: &BTreeSet<WorkloadUid>| need_of(with_only(graph, admitted, limits), limits, now);
-    let mut admitted: BTreeSet<WorkloadUid> = BTreeSet::new();
-    let mut refused: BTreeMap<WorkloadUid, Need> = BTreeMap::new();
-    let mut full: BTreeMap<(Rank, Arc<str>), Need> = BTreeMap::new();
-    let mut queue: std::collections::VecDeque<Group> = queue(graph, limits, now).into();
-    // Tries as many at once as went well before, twice that, and so on; needs only ever grow with the subjects.
-    let mut step = queue.len();
-    while !queue.is_empty() {
-        let first = &queue[0];
-        if let Some(needed) = full.get(&(first.rank, first.namespace.clone())).copied() {
-            let group = queue.pop_front().into_iter();
-            refused.extend(group.flat_map(|g| g.members).map(|uid| (uid, needed)));
-            continue;
-        }
-        let ready = queue
-            .iter()
-            .take_while(|g| !full.contains_key(&(g.rank, g.namespace.clone())))
-            .count();
-        let count = step.clamp(1, ready);
-        let mut candidate = admitted.clone();
-        candidate.extend(
-            queue
-                .iter()
-                .take(count)
-                .flat_map(|group| group.members.iter().cloned()),
-        );
-        let needed = need_of(&candidate);
-        if needed.fits(limits) {
-            admitted = candidate;
-            queue.drain(..count);
-            step = count * 2;
-        } else if count == 1 {
-            full.insert((first.rank, first.namespace.clone()), needed);
-            step = 1;
-        } else {
-            step = count / 2;
-        }
+    admission: &Admission,
+    first: &Group,
+) -> Need {
+    let mut candidate = admission.admitted.clone();
+    candidate.extend(first.members.iter().cloned());
+    let part = Arc::new(with_only(graph, &candidate, limits));
+    match build(&part, limits, now) {
+        Ok((_, need)) | Err(need) => need,
     }
-    let unfit = refused.into_iter().map(|(uid, needed)| {
-        let workload = &graph.workloads[&uid];
-        let needed = if needed == Need::default() {
-            whole
-        } else {
-            needed
-        };
-        Unfit {
-            namespace: workload.namespace.clone(),
-            name: workload.name.clone(),
-            uid,
-            needed,
-        }
-    });
-    (admitted, unfit.collect())
 }
+
+/// The largest number below `too_many` that fits. Looks at `guess` first, then ever farther away from it, then by halves.
+/// The last number found to fit was the last one asked that did.
+fn last_that_fits(too_many: usize, guess: usize, mut fits: impl FnMut(usize) -> bool) -> usize {
+    let (mut most, mut beyond) = (0, too_many);
+    let mut at = guess;
+    let mut step = 1;
+    let mut way: Option<bool> = None;
+    let mut by_halves = false;
+    while beyond - most > 1 {
+        at = at.clamp(most + 1, beyond - 1);
+        let fit = fits(at);
+        if fit {
+            most = at;
+        } else {
+            beyond = at;
+        }
+        by_halves |= *way.get_or_insert(fit) != fit;
+        at = if by_halves {
+            most + (beyond - most) / 2
+        } else if fit {
+            at + step
+        } else {
+            at.saturating_sub(step)
+        };
+        step *= 2;
+    }
+    most
+}
+
+#[cfg(test)]
+mod tests;

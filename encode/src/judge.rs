@@ -152,15 +152,16 @@ impl<'a> Judge<'a> {
         rows
     }
 
-    /// How many rows each rule set needs with these classes.
+    /// How many rows all rule sets need with these classes.
     pub fn count(&self, index: &ClassIndex) -> usize {
-        let rows = |rules: &EffectiveRules| -> usize {
-            self.all_rows(rules, index)
-                .iter()
-                .map(|(_, rows)| rows.len())
-                .sum()
-        };
-        self.desired.rule_sets.values().map(rows).sum()
+        let sets = self.desired.rule_sets.values();
+        sets.map(|rules| self.count_of(rules, index)).sum()
+    }
+
+    /// How many rows one rule set needs.
+    pub(crate) fn count_of(&self, rules: &EffectiveRules, index: &ClassIndex) -> usize {
+        let rows = self.all_rows(rules, index);
+        rows.iter().map(|(_, rows)| rows.len()).sum()
     }
 
     fn phases(&self, rules: &EffectiveRules, class: &Class) -> Vec<Phase> {

@@ -19,6 +19,7 @@ mod limits;
 mod memory;
 mod peer_match;
 mod ports;
+mod queue;
 mod regions;
 mod rule_set;
 mod service;

@@ -109,7 +109,9 @@ impl Regions {
             .unwrap_or_default();
         inside.extend(&edges.begin);
         // Both were gathered in the order of positions.
-        inside.retain(|position| edges.end.binary_search(position).is_err());
+        if !edges.end.is_empty() {
+            inside.retain(|position| edges.end.binary_search(position).is_err());
+        }
         let mut by_network: Vec<MatchIndex> = inside
             .iter()
             .map(|position| matches.networks[*position as usize].1)

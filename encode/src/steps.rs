@@ -13,6 +13,10 @@ use rustc_hash::FxHashSet;
 
 use crate::rule_set::is_over;
 
+/// A network around a prefix, beside the first, costs this much: the class of everything in it is a list that holds them all, to be
+/// made, compared and judged.
+const AROUND: usize = 16;
+
 /// An upper bound of what building and judging these rule sets takes, in elementary steps.
 pub(crate) fn steps<'a>(
     rule_sets: impl Iterator<Item = &'a RuleSet>,
@@ -100,7 +104,11 @@ fn in_networks(peers: &FxHashSet<&PeerMatch>, cluster_ranges: &[Prefix]) -> usiz
         let depth = around.last().map_or(0, |(_, depth)| *depth) + count;
         let unknown = cluster_ranges.iter().any(|range| range.covers(&prefix));
         let perhaps = if unknown { by_identity } else { 0 };
-        steps = steps.saturating_add(depth).saturating_add(perhaps);
+        let around_it = depth.saturating_sub(1).saturating_mul(AROUND);
+        steps = steps
+            .saturating_add(depth.min(1))
+            .saturating_add(around_it)
+            .saturating_add(perhaps);
         around.push((prefix, depth));
     }
     steps

@@ -338,6 +338,19 @@ fn check_never_wider(graph: &Arc<NodeGraph>, fitted: &Fitted) -> Result<(), Test
     Ok(())
 }
 
+/// A revision of one node: whose rules, who is in their sets, and when.
+type Turn = (usize, usize, i64);
+
+/// The rules of one graph over the sets of another, where that has them.
+fn mixed(rules: &NodeGraph, sets: &NodeGraph) -> Arc<NodeGraph> {
+    let members =
+        |id: &PeerSetId, own: &Arc<PeerSet>| sets.peer_sets.get(id).unwrap_or(own).clone();
+    let peer_sets = rules.peer_sets.iter();
+    let mut graph = rules.clone();
+    graph.peer_sets = peer_sets.map(|(id, own)| (*id, members(id, own))).collect();
+    Arc::new(graph)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
@@ -360,5 +373,34 @@ proptest! {
         prop_assert_eq!(gone_on.need, fitted.need);
         prop_assert_eq!(gone_on.desired.peers(), fitted.desired.peers());
         prop_assert_eq!(gone_on.desired.graph().digest(), Desired::build(fitted.desired.graph(), NOW).graph().digest());
+    }
+
+    #[test]
+    fn g8_any_sequence_of_revisions_ends_where_starting_anew_does(
+        worlds in prop::collection::vec(world::parts(), 3),
+        turns in prop::collection::vec((0_usize..3, 0_usize..3, 0_i64..5), 1..8),
+        (workloads, peers, networks, decisions) in (1_usize..6, 0_usize..10, 2_usize..10, 0_usize..20),
+    ) {
+        let limits = Limits(Need { workloads, peers, networks, decisions, deadlines: 4, ..Limits::default().0 });
+        let at = |(rules, sets, second): Turn| {
+            (mixed(&worlds[rules], &worlds[sets]), Timestamp(second * 1_000))
+        };
+        let (first, now) = at(turns[0]);
+        let mut gone_on = fit(&first, &limits, now);
+        for turn in &turns[1..] {
+            let (graph, now) = at(*turn);
+            gone_on.update(&graph, now);
+            let anew = fit(&graph, &limits, now);
+            prop_assert_eq!(&gone_on.unfit, &anew.unfit);
+            prop_assert_eq!(gone_on.need, anew.need);
+            prop_assert_eq!(gone_on.desired.graph().digest(), anew.desired.graph().digest());
+            prop_assert_eq!(gone_on.desired.peers(), anew.desired.peers());
+            prop_assert_eq!(gone_on.desired.regions(), anew.desired.regions());
+            prop_assert_eq!(gone_on.desired.port_classes(), anew.desired.port_classes());
+            let keys = |fitted: &Fitted| fitted.desired.rule_sets().values().map(|rules| rules.key).collect::<Vec<_>>();
+            prop_assert_eq!(keys(&gone_on), keys(&anew));
+            let classes = |fitted: &Fitted| fitted.desired.classes().map(|(key, _)| key).collect::<Vec<_>>();
+            prop_assert_eq!(classes(&gone_on), classes(&anew));
+        }
     }
 }
