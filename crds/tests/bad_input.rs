@@ -128,7 +128,7 @@ fn a_missing_list_never_means_everybody() {
     let missing = &policy(&format!("{ALLOW}    ports: [{{every: {{}}}}]"));
     check(
         missing,
-        "policies.yaml:7: SegmentationPolicy web/p: spec.ingress[0]: missing field `from`",
+        "policies.yaml:7: SegmentationPolicy web/p: spec.ingress[0].from: missing field `from`; add it",
     );
     let empty = &policy(&format!(
         "{ALLOW}    from: []\n    ports: [{{every: {{}}}}]"
@@ -283,7 +283,7 @@ fn rules_between_fields() {
         &cluster(
             "  tier: Admin\n  priority: 1\n  subjects: [{workloads: {pods: {}}}]\n  ingress: [{action: Pass, from: [{everyone: {}}], ports: [{every: {}}]}]",
         ),
-        "policies.yaml:7: ClusterSegmentationPolicy p: spec.subjects[0].workloads: missing field `namespaces`",
+        "policies.yaml:7: ClusterSegmentationPolicy p: spec.subjects[0].workloads.namespaces: missing field `namespaces`; add it",
     );
     check(
         &cluster("  tier: Admin\n  priority: 1\n  subjects: [{segment: a}]"),
@@ -327,6 +327,39 @@ fn a_quarantine_of_everybody_is_refused() {
 }
 
 #[test]
+fn g11_a_name_or_label_that_can_be_none_is_refused_and_protects_no_fewer() {
+    let subject =
+        |subject: &str| policy(&format!("  subjects: [{subject}]\n  isolates: [Ingress]"));
+    let at = "policies.yaml:5: SegmentationPolicy web/p: spec.subjects[0]";
+    check(
+        &subject("{pods: {matchLabels: {app: '?!'}}}"),
+        &format!("{at}.pods.matchLabels: \"?!\" can be no label's value"),
+    );
+    check(
+        &subject("{pods: {matchExpressions: [{key: '?!', operator: Exists}]}}"),
+        &format!("{at}.pods.matchExpressions[0].key: \"?!\" can be no label"),
+    );
+    check(
+        &subject("{serviceAccounts: [Admin]}"),
+        &format!("{at}.serviceAccounts[0]: \"Admin\" can be no object's name"),
+    );
+    let quarantine = |subject: &str| {
+        format!(
+            "apiVersion: bulkhead.dev/v1alpha1\nkind: Quarantine\nmetadata: {{name: q}}\nspec: {{reason: r, subjects: [{subject}]}}\n"
+        )
+    };
+    let at = "policies.yaml:4: Quarantine q: spec.subjects[0]";
+    check(
+        &quarantine("{segment: Data Bases}"),
+        &format!("{at}.segment: \"Data Bases\" can be no object's name"),
+    );
+    check(
+        &quarantine("{uid: '?!'}"),
+        &format!("{at}.uid: \"?!\" can be no uid"),
+    );
+}
+
+#[test]
 fn a_segment_needs_somebody() {
     let segment = |spec: &str| {
         format!(
@@ -345,7 +378,7 @@ fn a_segment_needs_somebody() {
     );
     check(
         &segment("{members: [{namespaces: {}}], isolation: {ingress: Deny}}"),
-        "policies.yaml:4: Segment s: spec.isolation: missing field `egress`",
+        "policies.yaml:4: Segment s: spec.isolation.egress: missing field `egress`; add it",
     );
     check(
         &segment("{members: [{namespaces: {}}], domains: [example.org]}"),
@@ -462,7 +495,7 @@ fn what_an_api_server_would_refuse_of_a_cluster_network_policy() {
     check(&egress("to: []"), &format!("{rule}.to: the list is empty"));
     check(
         &egress("protocols: []"),
-        &format!("{rule}: missing field `to`"),
+        &format!("{rule}.to: missing field `to`; add it"),
     );
     check(
         &to("{namespaces: {matchExpressions: [{key: a, operator: Is}]}}"),

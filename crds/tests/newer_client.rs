@@ -1,7 +1,7 @@
 //! Objects that an API server with newer definitions has accepted: what nobody here knows fails closed, and says so.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use bulkhead_crds::convert::{Converted, plain_object};
+use bulkhead_crds::convert::{Converted, plain_object, stand_in};
 use bulkhead_policy::model::{Action, Kind, Object, Peers, Policy, Ports};
 use serde_json::{Value, json};
 
@@ -82,11 +82,15 @@ fn g11_an_unknown_field_of_a_segment_leaves_its_members_uncertain_or_its_isolati
             .members
             .partial
     );
-    assert!(
-        segment(json!({"members": [{"namespaces": {}, "images": []}]}))
-            .members
-            .partial
-    );
+    // More members would let its rules allow more, and fewer its isolation.
+    let uncertain =
+        json!({"metadata": {"name": "p"}, "spec": {"members": [{"namespaces": {}, "images": []}]}});
+    let rejection = plain_object(Kind::Segment, &uncertain).unwrap_err();
+    assert_eq!(rejection.field, "spec.members[0].images");
+    let Object::Segment(stands_in) = stand_in(Kind::Segment, &uncertain).unwrap().object else {
+        panic!("no segment")
+    };
+    assert!(stands_in.members.partial && stands_in.members.selectors.is_empty());
     let isolation =
         json!({"ingress": "Allow", "egress": "Allow", "within": "Allow", "by": "night"});
     let closed = segment(json!({"members": members, "isolation": isolation}));

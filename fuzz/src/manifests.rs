@@ -12,7 +12,8 @@ use bulkhead_policy::model::{Address, Event, Kind, Object, Protocol, Timestamp};
 const NOW: Timestamp = Timestamp(1_780_000_000_000);
 
 /// Kinds that an API server sends.
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
+    Kind::ClusterNetworkPolicy,
     Kind::ClusterSegmentationPolicy,
     Kind::NetworkPolicy,
     Kind::SegmentationPolicy,
@@ -56,7 +57,8 @@ fn problems_are_named(manifest: &Manifest) {
         "something was left out in silence"
     );
     for problem in &manifest.problems {
-        // Whatever has a kind that is read has a name for people; what it says of a field has a place.
+        // What says nothing of a field speaks of a document that nobody could tell the kind of, of an object that stands
+        // there twice, or of a kind that is not read.
         if problem.field.is_some() {
             let object = problem.object.as_deref().unwrap_or_default();
             assert!(!object.is_empty(), "{problem}");
@@ -85,16 +87,8 @@ fn from_api_server(value: &serde_json::Value) {
                 play(&[converted.object]);
             }
             Err(rejection) => {
-                assert!(
-                    !rejection.object.is_empty() && !rejection.message.is_empty(),
-                    "{rejection:?}"
-                );
-                // What is missing or of another kind at the top is named by the message; what is no object has no fields.
-                let is_named = !rejection.field.is_empty()
-                    || rejection.message.starts_with("missing field `")
-                    || rejection.message.starts_with("invalid value: ")
-                    || !value.is_object();
-                assert!(is_named, "{rejection:?}");
+                let parts = [&rejection.object, &rejection.field, &rejection.message];
+                assert!(parts.iter().all(|part| !part.is_empty()), "{rejection:?}");
             }
         }
     }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use bulkhead_policy::model::{
-    Action, Fault, Kind, LabelSelector, Mode, NamespaceScope, Network, Object, ObjectRef, Peer,
-    Peers, Policy, Port, Ports, Protocol, Rule, Subject, Tier, WorkloadSelector,
+    Action, Fault, Kind, LabelSelector, Mode, NamespaceScope, Network, ObjectRef, Peer, Peers,
+    Policy, Port, Ports, Protocol, Rule, Subject, Tier, WorkloadSelector,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as UpstreamSelector;
 
@@ -32,13 +32,8 @@ const NAME: usize = 100;
 /// If it is not clear whom it protects or where in the order it stands.
 pub fn cluster_network_policy(object: &ClusterNetworkPolicy) -> Result<Converted, Rejection> {
     let reference = metadata::cluster(Kind::ClusterNetworkPolicy, &object.metadata)?;
-    let name = reference.to_string();
-    let mut faults = Vec::new();
-    let policy = policy(reference, &object.spec, &mut faults);
-    let policy = policy.map_err(|violation| violation.into_rejection(name))?;
-    Ok(Converted {
-        object: Object::Policy(policy),
-        faults,
+    Converted::policy(reference, |reference, faults| {
+        policy(reference, &object.spec, faults)
     })
 }
 

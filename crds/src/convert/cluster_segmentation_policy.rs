@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use bulkhead_policy::model::{Fault, Kind, Object, ObjectRef, Policy, Subject, Tier};
+use bulkhead_policy::model::{Fault, Kind, ObjectRef, Policy, Subject, Tier};
 
 use super::instant::lifetime;
-use super::limits::{LIST, filled, named, optional};
+use super::limits::{LIST, filled, optional};
 use super::rule::rules;
 use super::segment::mode;
 use super::violation::{Checked, Rejection, Violation};
-use super::{Converted, metadata, workload_selector};
+use super::{Converted, metadata, syntax, workload_selector};
 use crate::kinds::{
     ClusterSegmentationPolicy, ClusterSegmentationPolicySpec, ClusterSubject, PolicyTier,
 };
@@ -25,13 +25,8 @@ pub fn cluster_segmentation_policy(
     object: &ClusterSegmentationPolicy,
 ) -> Result<Converted, Rejection> {
     let reference = metadata::cluster(Kind::ClusterSegmentationPolicy, &object.metadata)?;
-    let name = reference.to_string();
-    let mut faults = Vec::new();
-    let policy = policy(reference, &object.spec, &mut faults);
-    let policy = policy.map_err(|violation| violation.into_rejection(name))?;
-    Ok(Converted {
-        object: Object::Policy(policy),
-        faults,
+    Converted::policy(reference, |reference, faults| {
+        policy(reference, &object.spec, faults)
     })
 }
 
@@ -94,7 +89,7 @@ pub(super) fn subject(subject: &ClusterSubject, field: &str) -> Checked<Subject>
                 .map(Subject::Selected)
         }
         (None, Some(name)) => {
-            named(name, &format!("{field}.segment"))?;
+            syntax::object_name(name, &format!("{field}.segment"))?;
             Ok(Subject::Segment(name.as_str().into()))
         }
         (None, None) => Err(Violation::new(

@@ -149,13 +149,13 @@ impl Input {
     /// As far as it is understood, with everything closed that an unknown field may concern.
     ///
     /// # Errors
-    /// If it could not be read at all.
+    /// If it could not be read at all, or nobody knows who is a member of it.
     pub fn closed(self) -> Result<Converted, Rejection> {
         let Self {
             converted,
             unknown_fields,
         } = self;
-        Ok(unknown_field::close(converted?, &unknown_fields))
+        unknown_field::close(converted?, &unknown_fields)
     }
 }
 
@@ -191,14 +191,57 @@ fn typed<T: DeserializeOwned>(
     value: &Value,
     unknown: &mut Vec<String>,
 ) -> Result<T, Rejection> {
+    let reject = |violation: Violation| violation.into_rejection(described(kind, value));
+    header(kind, value).map_err(reject)?;
     let mut track = serde_path_to_error::Track::new();
     let deserializer = serde_path_to_error::Deserializer::new(value, &mut track);
     let typed = serde_ignored::deserialize(deserializer, |path| unknown.push(field_path(&path)));
-    typed.map_err(|error| {
-        let field = track.path().to_string();
-        let field = if field == "." { String::new() } else { field };
-        Violation::new(field, error.to_string()).into_rejection(described(kind, value))
+    typed.map_err(|error: serde_json::Error| {
+        let (field, message) = located(&track.path().to_string(), &error.to_string());
+        reject(Violation::new(field, message))
     })
+}
+
+/// Whether the value may be an object of the kind at all. Items of a list need not repeat what they are.
+fn header(kind: Kind, value: &Value) -> Result<(), Violation> {
+    let Some(fields) = value.as_object() else {
+        let message = "this is no object; write apiVersion, kind, metadata and spec";
+        return Err(Violation::new("metadata", message));
+    };
+    if let Some(written) = fields.get("kind")
+        && written.as_str() != Some(kind.name())
+    {
+        let message = format!("{written} is read as {0}; write kind: {0}", kind.name());
+        return Err(Violation::new("kind", message));
+    }
+    if let Some(written) = fields.get("apiVersion") {
+        let read = written
+            .as_str()
+            .map(|version| input_kind(version, kind.name()));
+        if read != Some(InputKind::Read(kind)) {
+            let message = format!(
+                "{} is not read in version {written}; correct apiVersion",
+                kind.name()
+            );
+            return Err(Violation::new("apiVersion", message));
+        }
+    }
+    Ok(())
+}
+
+/// Where an error of the types is, and what to do about it. A field that is missing has no place of its own.
+fn located(path: &str, error: &str) -> (String, String) {
+    let path = if path == "." { "" } else { path };
+    let missing = error
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split_once('`'));
+    match missing {
+        Some((field, _)) if path.is_empty() => (field.to_owned(), format!("{error}; add it")),
+        Some((field, _)) => (format!("{path}.{field}"), format!("{error}; add it")),
+        // No type of ours fails for an object as a whole but by a field that is missing.
+        None if path.is_empty() => ("spec".to_owned(), format!("{error}; correct it")),
+        None => (path.to_owned(), format!("{error}; correct it")),
+    }
 }
 
 /// Kind and name, as far as an object that could not be read has them.

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bulkhead_policy::model::{Interned, LabelSelector, Operator, Requirement};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as UpstreamSelector;
 
+use super::syntax;
 use super::violation::{Checked, Violation};
 use crate::kinds;
 
 /// One of our own selectors.
 pub(super) fn selector(selector: &kinds::LabelSelector, field: &str) -> Checked<LabelSelector> {
-    let mut requirements = equalities(&selector.match_labels);
+    let mut requirements = equalities(&selector.match_labels, field)?;
     for (index, expression) in selector.match_expressions.iter().enumerate() {
         let operator = match expression.operator {
             kinds::LabelSelectorOperator::In => "In",
@@ -31,11 +32,10 @@ pub(super) fn selector(selector: &kinds::LabelSelector, field: &str) -> Checked<
 
 /// A selector of an upstream kind. `None` stands for a field that is missing and optional there.
 pub(super) fn upstream(selector: &UpstreamSelector, field: &str) -> Checked<LabelSelector> {
-    let mut requirements = selector
-        .match_labels
-        .as_ref()
-        .map(equalities)
-        .unwrap_or_default();
+    let mut requirements = match &selector.match_labels {
+        Some(labels) => equalities(labels, field)?,
+        None => Vec::new(),
+    };
     for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
         let field = format!("{field}.matchExpressions[{index}]");
         let values = expression.values.as_deref().unwrap_or_default();
@@ -49,20 +49,23 @@ pub(super) fn upstream(selector: &UpstreamSelector, field: &str) -> Checked<Labe
     Ok(LabelSelector::new(requirements))
 }
 
-fn equalities(labels: &BTreeMap<String, String>) -> Vec<Requirement> {
-    let requirement = |(key, value): (&String, &String)| Requirement {
-        key: key.as_str().into(),
-        operator: Operator::In(BTreeSet::from([value.as_str().into()])),
+fn equalities(labels: &BTreeMap<String, String>, field: &str) -> Checked<Vec<Requirement>> {
+    let field = format!("{field}.matchLabels");
+    let requirement = |(key, value): (&String, &String)| {
+        syntax::label_key(key, &field)?;
+        syntax::label_value(value, &field)?;
+        Ok(Requirement {
+            key: key.as_str().into(),
+            operator: Operator::In(BTreeSet::from([value.as_str().into()])),
+        })
     };
     labels.iter().map(requirement).collect()
 }
 
 fn requirement(key: &str, operator: &str, values: &[String], field: &str) -> Checked<Requirement> {
-    if key.is_empty() {
-        return Err(Violation::new(
-            format!("{field}.key"),
-            "the label key is empty; name a label",
-        ));
+    syntax::label_key(key, &format!("{field}.key"))?;
+    for (index, value) in values.iter().enumerate() {
+        syntax::label_value(value, &format!("{field}.values[{index}]"))?;
     }
     let set: BTreeSet<Interned> = values.iter().map(|value| value.as_str().into()).collect();
     let operator = match (operator, set.is_empty()) {

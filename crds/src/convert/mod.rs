@@ -25,12 +25,15 @@ mod segment;
 mod segmentation_policy;
 mod service;
 mod stand_in;
+mod syntax;
 mod unknown_field;
 mod violation;
 mod workload;
 mod workload_selector;
 
-use bulkhead_policy::model::{Fault, Object};
+use bulkhead_policy::model::{Fault, Object, ObjectRef, Policy};
+
+use violation::Checked;
 
 pub use cluster_network_policy::cluster_network_policy;
 pub use cluster_segmentation_policy::cluster_segmentation_policy;
@@ -55,4 +58,20 @@ pub struct Converted {
     pub object: Object,
     /// What is not; an API server with our definitions would have refused each of them.
     pub faults: Vec<Fault>,
+}
+
+impl Converted {
+    /// A policy, or a rejection in its name.
+    fn policy(
+        reference: ObjectRef,
+        read: impl FnOnce(ObjectRef, &mut Vec<Fault>) -> Checked<Policy>,
+    ) -> Result<Self, Rejection> {
+        let name = reference.to_string();
+        let mut faults = Vec::new();
+        let policy = read(reference, &mut faults).map_err(|it| it.into_rejection(name))?;
+        Ok(Self {
+            object: Object::Policy(policy),
+            faults,
+        })
+    }
 }

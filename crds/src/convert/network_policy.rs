@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use bulkhead_policy::model::{
-    Action, Direction, Fault, Interned, Kind, LabelSelector, Mode, NamespaceScope, Object,
-    ObjectRef, Peer, Peers, Policy, Port, Ports, Protocol, Rule, Subject, Tier, WorkloadSelector,
+    Action, Direction, Fault, Interned, Kind, LabelSelector, Mode, NamespaceScope, ObjectRef, Peer,
+    Peers, Policy, Port, Ports, Protocol, Rule, Subject, Tier, WorkloadSelector,
 };
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -23,19 +23,13 @@ use super::{Converted, labels, metadata, network};
 /// If it is not clear whom it protects.
 pub fn network_policy(object: &NetworkPolicy) -> Result<Converted, Rejection> {
     let reference = metadata::namespaced(Kind::NetworkPolicy, &object.metadata)?;
-    let reject = |violation: Violation| violation.into_rejection(reference.to_string());
-    let missing = || {
-        reject(Violation::new(
-            "spec",
-            "the policy has no spec; add at least podSelector",
-        ))
-    };
-    let spec = object.spec.as_ref().ok_or_else(missing)?;
-    let mut faults = Vec::new();
-    let policy = policy(&reference, spec, &mut faults).map_err(reject)?;
-    Ok(Converted {
-        object: Object::Policy(policy),
-        faults,
+    Converted::policy(reference, |reference, faults| {
+        let missing = || Violation::new("spec", "the policy has no spec; add at least podSelector");
+        policy(
+            &reference,
+            object.spec.as_ref().ok_or_else(missing)?,
+            faults,
+        )
     })
 }
 

@@ -2,9 +2,9 @@
 
 use bulkhead_policy::model::{Fault, Interned, Peer, Peers};
 
-use super::limits::{LIST, filled, named};
+use super::limits::{LIST, filled};
 use super::violation::{Checked, Violation};
-use super::{labels, network, workload_selector};
+use super::{labels, network, syntax, workload_selector};
 use crate::kinds::{ClusterPeer, LabelSelector, NamespacedPeer};
 
 const UNION: &str = "exactly one of workloads, segment, network, nodes, everyone";
@@ -106,7 +106,7 @@ fn union<T>(
 }
 
 fn by_segment(name: &str, field: &str) -> Checked<One> {
-    named(name, &format!("{field}.segment"))?;
+    syntax::object_name(name, &format!("{field}.segment"))?;
     Ok(Some(Peer::Segment(name.into())))
 }
 

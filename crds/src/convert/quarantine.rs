@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use bulkhead_policy::model::{
-    Direction, Fault, Kind, LabelSelector, Mode, NamespaceScope, Object, ObjectRef, Policy,
-    Subject, Tier, WorkloadSelector,
+    Direction, Fault, Kind, LabelSelector, Mode, NamespaceScope, ObjectRef, Policy, Subject, Tier,
+    WorkloadSelector,
 };
 
 use super::instant::instant;
-use super::limits::{LIST, filled, named, optional};
+use super::limits::{LIST, filled, optional};
 use super::rule::rules;
 use super::violation::{Checked, Rejection, Violation};
-use super::{Converted, metadata, workload_selector};
+use super::{Converted, metadata, syntax, workload_selector};
 use crate::kinds::{Quarantine, QuarantineSpec, QuarantineSubject};
 
 const UNION: &str = "exactly one of workloads, segment, uid";
@@ -25,13 +25,8 @@ const EXCEPTIONS: usize = 16;
 /// If it is not clear whom to cut off, or it would be everybody.
 pub fn quarantine(object: &Quarantine) -> Result<Converted, Rejection> {
     let reference = metadata::cluster(Kind::Quarantine, &object.metadata)?;
-    let name = reference.to_string();
-    let mut faults = Vec::new();
-    let policy = policy(reference, &object.spec, &mut faults);
-    let policy = policy.map_err(|violation| violation.into_rejection(name))?;
-    Ok(Converted {
-        object: Object::Policy(policy),
-        faults,
+    Converted::policy(reference, |reference, faults| {
+        policy(reference, &object.spec, faults)
     })
 }
 
@@ -88,11 +83,11 @@ pub(super) fn subject(subject: &QuarantineSubject, field: &str) -> Checked<Subje
             Ok(Subject::Selected(selector))
         }
         (None, Some(name), None) => {
-            named(name, &format!("{field}.segment"))?;
+            syntax::object_name(name, &format!("{field}.segment"))?;
             Ok(Subject::Segment(name.as_str().into()))
         }
         (None, None, Some(uid)) => {
-            named(uid, &format!("{field}.uid"))?;
+            syntax::uid(uid, &format!("{field}.uid"))?;
             Ok(Subject::Workload(uid.as_str().into()))
         }
         (None, None, None) => Err(Violation::new(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bulkhead_policy::model::{Direction, Fault, Kind, Object, ObjectRef, Policy, Subject, Tier};
+use bulkhead_policy::model::{Direction, Fault, Kind, ObjectRef, Policy, Subject, Tier};
 
 use super::instant::lifetime;
 use super::limits::{LIST, filled, optional};
@@ -18,13 +18,8 @@ use crate::kinds::{IsolatedDirection, SegmentationPolicy, SegmentationPolicySpec
 /// If it breaks a rule of its schema.
 pub fn segmentation_policy(object: &SegmentationPolicy) -> Result<Converted, Rejection> {
     let reference = metadata::namespaced(Kind::SegmentationPolicy, &object.metadata)?;
-    let name = reference.to_string();
-    let mut faults = Vec::new();
-    let policy = policy(reference, &object.spec, &mut faults);
-    let policy = policy.map_err(|violation| violation.into_rejection(name))?;
-    Ok(Converted {
-        object: Object::Policy(policy),
-        faults,
+    Converted::policy(reference, |reference, faults| {
+        policy(reference, &object.spec, faults)
     })
 }
 

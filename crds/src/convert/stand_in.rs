@@ -3,19 +3,21 @@
 //! Invariant: it denies whatever some reading of the object might have denied to those whom it can be seen to protect, and
 //! allows nothing. What stands in for a namespaced object denies nobody outside its namespace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use bulkhead_policy::model::{
     Action, Direction, Isolation, Kind, LabelSelector, Membership, Mode, NamespaceScope, Network,
-    Object, ObjectRef, Peers, Policy, Ports, Rule, Segment, Strength, Subject, Tier, Timestamp,
-    WorkloadSelector,
+    Object, ObjectRef, Policy, Rule, Segment, Strength, Subject, Tier, Timestamp, WorkloadSelector,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as UpstreamSelector, Time};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::cluster_segmentation_policy::priority;
 use super::instant::lifetime;
+use super::unknown_field::{closed_isolation, deny_everything};
 use super::{
     Converted, cluster_network_policy, cluster_segmentation_policy, labels, network, quarantine,
     workload_selector,
@@ -49,7 +51,7 @@ impl StandIn {
 pub fn stand_in(kind: Kind, value: &Value) -> Option<StandIn> {
     let reference = reference(kind, value)?;
     let spec = value.get("spec").filter(|spec| spec.is_object());
-    let spec = Spec(spec.unwrap_or(&Value::Null));
+    let spec = Spec::new(kind, spec.unwrap_or(&Value::Null));
     let object = match kind {
         Kind::NetworkPolicy => Object::Policy(spec.network_policy(reference)),
         Kind::SegmentationPolicy => Object::Policy(spec.segmentation_policy(reference)),
@@ -148,15 +150,32 @@ fn meaning(object: &Object) -> String {
 
 /// The `spec` of an object, read piece by piece; `Null` where there is none.
 #[derive(Clone, Copy)]
-struct Spec<'v>(&'v Value);
+struct Spec<'v> {
+    value: &'v Value,
+    /// Whether it says something beside what its kind is known to have: that may be whatever seems to be absent.
+    says_more: bool,
+}
 
 impl<'v> Spec<'v> {
+    fn new(kind: Kind, value: &'v Value) -> Self {
+        let known = FIELDS.get(&kind);
+        let is_known = |field: &str| known.is_some_and(|fields| fields.contains(field));
+        let mut fields = value.as_object().into_iter().flatten();
+        let says_more = fields.any(|(field, _)| !is_known(field));
+        Self { value, says_more }
+    }
+
     fn get(self, field: &str) -> Option<&'v Value> {
-        self.0.get(field).filter(|value| !value.is_null())
+        self.value.get(field).filter(|value| !value.is_null())
     }
 
     fn read<T: DeserializeOwned>(self, field: &str) -> Option<T> {
         typed(self.get(field)?)
+    }
+
+    /// Whether what it restricts may be written in words that nobody here knows, or is not there at all.
+    fn is_lost(self) -> bool {
+        self.says_more || self.says_none_of(&["isolates", "ingress", "egress"])
     }
 
     /// Whether none of these is said, so that nobody knows what the rest of it restricts.
@@ -175,7 +194,11 @@ impl<'v> Spec<'v> {
             .get("egress")
             .is_some_and(|list| list.as_array().is_none_or(|list| !list.is_empty()));
         let isolates = match self.get("policyTypes").map(Value::as_array) {
-            _ if self.says_none_of(&["podSelector", "policyTypes", "ingress", "egress"]) => both(),
+            _ if self.says_more
+                || self.says_none_of(&["podSelector", "policyTypes", "ingress", "egress"]) =>
+            {
+                both()
+            }
             None => directions(true, egress),
             Some(Some(list)) if list.is_empty() => directions(true, egress),
             Some(list) => named_directions(list),
@@ -199,12 +222,13 @@ impl<'v> Spec<'v> {
             });
         let everybody = || vec![in_namespace(&object, LabelSelector::everything())];
         let subjects = read.unwrap_or_else(everybody);
+        let (active_from, expires_at) = self.lifetime();
+        let is_lost = self.is_lost() && expires_at.is_none();
         let isolates = match self.get("isolates") {
-            _ if self.says_none_of(&["subjects", "isolates", "ingress", "egress"]) => both(),
+            _ if is_lost => both(),
             None => BTreeSet::new(),
             Some(value) => named_directions(value.as_array()),
         };
-        let (active_from, expires_at) = self.lifetime();
         Policy {
             mode: self.mode(),
             active_from,
@@ -255,12 +279,16 @@ impl<'v> Spec<'v> {
     }
 
     fn segment(self, object: ObjectRef) -> Segment {
-        let selectors = self.each("members", |member: kinds::ClusterWorkloads| {
-            workload_selector::cluster(&member, "").ok()
-        });
-        let networks: Vec<Network> = self.each("networks", |range: kinds::Network| {
-            network::network(&range, "").ok()
-        });
+        let selectors = self.each(
+            "members",
+            |Known(member): Known<kinds::ClusterWorkloads>| {
+                workload_selector::cluster(&member, "").ok()
+            },
+        );
+        let networks: Vec<Network> = self
+            .each("networks", |Known(range): Known<kinds::Network>| {
+                network::network(&range, "").ok()
+            });
         let whole = |field: &str, read: usize| {
             self.get(field)
                 .is_none_or(|list| list.as_array().is_some_and(|list| list.len() == read))
@@ -275,7 +303,10 @@ impl<'v> Spec<'v> {
                 networks,
                 partial,
             },
-            isolation: self.get("isolation").map(isolation),
+            isolation: match self.get("isolation") {
+                None if self.says_more => Some(closed_isolation()),
+                written => written.map(isolation),
+            },
             mode: self.mode(),
         }
     }
@@ -332,19 +363,54 @@ impl<'v> Spec<'v> {
     fn denials(self, field: &str, allow: &str) -> Vec<Rule> {
         let opens = |rule: &Value| rule.get("action").and_then(Value::as_str) == Some(allow);
         let restricts = match self.get(field) {
-            _ if self.0.is_null() => true,
-            None => false,
+            None => self.is_lost(),
             Some(list) => list
                 .as_array()
                 .is_none_or(|rules| rules.is_empty() || !rules.iter().all(opens)),
         };
-        let everything = Rule {
-            name: "".into(),
-            action: Action::Deny,
-            peers: Peers::Any,
-            ports: Ports::Any,
-        };
-        restricts.then_some(everything).into_iter().collect()
+        restricts.then(deny_everything).into_iter().collect()
+    }
+}
+
+/// Which fields the `spec` of a kind that may restrict has.
+static FIELDS: LazyLock<BTreeMap<Kind, BTreeSet<String>>> = LazyLock::new(|| {
+    let ours = [
+        Kind::SegmentationPolicy,
+        Kind::ClusterSegmentationPolicy,
+        Kind::Quarantine,
+        Kind::Segment,
+    ];
+    let fields = |kind: Kind| {
+        let definition = kinds::definitions()
+            .into_iter()
+            .find(|definition| definition.spec.names.kind == kind.name())?;
+        let schema = definition.spec.versions.into_iter().next()?.schema?;
+        let spec = schema.open_api_v3_schema?.properties?.remove("spec")?;
+        Some(spec.properties?.into_keys().collect())
+    };
+    let upstream = |fields: &[&str]| fields.iter().map(|&field| field.to_owned()).collect();
+    let mut all: BTreeMap<Kind, BTreeSet<String>> = ours
+        .into_iter()
+        .map(|kind| (kind, fields(kind).unwrap_or_default()))
+        .collect();
+    let fields = ["podSelector", "policyTypes", "ingress", "egress"];
+    all.insert(Kind::NetworkPolicy, upstream(&fields));
+    let fields = ["tier", "priority", "subject", "ingress", "egress"];
+    all.insert(Kind::ClusterNetworkPolicy, upstream(&fields));
+    all
+});
+
+/// A value without any field that nobody knows.
+struct Known<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Known<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut unknown = false;
+        let known = serde_ignored::deserialize(deserializer, |_| unknown = true)?;
+        match unknown {
+            true => Err(D::Error::custom("a field is not known")),
+            false => Ok(Self(known)),
+        }
     }
 }
 

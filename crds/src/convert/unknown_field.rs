@@ -1,32 +1,53 @@
 //! Fields that a newer client wrote and nobody here knows. Each may be a condition that narrows what an Allow admits, or
 //! that widens what a Deny closes, so what they stand in fails closed.
 
-use bulkhead_policy::model::{Action, Direction, Fault, Object, Peers, Policy, Ports, Rule};
+use bulkhead_policy::model::{
+    Action, Direction, Fault, Isolation, Kind, Object, ObjectRef, Peers, Policy, Ports, Rule,
+    Strength, Tier,
+};
 
 use super::Converted;
+use super::violation::{Rejection, Violation};
 
 /// Where in a policy or segment a field lies.
 enum Place {
     Rule(Direction, usize),
     Members,
     Isolation,
+    /// Somewhere else, in a part that is known.
     Whole,
+    /// Beside the parts that are known: it may be any of those that are absent, in other words.
+    Spec,
 }
 
+const MESSAGE: &str = "this version of Bulkhead does not know the field, so what it stands in allows nothing; correct its name, \
+                       remove it, or upgrade the controller";
+
 /// Closes what the unknown fields of a policy or segment may concern; of other objects they concern nothing.
-pub(super) fn close(mut converted: Converted, unknown: &[String]) -> Converted {
+///
+/// # Errors
+/// If it is a segment of which a member is not known: with more of them its rules allow more, with fewer its isolation does.
+pub(super) fn close(mut converted: Converted, unknown: &[String]) -> Result<Converted, Rejection> {
     let concerns = unknown.iter().filter(|field| field.starts_with("spec."));
     for field in concerns {
         let place = place(field);
         match &mut converted.object {
             Object::Policy(policy) => close_policy(policy, &place),
             Object::Segment(segment) => match (&place, &mut segment.isolation) {
+                (Place::Members, _) => {
+                    let object = ObjectRef::cluster(Kind::Segment, &segment.name).to_string();
+                    return Err(Violation::new(field, MESSAGE).into_rejection(object));
+                }
                 (Place::Isolation, Some(isolation)) => {
                     isolation.ingress = Action::Deny;
                     isolation.egress = Action::Deny;
                     isolation.within = Action::Deny;
                 }
-                (Place::Isolation, None) | (Place::Rule(..) | Place::Members | Place::Whole, _) => {
+                (Place::Spec, None) => {
+                    segment.members.partial = true;
+                    segment.isolation = Some(closed_isolation());
+                }
+                (Place::Isolation, None) | (Place::Rule(..) | Place::Whole | Place::Spec, _) => {
                     segment.members.partial = true;
                 }
             },
@@ -38,12 +59,10 @@ pub(super) fn close(mut converted: Converted, unknown: &[String]) -> Converted {
         }
         converted.faults.push(Fault {
             field: field.clone(),
-            message: "this version of Bulkhead does not know the field, so what it stands in allows nothing; correct \
-                      its name, remove it, or upgrade the controller"
-                .to_owned(),
+            message: MESSAGE.to_owned(),
         });
     }
-    converted
+    Ok(converted)
 }
 
 /// `spec.ingress[3].from[0].x` lies in a rule, and so does `spec.exceptions.egress[0].x`.
@@ -68,7 +87,30 @@ fn place(field: &str) -> Place {
     if inside.starts_with("members[") || inside.starts_with("networks[") {
         return Place::Members;
     }
-    Place::Whole
+    match inside.contains(['.', '[']) {
+        true => Place::Whole,
+        false => Place::Spec,
+    }
+}
+
+/// Isolation of which nothing is known.
+pub(super) fn closed_isolation() -> Isolation {
+    Isolation {
+        ingress: Action::Deny,
+        egress: Action::Deny,
+        within: Action::Deny,
+        strength: Strength::Boundary,
+    }
+}
+
+/// A rule of which nothing is known.
+pub(super) fn deny_everything() -> Rule {
+    Rule {
+        name: "".into(),
+        action: Action::Deny,
+        peers: Peers::Any,
+        ports: Ports::Any,
+    }
 }
 
 fn close_policy(policy: &mut Policy, place: &Place) {
@@ -84,14 +126,34 @@ fn close_policy(policy: &mut Policy, place: &Place) {
             }
         }
         // Perhaps it applies to fewer, or at other times: its Denies stay, and it opens nothing.
-        Place::Members | Place::Isolation | Place::Whole => {
-            for rule in policy.ingress.iter_mut().chain(&mut policy.egress) {
-                match rule.action {
-                    Action::Allow => rule.peers = Peers::Of(Vec::new()),
-                    Action::Pass => rule.action = Action::Deny,
-                    Action::Deny => {}
-                }
-            }
+        Place::Members | Place::Isolation | Place::Whole => close_what_opens(policy),
+        Place::Spec => {
+            close_what_opens(policy);
+            close_what_is_absent(policy);
+        }
+    }
+}
+
+fn close_what_opens(policy: &mut Policy) {
+    for rule in policy.ingress.iter_mut().chain(&mut policy.egress) {
+        match rule.action {
+            Action::Allow => rule.peers = Peers::Of(Vec::new()),
+            Action::Pass => rule.action = Action::Deny,
+            Action::Deny => {}
+        }
+    }
+}
+
+/// The unknown field may hold the rules or the isolation of a direction that the policy seems to say nothing about.
+fn close_what_is_absent(policy: &mut Policy) {
+    // Isolation never stands beside an end: it would open by itself.
+    if policy.tier == Tier::Namespace && policy.expires_at.is_none() {
+        policy.isolates = [Direction::Ingress, Direction::Egress].into();
+    }
+    let denies = policy.object.kind != Kind::NetworkPolicy && policy.tier != Tier::Quarantine;
+    for rules in [&mut policy.ingress, &mut policy.egress] {
+        if denies && rules.is_empty() {
+            rules.push(deny_everything());
         }
     }
 }
@@ -100,9 +162,11 @@ fn close_rule(rule: &mut Rule) {
     match rule.action {
         Action::Allow => rule.peers = Peers::Of(Vec::new()),
         Action::Deny | Action::Pass => {
-            rule.action = Action::Deny;
-            rule.peers = Peers::Any;
-            rule.ports = Ports::Any;
+            let name = std::mem::replace(&mut rule.name, "".into());
+            *rule = Rule {
+                name,
+                ..deny_everything()
+            };
         }
     }
 }

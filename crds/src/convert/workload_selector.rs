@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use bulkhead_policy::model::{Interned, LabelSelector, NamespaceScope, WorkloadSelector};
 
-use super::labels;
-use super::limits::{LIST, filled, named};
+use super::limits::{LIST, filled};
 use super::violation::{Checked, Violation};
+use super::{labels, syntax};
 use crate::kinds;
 
 /// Workloads of the policy's own namespace.
@@ -97,6 +97,6 @@ fn names(accounts: &[String], field: &str) -> Checked<BTreeSet<Interned>> {
     accounts
         .iter()
         .enumerate()
-        .try_for_each(|(index, name)| named(name, &format!("{field}[{index}]")))?;
+        .try_for_each(|(index, name)| syntax::object_name(name, &format!("{field}[{index}]")))?;
     Ok(accounts.iter().map(|name| name.as_str().into()).collect())
 }

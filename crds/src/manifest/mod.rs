@@ -169,7 +169,10 @@ impl Reader {
             }
             Input {
                 converted: Ok(_), ..
-            } => input.closed().ok().and_then(StandIn::partial),
+            } => match input.closed() {
+                Ok(converted) => StandIn::partial(converted),
+                Err(_) => stand_in(kind, &value),
+            },
             Input {
                 converted: Err(rejection),
                 ..
