@@ -261,7 +261,7 @@ fn deciding_step(rule: &Provenance, objects: &[Object]) -> Option<Stage> {
         | Provenance::Contested
         | Provenance::JudgedAtEndpoint
         | Provenance::Endpoint { .. }
-        | Provenance::LeftOut
+        | Provenance::LeftOut(_)
         | Provenance::NoEndpoint(_) => None,
     }
 }

@@ -237,3 +237,41 @@ fn ten_thousand_verdicts_compiled_take_well_under_a_second() {
         .unwrap();
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");
 }
+
+#[test]
+fn g16_a_service_that_was_left_out_is_named_with_limit_and_remedy_by_oracle_and_tables() {
+    let ports: Vec<String> = (1..=257)
+        .map(|port| format!("{{name: p{port}, port: {port}, protocol: TCP}}"))
+        .collect();
+    let manifests = format!(
+        "{TWO_PODS}---\napiVersion: v1\nkind: Service\nmetadata: {{name: many, namespace: db}}\n\
+         spec: {{clusterIP: 172.30.0.1, clusterIPs: [172.30.0.1], ports: [{}]}}\n",
+        ports.join(", ")
+    );
+    for engine in ["oracle", "compiled"] {
+        let answer = json(&bulkhead(
+            &[
+                "reach",
+                "-f",
+                "-",
+                "--port",
+                "tcp/257",
+                "--external",
+                "172.30.0.1",
+                "-o",
+                "json",
+                "--engine",
+                engine,
+            ],
+            &manifests,
+        ));
+        let shut = verdict(&answer, "web/frontend", "172.30.0.1", 257);
+        assert_eq!(shut["allowed"], false);
+        assert_eq!(
+            shut["egress"]["rule"],
+            "Service db/many has ports that were left out, because the Services of its namespace have more than 256 different \
+             ports; remove Services or spread them",
+            "{engine}"
+        );
+    }
+}

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::model::{
-    Event, Kind, Node, Object, Phase, Protocol, Service, ServiceLimits, ServicePort, Workload,
+    Action, Event, Kind, Mode, NamedPort, Node, Object, ObjectRef, Peers, Phase, Policy, Port,
+    Ports, Protocol, Rule, Service, ServiceLimits, ServicePort, Subject, Tier, Workload,
+    WorkloadSelector,
 };
 
 fn workload(kind: Kind, namespace: &str, name: &str, address: &str) -> Event {
@@ -117,4 +119,58 @@ fn g8_services_that_there_is_no_room_for_are_told_how_much_is_left_out() {
             "Service shop/c: its cluster addresses are denied, because the Services of its namespace have more than 2 addresses",
         ],
     );
+}
+
+/// A pod that calls its port `sql`, or nothing at all.
+fn pod(name: &str, address: &str, has_port: bool) -> Event {
+    let Event::Apply(Object::Workload(kind, mut pod)) = workload(Kind::Pod, "db", name, address)
+    else {
+        unreachable!()
+    };
+    let port = NamedPort {
+        name: "sql".into(),
+        protocol: Protocol::Tcp,
+        port: 5432,
+    };
+    pod.named_ports = has_port.then_some(port).into_iter().collect();
+    Event::Apply(Object::Workload(kind, pod))
+}
+
+/// One rule in each direction, on `sql`.
+fn named(action: Action) -> Event {
+    let rule = Rule {
+        name: "".into(),
+        action,
+        peers: Peers::Any,
+        ports: Ports::Of(vec![Port::Named {
+            protocol: Protocol::Tcp,
+            name: "sql".into(),
+        }]),
+    };
+    Event::Apply(Object::Policy(Policy {
+        object: ObjectRef::cluster(Kind::ClusterSegmentationPolicy, "p"),
+        tier: Tier::Admin(1),
+        subjects: vec![Subject::Selected(WorkloadSelector::everything())],
+        isolates: BTreeSet::new(),
+        mode: Mode::Enforce,
+        active_from: None,
+        expires_at: None,
+        ingress: vec![rule.clone()],
+        egress: vec![rule],
+    }))
+}
+
+#[test]
+fn a_denied_port_name_that_a_destination_does_not_give_is_told() {
+    let with = pod("with", "172.16.0.5", true);
+    let without = pod("without", "172.16.0.6", false);
+    let told = [
+        "ClusterSegmentationPolicy p: egress[0] denies the whole protocol to those destinations that call no port sql",
+        "ClusterSegmentationPolicy p: ingress[0] denies the whole protocol to those destinations that call no port sql",
+    ];
+    let both = |action| vec![with.clone(), without.clone(), named(action)];
+    check(both(Action::Deny), &told);
+    check(both(Action::Pass), &[]);
+    check(both(Action::Allow), &[]);
+    check(vec![with.clone(), named(Action::Deny)], &[]);
 }

@@ -14,7 +14,7 @@ use super::compile::Compiled;
 use super::identity::{Identity, Source};
 use super::selector::Protector;
 use super::workload::Owner;
-use crate::model::{Interned, Kind, Mode, ObjectRef, Strength, Tier};
+use crate::model::{Beyond, Interned, Kind, LeftOut, Mode, ObjectRef, Strength, Tier};
 
 /// What decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub enum Reason {
     },
     /// No policy speaks of it.
     Unisolated,
+    /// A Service that there was no room for stands behind the peer, or may.
+    LeftOut(LeftOut),
 }
 
 impl fmt::Display for Reason {
@@ -73,6 +75,7 @@ impl fmt::Display for Reason {
             }
             Self::Within { segment } => write!(f, "{segment} within"),
             Self::Unisolated => f.write_str("no policy isolates it"),
+            Self::LeftOut(service) => write!(f, "{service}"),
         }
     }
 }
@@ -105,6 +108,16 @@ impl Engine {
         let rule_set = self.identities.arena[identity].rule_sets[super::compile::index(direction)];
         let rules = self.entries.rule_sets[rule_set].rules.clone();
         let (known, sets) = self.peer(peer);
+        let left_out = match direction {
+            Direction::Egress => self.left_out(peer, known, protocol, port),
+            Direction::Ingress => None,
+        };
+        if let Some(service) = left_out {
+            return Some(Explanation {
+                allowed: false,
+                reason: Reason::LeftOut(service),
+            });
+        }
         let peer = Peer {
             address: peer,
             known,
@@ -141,6 +154,44 @@ impl Engine {
             allowed: allow,
             reason,
         })
+    }
+
+    /// The endpoints that a Service leads a flow to; `None` where no Service has the address and port.
+    pub fn endpoints(
+        &mut self,
+        address: Address,
+        protocol: Protocol,
+        port: u16,
+    ) -> Option<Vec<(Address, u16)>> {
+        self.settle();
+        let services = self.services.map();
+        let mut ports = services.get(&address)?.ports.iter();
+        let port = ports.find(|it| (it.protocol, it.port) == (protocol, port))?;
+        let backends = port.backends.iter();
+        Some(backends.map(|it| (it.address, it.port)).collect())
+    }
+
+    /// What a node's tables close because there was no room for a Service.
+    fn left_out(
+        &self,
+        address: Address,
+        known: Known,
+        protocol: Protocol,
+        port: u16,
+    ) -> Option<LeftOut> {
+        let limits = self.config.service_limits;
+        let Some(there) = self.services.map().get(&address).cloned() else {
+            let service = self.services.left_out_at(address)?.clone();
+            let beyond = Beyond::Addresses(limits.addresses);
+            return (known == Known::Outside).then_some(LeftOut { service, beyond });
+        };
+        let is_port = |it: &bulkhead_graph::ServicePort| (it.protocol, it.port) == (protocol, port);
+        if there.ports.iter().any(is_port) {
+            return None;
+        }
+        let service = self.services.lacking_at(address, protocol, port)?.clone();
+        let beyond = Beyond::Ports(limits.ports);
+        Some(LeftOut { service, beyond })
     }
 
     fn reason(

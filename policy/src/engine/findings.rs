@@ -1,9 +1,14 @@
 //! What people have to know of objects that are in force otherwise than they may think.
 
+use std::collections::BTreeSet;
+
 use super::Engine;
 use super::arena::Key;
+use super::compile::Compiled;
+use super::names::Name;
+use super::selector::{PortName, Selector};
 use super::workload::{Owner, WorkloadState};
-use crate::model::{Kind, ObjectRef};
+use crate::model::{Action, Direction, Interned, Kind, ObjectRef, Policy, Port, Ports, Protocol};
 
 /// One thing that somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +20,8 @@ pub struct Finding {
 }
 
 impl Engine {
-    /// Addresses with several owners, and Services that there is no room for. Sorted.
+    /// Addresses with several owners, Services that there is no room for, and names of ports that a destination does not
+    /// give where that closes more than is written. Sorted.
     pub fn findings(&mut self) -> Vec<Finding> {
         self.settle();
         let mut findings: Vec<Finding> = self
@@ -48,8 +54,95 @@ impl Engine {
             });
         }
         findings.extend(self.void_claims());
+        findings.extend(self.void_port_names());
         findings.sort();
         findings
+    }
+
+    /// Rules that deny a whole protocol to somebody, because they name a port that is called so nowhere there.
+    fn void_port_names(&self) -> Vec<Finding> {
+        let policies: BTreeSet<&ObjectRef> =
+            self.policies_by_port_name.values().flatten().collect();
+        let mut findings = Vec::new();
+        for object in policies {
+            let Some(state) = self.policies.get(object) else {
+                continue;
+            };
+            let Some(compiled) = state.compiled else {
+                continue;
+            };
+            for direction in [Direction::Ingress, Direction::Egress] {
+                for (at, name) in
+                    self.void_names(&state.policy, &self.compiled[compiled], direction)
+                {
+                    let word = match direction {
+                        Direction::Ingress => "ingress",
+                        Direction::Egress => "egress",
+                    };
+                    findings.push(Finding {
+                        object: object.clone(),
+                        message: format!(
+                            "{word}[{at}] denies the whole protocol to those destinations that call no port {name}; \
+                             correct the name, or write the port as a number"
+                        ),
+                    });
+                }
+            }
+        }
+        findings
+    }
+
+    /// Index of the rule, and the name that somebody does not give.
+    fn void_names(
+        &self,
+        policy: &Policy,
+        compiled: &Compiled,
+        direction: Direction,
+    ) -> BTreeSet<(usize, Interned)> {
+        let mut void = BTreeSet::new();
+        for (at, rule) in policy.rules(direction).iter().enumerate() {
+            let Ports::Of(ports) = &rule.ports else {
+                continue;
+            };
+            if rule.action != Action::Deny {
+                continue;
+            }
+            for port in ports {
+                let Port::Named { protocol, name } = port else {
+                    continue;
+                };
+                let is_void = match direction {
+                    Direction::Ingress => self.some_lack(&compiled.subjects, name, *protocol),
+                    Direction::Egress => self.some_peers_lack(&compiled.peers, name, *protocol),
+                };
+                if is_void {
+                    void.insert((at, name.clone()));
+                }
+            }
+        }
+        void
+    }
+
+    fn some_lack(&self, subjects: &[Key<Selector>], name: &Interned, protocol: Protocol) -> bool {
+        let is_it = |(own, of, _): &(Name, Protocol, u16)| {
+            *of == protocol && self.names.string(*own) == name
+        };
+        let subjects = subjects.iter().map(|it| &self.selectors.arena[*it]);
+        subjects
+            .flat_map(|selector| &selector.members)
+            .any(|profile| !self.profiles.arena[*profile].ports.iter().any(is_it))
+    }
+
+    /// Whoever does not give the name has a selector of his own.
+    fn some_peers_lack(
+        &self,
+        peers: &[Key<Selector>],
+        name: &Interned,
+        protocol: Protocol,
+    ) -> bool {
+        let is_it = |meaning: Option<PortName>| matches!(meaning, Some(PortName::MeansNothing(own, of)) if of == protocol && self.names.string(own) == name);
+        let mut peers = peers.iter().map(|it| &self.selectors.arena[*it]);
+        peers.any(|selector| is_it(selector.key.port_name) && !selector.members.is_empty())
     }
 
     /// Declared workloads without a right to what they claim.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bulkhead_graph::{Address, Prefix, ServiceAddress, ServiceBackend, ServicePort, cover};
 
-use crate::model::{EndpointSlice, Interned, Kind, ObjectRef, Service, ServiceLimits};
+use crate::model::{EndpointSlice, Interned, ObjectRef, Protocol, Service, ServiceLimits};
 
 type ObjectName = (Interned, Interned);
 
@@ -17,7 +17,17 @@ pub(super) struct Services {
     /// Around the cluster addresses that are left out.
     closed: Arc<[Prefix]>,
     problems: BTreeMap<ObjectRef, String>,
+    /// Cluster addresses that are left out, with the first Service that has them.
+    left_out: BTreeMap<Address, ObjectRef>,
+    /// Services some ports of which are left out, by the addresses that are not.
+    lacking: BTreeMap<Address, Vec<Lacking>>,
     stale: bool,
+}
+
+/// A Service, and all of its ports.
+struct Lacking {
+    service: ObjectRef,
+    ports: Vec<(Protocol, u16)>,
 }
 
 impl Services {
@@ -32,6 +42,31 @@ impl Services {
     /// What people have to know of Services that there is no room for.
     pub(super) fn problems(&self) -> &BTreeMap<ObjectRef, String> {
         &self.problems
+    }
+
+    /// The Service without room that an address beside the map belongs to, or may belong to: of those near it, the first.
+    pub(super) fn left_out_at(&self, address: Address) -> Option<&ObjectRef> {
+        let prefix = self.closed.iter().find(|it| it.contains(address))?;
+        self.left_out.get(&address).or_else(|| {
+            let near = self.left_out.iter().filter(|(it, _)| prefix.contains(**it));
+            near.map(|(_, service)| service).min()
+        })
+    }
+
+    /// The Service whose port it may be that was left out at an address of the map.
+    pub(super) fn lacking_at(
+        &self,
+        address: Address,
+        protocol: Protocol,
+        port: u16,
+    ) -> Option<&ObjectRef> {
+        let lacking = self.lacking.get(&address)?;
+        let has = |it: &&Lacking| it.ports.contains(&(protocol, port));
+        lacking
+            .iter()
+            .find(has)
+            .or(lacking.first())
+            .map(|it| &it.service)
     }
 
     pub(super) fn service_names(&self) -> Vec<ObjectName> {
@@ -89,18 +124,20 @@ impl Services {
         }
         let mut map = BTreeMap::new();
         let mut problems = BTreeMap::new();
-        let [mut cluster, mut left_out] = [BTreeSet::new(), BTreeSet::new()];
+        let mut lacking: BTreeMap<Address, Vec<Lacking>> = BTreeMap::new();
+        let (mut cluster, mut left_out) = (BTreeSet::new(), BTreeMap::new());
         for admitted in limits.admit(self.services.values()) {
             let service = admitted.service;
             if let Some(problem) = admitted.problem(limits) {
-                let object =
-                    ObjectRef::namespaced(Kind::Service, &service.namespace, &service.name);
-                problems.insert(object, problem);
+                problems.insert(admitted.reference(), problem);
             }
             for address in admitted.left_out.iter().map(|ip| Address::from(*ip)) {
-                left_out.insert(address);
+                left_out
+                    .entry(address)
+                    .or_insert_with(|| admitted.reference());
                 if cluster.insert(address) {
                     map.remove(&address);
+                    lacking.remove(&address);
                 }
             }
             let slices = slices
@@ -119,6 +156,7 @@ impl Services {
                 // Cluster addresses are given out by the cluster; whoever claims one as external does so in vain.
                 if by_cluster && cluster.insert(address) {
                     map.remove(&address);
+                    lacking.remove(&address);
                 } else if !by_cluster && cluster.contains(&address) {
                     continue;
                 }
@@ -132,14 +170,23 @@ impl Services {
                 if entry.namespaces.last() != Some(&service.namespace) {
                     entry.namespaces.push(service.namespace.clone());
                 }
-                entry.closed |= admitted.lacks_ports();
+                if admitted.lacks_ports() {
+                    entry.closed = true;
+                    let ports = service.ports.iter().map(|it| (it.protocol, it.port));
+                    lacking.entry(address).or_default().push(Lacking {
+                        service: admitted.reference(),
+                        ports: ports.collect(),
+                    });
+                }
                 entry.ports.extend(of_family(&ports, address));
             }
         }
         map.values_mut()
             .for_each(|service: &mut ServiceAddress| merge_ports(&mut service.ports));
-        self.problems = problems;
-        let closed = cover(&left_out, ServiceLimits::LEFT_OUT_PREFIXES);
+        (self.problems, self.lacking) = (problems, lacking);
+        let addresses: BTreeSet<Address> = left_out.keys().copied().collect();
+        let closed = cover(&addresses, ServiceLimits::LEFT_OUT_PREFIXES);
+        self.left_out = left_out;
         if map == *self.map && *closed == *self.closed {
             return false;
         }

@@ -71,9 +71,9 @@ fn outcome(world: &World, flow: &Flow, stance: Stance, now: Timestamp) -> Outcom
             egress: judge.through_service(source, &services, flow),
             ingress: Half::allowed(Provenance::JudgedAtEndpoint),
         },
-        Destination::LeftOut => Outcome {
+        Destination::LeftOut(service) => Outcome {
             egress: match source {
-                Owner::Workload(_) => Half::denied(Provenance::LeftOut),
+                Owner::Workload(_) => Half::denied(Provenance::LeftOut(service)),
                 Owner::Unknown | Owner::Contested | Owner::Outside => egress,
             },
             ingress: Half::allowed(Provenance::JudgedAtEndpoint),

@@ -8,7 +8,8 @@ use bulkhead_graph::cover;
 use super::ports::Wanted;
 use super::{Flow, Half, Judge, Owner, Provenance, World, pipeline};
 use crate::model::{
-    Address, Admitted, Direction, Interned, ObjectRef, Protocol, Service, ServiceLimits,
+    Address, Admitted, Beyond, Direction, Interned, LeftOut, ObjectRef, Protocol, Service,
+    ServiceLimits,
 };
 
 /// One port of a Service at one of its addresses.
@@ -25,7 +26,7 @@ pub(super) enum Destination<'w> {
     /// These translate it; at least one.
     Services(Vec<Entrance<'w>>),
     /// A Service for which there was no room may translate it.
-    LeftOut,
+    LeftOut(LeftOut),
 }
 
 impl World {
@@ -62,23 +63,18 @@ impl World {
         if !entrances.is_empty() {
             return Destination::Services(entrances);
         }
-        let left_out = || -> BTreeSet<Address> {
-            let addresses = all.iter().flat_map(|admitted| &admitted.left_out);
-            addresses.map(|ip| Address::from(*ip)).collect()
-        };
-        let is_left_out = if here.is_empty() {
-            self.owner(address) == Owner::Outside
-                && cover(&left_out(), ServiceLimits::LEFT_OUT_PREFIXES)
-                    .iter()
-                    .any(|prefix| prefix.contains(address))
+        let limits = self.service_limits();
+        let left_out = if here.is_empty() {
+            let is_outside = self.owner(address) == Owner::Outside;
+            let behind = is_outside.then(|| behind(&all, address)).flatten();
+            behind.map(|service| (service, Beyond::Addresses(limits.addresses)))
         } else {
-            here.iter().any(|admitted| admitted.lacks_ports())
+            let lacking = lacking(&here, protocol, port);
+            lacking.map(|service| (service, Beyond::Ports(limits.ports)))
         };
-        if is_left_out {
-            Destination::LeftOut
-        } else {
-            Destination::Plain
-        }
+        left_out.map_or(Destination::Plain, |(service, beyond)| {
+            Destination::LeftOut(LeftOut { service, beyond })
+        })
     }
 
     /// Endpoints with their target ports, of the family of the Service's address.
@@ -104,6 +100,37 @@ impl World {
         endpoints.dedup();
         endpoints
     }
+}
+
+/// The Service without room that an address belongs to, or may belong to: of those near it, the first by name.
+fn behind(all: &[Admitted<'_>], address: Address) -> Option<ObjectRef> {
+    let addresses = |admitted: &Admitted<'_>| -> BTreeSet<Address> {
+        let left_out = admitted.left_out.iter();
+        left_out.map(|ip| Address::from(*ip)).collect()
+    };
+    let first = |is_meant: &dyn Fn(Address) -> bool| {
+        let meant = all
+            .iter()
+            .filter(|admitted| addresses(admitted).into_iter().any(is_meant));
+        meant.map(Admitted::reference).min()
+    };
+    let every: BTreeSet<Address> = all.iter().flat_map(addresses).collect();
+    let closed = cover(&every, ServiceLimits::LEFT_OUT_PREFIXES);
+    let prefix = closed.iter().find(|prefix| prefix.contains(address))?;
+    first(&|other| other == address).or_else(|| first(&|other| prefix.contains(other)))
+}
+
+/// Of the Services at an address that lack ports, the first that lacks this one, or any.
+fn lacking(here: &[&Admitted<'_>], protocol: Protocol, port: u16) -> Option<ObjectRef> {
+    let lacking = || here.iter().filter(|admitted| admitted.lacks_ports());
+    let has = |admitted: &&&Admitted<'_>| {
+        let mut ports = admitted.service.ports.iter();
+        ports.any(|it| it.protocol == protocol && it.port == port)
+    };
+    let named = lacking().filter(has).map(|admitted| admitted.reference());
+    named
+        .min()
+        .or_else(|| lacking().map(|admitted| admitted.reference()).min())
 }
 
 impl Judge<'_> {

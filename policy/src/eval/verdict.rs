@@ -5,7 +5,7 @@ use std::fmt;
 use bulkhead_graph::Stage;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, Direction, Interned, ObjectRef};
+use crate::model::{Address, Direction, Interned, LeftOut, ObjectRef};
 
 /// Both verdicts of one flow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,8 +113,8 @@ pub enum Provenance {
     },
     /// The Service has no endpoint.
     NoEndpoint(ObjectRef),
-    /// A Service that there was no room for may stand behind the destination.
-    LeftOut,
+    /// A Service that there was no room for stands behind the destination, or may.
+    LeftOut(LeftOut),
 }
 
 /// Names one rule.
@@ -163,9 +163,7 @@ impl fmt::Display for Provenance {
                 port,
                 rule,
             } => write!(f, "{rule}, for the endpoint {address} port {port}"),
-            Self::LeftOut => f.write_str(
-                "the Services of a namespace are more than there is room for, and one that was left out may be behind it",
-            ),
+            Self::LeftOut(service) => write!(f, "{service}"),
             Self::NoEndpoint(service) => write!(f, "{service} has no endpoint"),
         }
     }

@@ -144,6 +144,10 @@ impl World {
         })
     }
 
+    pub(super) fn service_limits(&self) -> ServiceLimits {
+        self.service_limits
+    }
+
     /// What there is room for of each Service.
     pub(super) fn admitted_services(&self) -> Vec<Admitted<'_>> {
         self.service_limits.admit(self.services())

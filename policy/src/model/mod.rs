@@ -17,5 +17,5 @@ pub use policy::{
     Subject, Tier,
 };
 pub use selector::{LabelSelector, NamespaceScope, Operator, Requirement, WorkloadSelector};
-pub use service_limits::{Admitted, ServiceLimits};
+pub use service_limits::{Admitted, Beyond, LeftOut, ServiceLimits};
 pub use workload::{NamedPort, Phase, Workload};

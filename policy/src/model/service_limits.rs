@@ -2,9 +2,12 @@
 //! without a limit one tenant could leave no room for anybody.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
-use super::{Protocol, Service, ServicePort};
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, ObjectRef, Protocol, Service, ServicePort};
 
 /// Limits for the Services of one namespace together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,38 @@ impl Default for ServiceLimits {
     }
 }
 
+/// A Service that there was no room for, for whoever wonders why a flow is denied.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Which.
+    pub service: ObjectRef,
+    /// What of it, and how much there may be.
+    pub beyond: Beyond,
+}
+
+/// What of a Service there was no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Beyond {
+    /// Its cluster addresses; a namespace may have so many.
+    Addresses(usize),
+    /// Some of its ports; a namespace may have so many different ones.
+    Ports(usize),
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, beyond } = self;
+        let (what, limit, of) = match beyond {
+            Beyond::Addresses(limit) => ("was left out", limit, "addresses"),
+            Beyond::Ports(limit) => ("has ports that were left out", limit, "different ports"),
+        };
+        write!(
+            f,
+            "{service} {what}, because the Services of its namespace have more than {limit} {of}; remove Services or spread them"
+        )
+    }
+}
+
 /// The part of a Service that there is room for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted<'s> {
@@ -40,6 +75,11 @@ pub struct Admitted<'s> {
 }
 
 impl Admitted<'_> {
+    /// The name of the Service.
+    pub fn reference(&self) -> ObjectRef {
+        ObjectRef::namespaced(Kind::Service, &self.service.namespace, &self.service.name)
+    }
+
     /// Whether some port is left out.
     pub fn lacks_ports(&self) -> bool {
         self.ports.len() < self.service.ports.len()

@@ -29,8 +29,8 @@ fn origin(rule: &Provenance) -> String {
         | Provenance::OwnAddress
         | Provenance::NotOurs
         | Provenance::Contested
-        | Provenance::LeftOut
         | Provenance::JudgedAtEndpoint => format!("{rule:?}"),
+        Provenance::LeftOut(_) => "left out".to_owned(),
         Provenance::Endpoint { rule, .. } => format!("endpoint: {}", origin(rule)),
         Provenance::NoEndpoint(_) => "no endpoint".to_owned(),
     }
@@ -40,7 +40,7 @@ fn origin(rule: &Provenance) -> String {
 const EXPECTED: &[(&str, bool)] = &[
     // Answers of the pipeline.
     ("JudgedAtEndpoint", false),
-    ("LeftOut", false),
+    ("left out", false),
     ("endpoint: Unopposed", false),
     ("endpoint: isolated in Namespace", false),
     ("Unopposed", false),
@@ -332,12 +332,12 @@ fn speaks(provenance: &Provenance) -> Vec<Kind> {
             by.iter().map(|object| object.kind).collect()
         }
         Provenance::NoEndpoint(service) => vec![service.kind],
+        Provenance::LeftOut(left_out) => vec![left_out.service.kind],
         Provenance::Endpoint { rule, .. } => speaks(rule),
         Provenance::Unopposed
         | Provenance::OwnAddress
         | Provenance::NotOurs
         | Provenance::Contested
-        | Provenance::LeftOut
         | Provenance::JudgedAtEndpoint => Vec::new(),
     }
 }

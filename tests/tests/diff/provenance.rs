@@ -4,7 +4,7 @@ use bulkhead_graph::{Direction, Stance};
 use bulkhead_policy::engine::{Engine, Reason};
 use bulkhead_policy::eval::{Flow, Half, Owner, Provenance, World};
 use bulkhead_policy::model::{
-    Action, Object, Peers, Policy, Rule, Segment, Strength, Tier, Timestamp,
+    Action, Kind, Object, Peers, Policy, Rule, Segment, Strength, Tier, Timestamp,
 };
 use bulkhead_tests::tuples::{Compiled, Judged, Question, flows, may_overblock, sample};
 use bulkhead_tests::worlds::search::{Finding, Tally, search_tuples};
@@ -32,6 +32,7 @@ fn is_same(oracle: &Provenance, compiled: &Reason) -> bool {
         // One of those that decide is named.
         (Provenance::Within { by, .. }, Reason::Within { segment }) => by.contains(segment),
         (Provenance::Unopposed, Reason::Unisolated) => true,
+        (Provenance::LeftOut(oracle), Reason::LeftOut(compiled)) => oracle == compiled,
         (
             Provenance::Rule(_)
             | Provenance::Isolated { .. }
@@ -42,7 +43,7 @@ fn is_same(oracle: &Provenance, compiled: &Reason) -> bool {
             | Provenance::Contested
             | Provenance::JudgedAtEndpoint
             | Provenance::Endpoint { .. }
-            | Provenance::LeftOut
+            | Provenance::LeftOut(_)
             | Provenance::NoEndpoint(_),
             _,
         ) => false,
@@ -74,11 +75,14 @@ fn is_as_good(
             None
         }
     };
-    let tier = case
-        .objects
-        .iter()
-        .find(|object| object.reference() == *named)
-        .and_then(tier_of);
+    let written = case.objects.iter();
+    let mut written = written.filter(|object| object.reference() == *named);
+    // What closes a namespace that is being deleted stands beside its policies.
+    let tier = if named.kind == Kind::Namespace {
+        Some(Tier::Namespace)
+    } else {
+        written.next().and_then(tier_of)
+    };
     if !matches!(tier, Some(Tier::Namespace | Tier::Quarantine)) {
         return false;
     }
@@ -184,9 +188,7 @@ fn check(case: &SmallWorld, flows: impl Iterator<Item = Flow>, tally: &Tally) ->
     for flow in flows {
         for judged in compiled.halves(&world, &flow, NOW) {
             let asked = &judged.asked;
-            // That a Service was left out is known to the tables, and to the engine as a finding.
-            let is_left_out = matches!(judged.enforced.rule, Provenance::LeftOut);
-            if is_translated(&judged) || is_left_out || may_overblock(&world, asked) {
+            if is_translated(&judged) || may_overblock(&world, asked) {
                 continue;
             }
             tally.count();

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::fixture::*;
-use crate::eval::{Provenance, World, eval};
+use crate::eval::{Flow, Provenance, World, eval};
 use crate::model::*;
 use Expected::*;
 
@@ -391,10 +391,19 @@ fn a_port_that_there_was_no_room_for_is_denied_and_no_plain_address() {
     );
     let beyond = world.flow("shop/web", CLUSTER_ADDRESS, tcp(81));
     check(&world, beyond, Denied);
-    assert_eq!(
-        eval(&world.0, &beyond, NOW).enforced.egress.rule,
-        Provenance::LeftOut
+    left_out(
+        &world,
+        beyond,
+        "Service bank/front has ports that were left out, because the Services of its namespace have more than 1 different ports; \
+         remove Services or spread them",
     );
+}
+
+/// Both sides of the comparison name the Service, the limit and the remedy.
+fn left_out(world: &Fixture, flow: Flow, expected: &str) {
+    let rule = eval(&world.0, &flow, NOW).enforced.egress.rule;
+    assert!(matches!(rule, Provenance::LeftOut(_)), "{rule:?}");
+    assert_eq!(rule.to_string(), expected);
 }
 
 #[test]
@@ -436,4 +445,9 @@ fn g8_services_beyond_the_limit_are_closed_by_name_and_cost_other_namespaces_not
     ] {
         check(&world, world.flow("shop/web", address, tcp(80)), expected);
     }
+    left_out(
+        &world,
+        world.flow("shop/web", "172.30.0.2", tcp(80)),
+        "Service bank/b was left out, because the Services of its namespace have more than 1 addresses; remove Services or spread them",
+    );
 }
