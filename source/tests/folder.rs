@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use bulkhead_source::Update;
@@ -158,4 +161,50 @@ async fn a_folder_that_vanishes_leaves_everything_in_force() {
     // Whatever was looked at in between, nothing of `a` was ever deleted.
     let update = until(&mut updates, |update| !update.events.is_empty()).await;
     assert_eq!(update.events.len(), 1, "{:?}", update.events);
+}
+
+#[tokio::test]
+async fn what_is_no_file_or_too_large_is_named_and_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    put(folder.path(), "a", "{}");
+    put(folder.path(), "z", "{}");
+    let pipe = Command::new("mkfifo").arg(path("pipe.yaml")).status();
+    assert!(pipe.unwrap().success());
+    let _socket = UnixListener::bind(path("socket.yaml")).unwrap();
+    symlink("/dev/zero", path("zero.yaml")).unwrap();
+    let large = fs::File::create(path("large.json")).unwrap();
+    large.set_len((64 << 20) + 1).unwrap();
+    let update = next(&mut watch(FolderConfig::new(folder.path(), None)).unwrap()).await;
+    assert_eq!(update.events.len(), 2, "{:?}", update.events);
+    let said: Vec<String> = update.problems.iter().map(ToString::to_string).collect();
+    for (name, what) in [
+        ("large.json", "it is larger than 64 MiB"),
+        ("pipe.yaml", "it is a named pipe and no file"),
+        ("socket.yaml", "it is a socket and no file"),
+        ("zero.yaml", "it is a device and no file"),
+    ] {
+        let expected = format!("{}: {what}", path(name).display());
+        assert!(said.iter().any(|it| it.starts_with(&expected)), "{said:#?}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_controller_reads_what_it_keeps() {
+    let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    put(folder.path(), "a", "{}");
+    // As an older version left it.
+    for name in ["last-good.json", "last-good.new"] {
+        fs::write(state.path().join(name), "{}").unwrap();
+    }
+    let config = FolderConfig::new(folder.path(), Some(state.path().to_owned()));
+    let mut updates = watch(config).unwrap();
+    next(&mut updates).await;
+    // The next update shows that what follows the first one, remembering it, is done.
+    put(folder.path(), "b", "{}");
+    next(&mut updates).await;
+    for name in ["last-good.json", "frontier.json"] {
+        let mode = fs::metadata(state.path().join(name)).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600, "{name}");
+    }
 }

@@ -1,7 +1,8 @@
 //! Which files of a folder are manifests, and their contents.
 
-use std::fs;
-use std::io;
+use std::fs::{self, FileType, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -10,6 +11,9 @@ use crate::index::{Content, Scan};
 
 /// Names that end so are read; the rest of a folder is none of our business.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// Largest file of a folder that is read; a larger one is named and not read.
+const FILE_BYTES: u64 = 64 << 20;
 
 /// A path that was asked for cannot be read at all.
 #[derive(Debug, Error)]
@@ -59,8 +63,8 @@ pub(super) fn scan_folder(folder: &Path, scan: &mut Scan) -> io::Result<()> {
             .extension()
             .is_some_and(|extension| EXTENSIONS.iter().any(|it| extension == *it))
         {
-            let content = match fs::read(&path) {
-                Ok(bytes) => Content::Bytes(bytes),
+            let content = match read(&path) {
+                Ok(content) => content,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => unreadable(&error),
             };
@@ -68,6 +72,56 @@ pub(super) fn scan_folder(folder: &Path, scan: &mut Scan) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A file of a folder. Reading what is none might never end: a pipe waits for whoever writes, a device goes on for ever.
+fn read(path: &Path) -> io::Result<Content> {
+    if let Some(refusal) = no_file(fs::metadata(path)?.file_type()) {
+        return Ok(refusal);
+    }
+    // By now it may be another one, and opening a pipe waits, too.
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if let Some(refusal) = no_file(metadata.file_type()) {
+        return Ok(refusal);
+    }
+    let too_large = || {
+        refused(&format!(
+            "it is larger than {} MiB; spread its objects over several files",
+            FILE_BYTES >> 20
+        ))
+    };
+    if metadata.len() > FILE_BYTES {
+        return Ok(too_large());
+    }
+    let mut bytes = Vec::new();
+    let read = file.take(FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(match u64::try_from(read) {
+        Ok(read) if read <= FILE_BYTES => Content::Bytes(bytes),
+        Ok(_) | Err(_) => too_large(),
+    })
+}
+
+fn no_file(kind: FileType) -> Option<Content> {
+    let what = match kind {
+        kind if kind.is_file() => return None,
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_fifo() => "a named pipe",
+        kind if kind.is_socket() => "a socket",
+        kind if kind.is_char_device() || kind.is_block_device() => "a device",
+        _ => "something else",
+    };
+    Some(refused(&format!(
+        "it is {what} and no file; remove it, or put a file in its place"
+    )))
+}
+
+fn refused(why: &str) -> Content {
+    Content::Unreadable(format!("{why}; its last good version stays in force"))
 }
 
 fn unreadable(error: &io::Error) -> Content {

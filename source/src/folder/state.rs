@@ -3,8 +3,9 @@
 //! Without the first, a restarted controller could call an older state by a newer name; without the second, a file
 //! that is broken at the start would lose its objects.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bulkhead_policy::model::Timestamp;
@@ -134,7 +135,7 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, StateErr
     }
 }
 
-/// All or nothing, also when the power goes.
+/// All or nothing, also when the power goes. Only its owner can read it: it says who may reach whom.
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
     let damaged = |source| StateError::Damaged {
         path: path.to_owned(),
@@ -143,10 +144,23 @@ fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
     let bytes = serde_json::to_vec(value).map_err(damaged)?;
     let aside = path.with_extension("new");
     let replace = || {
-        let mut file = File::create(&aside)?;
+        // What an earlier attempt left there has the rights that it had then.
+        match fs::remove_file(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&aside)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
-        fs::rename(&aside, path)
+        fs::rename(&aside, path)?;
+        // The new name, too, has to be there after a power loss.
+        path.parent()
+            .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     };
     replace().map_err(|source| StateError::Io {
         path: path.to_owned(),
