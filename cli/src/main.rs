@@ -7,6 +7,7 @@ mod at;
 mod completion;
 mod endpoint;
 mod engine;
+mod events;
 mod explain;
 mod input;
 mod ports;
@@ -36,6 +37,8 @@ enum Verb {
     Reach(reach::Arguments),
     /// Say which rules decide about one flow, step by step
     Explain(explain::Arguments),
+    /// Name the rules behind what an agent saw: opened, denied, would be denied or allowed
+    Events(events::Arguments),
     /// Show what of the intent is in force, node by node
     Status(status::Arguments),
     /// Print a completion script for a shell
@@ -58,6 +61,7 @@ fn run(arguments: Arguments) -> Result<()> {
     match arguments.verb {
         Verb::Reach(arguments) => reach::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Events(arguments) => events::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Completion(arguments) => completion::run(&arguments),
     }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::metrics::Now;
+use crate::rule::Asked;
 use crate::run::Questions;
 use crate::server::Shared;
 use crate::status::View;
+use crate::tls::Tls;
 
 /// What the handlers need.
 #[derive(Clone)]
@@ -21,6 +23,8 @@ pub struct Http {
     pub shared: Arc<Shared>,
     /// To the compiler.
     pub questions: Questions,
+    /// The certificates in use.
+    pub tls: Tls,
 }
 
 /// All paths.
@@ -30,6 +34,10 @@ pub fn router(http: Http) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/status", get(status))
+        .route(
+            "/rule/{subject}/{direction}/{peer}/{protocol}/{port}",
+            get(rule),
+        )
         .with_state(http)
 }
 
@@ -41,10 +49,11 @@ async fn metrics(State(http): State<Http>) -> Response {
             connected,
             nodes,
             behind: status.behind(),
-            problems: status.problem_count(),
+            problems: status.problem_counts(),
+            certificates: http.tls.ends(),
         }
     };
-    match http.shared.metrics.render(now) {
+    match http.shared.metrics.render(&now) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
@@ -62,6 +71,31 @@ async fn ready(State(http): State<Http>) -> Response {
             "the source of intent has not been read yet\n",
         )
             .into_response()
+    }
+}
+
+type RulePath = (String, String, String, String, u16);
+
+async fn rule(
+    State(http): State<Http>,
+    Path((subject, direction, peer, protocol, port)): Path<RulePath>,
+) -> Response {
+    let asked = match Asked::read(&subject, &direction, &peer, &protocol, port) {
+        Ok(asked) => asked,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    };
+    match http.questions.rule(asked).await {
+        Some(Some(told)) => Json(told).into_response(),
+        Some(None) => (
+            StatusCode::NOT_FOUND,
+            format!("no workload owns {subject}\n"),
+        )
+            .into_response(),
+        None => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the controller is shutting down\n",
+        )
+            .into_response(),
     }
 }
 

@@ -11,6 +11,7 @@ use bulkhead_policy::model::{Event, Interned, Object, ObjectRef};
 use bulkhead_source::{ObjectVersion, Update};
 use bulkhead_wire::Frontier;
 
+use crate::rule::{Asked, Told};
 use crate::status::ObjectState;
 
 /// Two updates in a row as one.
@@ -202,6 +203,11 @@ impl Intent {
             generation: known.version.as_ref().map(|version| version.generation),
         };
         self.objects.iter().map(state).collect()
+    }
+
+    /// Which rule decides, now. `None` if no workload of ours owns the address.
+    pub fn rule(&mut self, asked: &Asked) -> Option<Told> {
+        asked.answer(&mut self.engine)
     }
 
     /// What was done and how much there is.

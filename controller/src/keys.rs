@@ -1,6 +1,7 @@
 //! The keys of a standalone installation: a certificate authority, the controller's certificate, one for each node.
 //!
-//! Private keys are readable by their owner only. What is there is kept: running it again adds what is missing.
+//! Private keys are readable by their owner only. What is there is kept: running it again adds what is missing, and makes
+//! anew what ends soon. The authority is never made anew; its key is needed here only, and not where the controller runs.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,6 +9,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use bulkhead_graph::Timestamp;
 use bulkhead_wire::certificate;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -26,7 +28,7 @@ impl KeyFolder {
         self.0.join("ca.crt")
     }
 
-    fn authority_key(&self) -> PathBuf {
+    pub(crate) fn authority_key(&self) -> PathBuf {
         self.0.join("ca.key")
     }
 
@@ -58,6 +60,8 @@ pub struct Wanted {
     pub from: OffsetDateTime,
     /// How long, for all but the authority.
     pub lifetime: Duration,
+    /// Certificates that end before this are made anew, with the names that they have.
+    pub renew_before: OffsetDateTime,
 }
 
 /// Why keys were not made.
@@ -87,6 +91,14 @@ pub enum KeyError {
         /// What is wrong.
         problem: String,
     },
+    /// A certificate that is there cannot be read.
+    #[error("{path}: {problem}; remove it to have another one made")]
+    Certificate {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// Making a certificate failed.
     #[error("cannot make a certificate: {0}")]
     Making(#[from] rcgen::Error),
@@ -95,7 +107,7 @@ pub enum KeyError {
 /// Days that an authority is valid.
 const AUTHORITY: Duration = Duration::days(3650);
 
-/// Makes what is missing in the folder and says which certificates were made.
+/// Makes what is missing in the folder, or ends soon, and says which certificates were made.
 ///
 /// # Errors
 /// Names the file or name that stands in the way.
@@ -111,26 +123,92 @@ pub fn make(folder: &KeyFolder, wanted: &Wanted) -> Result<Vec<PathBuf>, KeyErro
     let mut made = Vec::new();
     let issuer = authority(folder, wanted, &mut made)?;
     let (certificate, key) = folder.controller();
-    if !certificate.exists() {
-        let mut params = leaf(&[certificate::CONTROLLER.to_owned()], wanted)?;
-        params.subject_alt_names.extend(names(&wanted.names)?);
+    let until = instant(ends(&folder.authority())?).min(wanted.from + wanted.lifetime);
+    if is_due(&certificate, wanted)? {
+        let (mut own, mut addresses) = known_names(&certificate)?;
+        own.extend(wanted.names.iter().cloned());
+        own.retain(|name| name != certificate::CONTROLLER);
+        own.sort();
+        own.dedup();
+        addresses.extend(&wanted.addresses);
+        addresses.sort();
+        addresses.dedup();
+        let mut params = leaf(&[certificate::CONTROLLER.to_owned()], wanted.from, until)?;
+        params.subject_alt_names.extend(names(&own)?);
         params
             .subject_alt_names
-            .extend(wanted.addresses.iter().copied().map(SanType::IpAddress));
+            .extend(addresses.into_iter().map(SanType::IpAddress));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         issue(&params, &issuer, &certificate, &key)?;
         made.push(certificate);
     }
-    for node in &wanted.nodes {
+    let mut every = wanted.nodes.clone();
+    every.extend(known_nodes(folder)?);
+    every.sort();
+    every.dedup();
+    for node in &every {
         let (certificate, key) = folder.node(node);
-        if !certificate.exists() {
-            let mut params = leaf(&[certificate::name_of_node(node)], wanted)?;
+        if is_due(&certificate, wanted)? {
+            let mut params = leaf(&[certificate::name_of_node(node)], wanted.from, until)?;
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
             issue(&params, &issuer, &certificate, &key)?;
             made.push(certificate);
         }
     }
     Ok(made)
+}
+
+/// When a certificate ends.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn ends(path: &Path) -> Result<Timestamp, KeyError> {
+    let validity = certificate::validity(read(path)?.as_bytes());
+    validity
+        .map(|(_, until)| until)
+        .map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &certificate::CertificateError) -> KeyError {
+    KeyError::Certificate {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    }
+}
+
+fn instant(at: Timestamp) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+fn is_due(certificate: &Path, wanted: &Wanted) -> Result<bool, KeyError> {
+    Ok(!certificate.exists() || instant(ends(certificate)?) < wanted.renew_before)
+}
+
+/// The names and addresses that a certificate has already.
+fn known_names(certificate: &Path) -> Result<(Vec<String>, Vec<IpAddr>), KeyError> {
+    if !certificate.exists() {
+        return Ok(<_>::default());
+    }
+    certificate::names(read(certificate)?.as_bytes())
+        .map_err(|error| unreadable(certificate, &error))
+}
+
+/// Nodes that have a certificate.
+fn known_nodes(folder: &KeyFolder) -> Result<Vec<String>, KeyError> {
+    let nodes = folder.0.join("nodes");
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&nodes)?;
+        entries.map(|entry| Ok(entry?.path())).collect()
+    };
+    let paths = list().map_err(|source| KeyError::File {
+        path: nodes.clone(),
+        source,
+    })?;
+    let certificates = paths
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|it| it == "crt"));
+    let names = certificates.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
+    Ok(names.filter(|name| check_node_name(name).is_ok()).collect())
 }
 
 fn check_node_name(name: &str) -> Result<(), KeyError> {
@@ -173,12 +251,16 @@ fn subject(name: &str) -> DistinguishedName {
     subject
 }
 
-fn leaf(sans: &[String], wanted: &Wanted) -> Result<CertificateParams, KeyError> {
+fn leaf(
+    sans: &[String],
+    from: OffsetDateTime,
+    until: OffsetDateTime,
+) -> Result<CertificateParams, KeyError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = subject(&sans[0]);
     params.subject_alt_names = names(sans)?;
-    params.not_before = wanted.from;
-    params.not_after = wanted.from + wanted.lifetime;
+    params.not_before = from;
+    params.not_after = until;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.use_authority_key_identifier_extension = true;
     Ok(params)
@@ -264,7 +346,40 @@ mod tests {
             addresses: vec!["192.0.2.1".parse().unwrap()],
             from: OffsetDateTime::UNIX_EPOCH,
             lifetime: Duration::days(7),
+            renew_before: OffsetDateTime::UNIX_EPOCH,
         }
+    }
+
+    #[test]
+    fn what_ends_soon_is_made_anew_under_the_same_authority_and_names() {
+        let folder =
+            KeyFolder(std::env::temp_dir().join(format!("bulkhead-renew-{}", std::process::id())));
+        let _ = fs::remove_dir_all(&folder.0);
+        make(&folder, &wanted(&["n1"])).unwrap();
+        let authority = fs::read(folder.authority()).unwrap();
+        let later = |days: i64| Wanted {
+            nodes: Vec::new(),
+            names: Vec::new(),
+            addresses: Vec::new(),
+            from: OffsetDateTime::UNIX_EPOCH + Duration::days(days),
+            lifetime: Duration::days(7),
+            renew_before: OffsetDateTime::UNIX_EPOCH + Duration::days(days + 2),
+        };
+        assert!(make(&folder, &later(4)).unwrap().is_empty());
+        let made = make(&folder, &later(6)).unwrap();
+        assert_eq!(made, [folder.controller().0, folder.node("n1").0]);
+        assert_eq!(fs::read(folder.authority()).unwrap(), authority);
+        for path in &made {
+            assert_eq!(ends(path).unwrap(), Timestamp::from_seconds(13 * 24 * 3600));
+        }
+        let (names, addresses) = certificate::names(&fs::read(&made[0]).unwrap()).unwrap();
+        assert_eq!(names, [certificate::CONTROLLER, "policy.example"]);
+        assert_eq!(addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        // Nothing outlives the authority.
+        make(&folder, &later(3648)).unwrap();
+        let until = ends(&folder.node("n1").0).unwrap();
+        assert_eq!(until, ends(&folder.authority()).unwrap());
+        fs::remove_dir_all(&folder.0).unwrap();
     }
 
     #[test]

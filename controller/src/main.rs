@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bulkhead_controller::keys::{KeyFolder, Wanted, make};
+use bulkhead_controller::keys::{KeyFolder, Wanted, ends, make};
 use bulkhead_controller::publish::Pace;
-use bulkhead_controller::run::{Listeners, serve, start_compiler, tls};
+use bulkhead_controller::run::{Listeners, serve, start_compiler};
 use bulkhead_controller::server::Shared;
 use bulkhead_controller::settings::{Command, Init, Run, Verb};
+use bulkhead_controller::tls::Tls;
 use bulkhead_controller::{api, clock};
 use bulkhead_policy::engine::EngineConfig;
 use bulkhead_settings::{Resolved, SettingsError};
@@ -54,13 +55,33 @@ fn make_keys(init: &Init) -> anyhow::Result<()> {
         // Agents' clocks may be a little behind.
         from: time::OffsetDateTime::now_utc() - time::Duration::minutes(5),
         lifetime: time::Duration::days(i64::from(init.days)),
+        renew_before: time::OffsetDateTime::now_utc() + renewal(init),
     };
-    let made = make(&KeyFolder(init.keys.clone()), &wanted).context("keys")?;
+    let folder = KeyFolder(init.keys.clone());
+    let made = make(&folder, &wanted).context("keys")?;
     if made.is_empty() {
-        println!("{}: everything is there already", init.keys.display());
+        println!(
+            "{}: everything is there already, and does not end soon",
+            init.keys.display()
+        );
     }
     made.iter().for_each(|path| println!("{}", path.display()));
+    let left = ends(&folder.authority())?.0 - clock::now().0;
+    let days = left / (24 * 3_600_000);
+    if days < i64::from(init.renew_days) {
+        eprintln!(
+            "bulkhead-controller: {}: the authority ends in {days} days and is never made anew by itself; make another one in \
+             another folder, and give every agent its certificate",
+            folder.authority().display()
+        );
+    }
     Ok(())
+}
+
+/// Short-lived certificates are not made anew each time.
+fn renewal(init: &Init) -> time::Duration {
+    let days = init.renew_days.min(init.days / 3);
+    time::Duration::days(i64::from(days))
 }
 
 #[tokio::main]
@@ -69,7 +90,7 @@ async fn start(run: Run) -> anyhow::Result<()> {
         bail!("say where intent comes from: --folder FOLDER, or --kubernetes");
     }
     run.logging.start().map_err(anyhow::Error::msg)?;
-    let tls = tls(&run.keys, clock::now())?;
+    let tls = Tls::load(&run.keys, clock::now())?;
     let listeners = Listeners::bind(run.listen, run.http).await?;
     let pace = Pace {
         gather: Duration::from_millis(run.gather_ms),

@@ -1,7 +1,10 @@
 //! What the controller counts. Gauges are read from the status at the moment of asking.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bulkhead_graph::Timestamp;
+use bulkhead_source::Severity;
 use bulkhead_wire::Refusal;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -26,10 +29,12 @@ pub struct Metrics {
     connected: Gauge,
     behind: Gauge,
     problems: Gauge,
+    objects: Family<[(&'static str, String); 2], Gauge>,
+    certificates: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
 /// What is read at the moment of asking.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Now {
     /// Nodes with an agent on the stream.
     pub connected: usize,
@@ -37,8 +42,10 @@ pub struct Now {
     pub nodes: usize,
     /// Nodes that do not enforce the newest state.
     pub behind: usize,
-    /// What is wrong with the inputs.
-    pub problems: usize,
+    /// What is wrong with the inputs, by kind of object and how bad it is.
+    pub problems: BTreeMap<(String, Severity), usize>,
+    /// When each certificate ends, by file.
+    pub certificates: BTreeMap<&'static str, Timestamp>,
 }
 
 impl Default for Metrics {
@@ -49,6 +56,7 @@ impl Default for Metrics {
         let refusals = Family::default();
         let (nodes, connected) = (Gauge::default(), Gauge::default());
         let (behind, problems) = (Gauge::default(), Gauge::default());
+        let (objects, certificates) = (Family::default(), Family::default());
         registry.register(
             "convergence_seconds",
             "From a change of a node's graph to its acknowledgement, read back from the kernel",
@@ -85,6 +93,16 @@ impl Default for Metrics {
             "Things that are wrong with the inputs",
             problems.clone(),
         );
+        registry.register(
+            "object_problems",
+            "Things that are wrong with objects, by kind and severity: of a Service, that there was no room for all of it",
+            objects.clone(),
+        );
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When a certificate of the controller ends, by file",
+            certificates.clone(),
+        );
         Self {
             registry,
             convergence,
@@ -95,6 +113,8 @@ impl Default for Metrics {
             connected,
             behind,
             problems,
+            objects,
+            certificates,
         }
     }
 }
@@ -122,14 +142,26 @@ impl Metrics {
     ///
     /// # Errors
     /// Never with a text that grows as needed; the formatter's signature allows it.
-    pub fn render(&self, now: Now) -> Result<String, std::fmt::Error> {
+    pub fn render(&self, now: &Now) -> Result<String, std::fmt::Error> {
         let gauge = |gauge: &Gauge, value: usize| {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };
         gauge(&self.nodes, now.nodes);
         gauge(&self.connected, now.connected);
         gauge(&self.behind, now.behind);
-        gauge(&self.problems, now.problems);
+        gauge(&self.problems, now.problems.values().sum());
+        // What is mended is counted no more.
+        self.objects.clear();
+        for ((kind, severity), count) in &now.problems {
+            let labels = [("kind", kind.clone()), ("severity", severity.to_string())];
+            gauge(&self.objects.get_or_create(&labels), *count);
+        }
+        for (file, end) in &now.certificates {
+            let labels = [("file", *file)];
+            self.certificates
+                .get_or_create(&labels)
+                .set(end.0.div_euclid(1000));
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +11,18 @@ use bulkhead_crds::manifest::{Problem, Severity};
 use bulkhead_graph::Timestamp;
 use bulkhead_policy::engine::{EngineConfig, Finding};
 use bulkhead_source::Update;
+use bulkhead_wire::limits;
 use bulkhead_wire::proto::distribution_server::DistributionServer;
-use bulkhead_wire::{certificate, limits};
 use tokio::sync::{mpsc, oneshot, watch};
-use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use tracing::{info, info_span, warn};
 
 use crate::clock;
 use crate::http::{Http, router};
 use crate::intent::{Compiled, Intent, append};
-use crate::keys::KeyFolder;
+use crate::rule::{Asked, Told};
 use crate::server::{Server, Shared};
 use crate::status::ObjectState;
+use crate::tls::Tls;
 
 /// How long open streams may take to end at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(2);
@@ -34,6 +33,7 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
 /// What the compiler's thread is asked.
 enum Question {
     Objects(BTreeSet<String>, oneshot::Sender<Vec<ObjectState>>),
+    Rule(Asked, oneshot::Sender<Option<Told>>),
 }
 
 /// Asks the compiler's thread.
@@ -47,6 +47,13 @@ impl Questions {
         let (sender, answer) = oneshot::channel();
         let question = Question::Objects(concerned, sender);
         self.0.send(question).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Which rule decides about one side of a flow, if a workload of ours owns its address; `None` when the controller ends.
+    pub async fn rule(&self, asked: Asked) -> Option<Option<Told>> {
+        let (sender, answer) = oneshot::channel();
+        self.0.send(Question::Rule(asked, sender)).await.ok()?;
         answer.await.ok()
     }
 
@@ -106,6 +113,7 @@ async fn compile(
             Some(question) = questions.recv() => match question {
                 // Whoever asked may have gone: then nobody needs the answer.
                 Question::Objects(concerned, answer) => drop(answer.send(intent.objects(&concerned))),
+                Question::Rule(asked, answer) => drop(answer.send(intent.rule(&asked))),
             },
             () = tokio::time::sleep(pause) => {
                 if let Some(compiled) = intent.advance(clock::now()) {
@@ -161,43 +169,6 @@ fn until(boundary: Option<Timestamp>, now: Timestamp) -> Duration {
     Duration::from_millis(ms).min(LOOK_AT_CLOCK)
 }
 
-/// The server's side of mutual TLS from a key folder.
-///
-/// # Errors
-/// Names the file that is missing, unreadable or expired.
-pub fn tls(folder: &Path, now: Timestamp) -> anyhow::Result<ServerTlsConfig> {
-    let folder = KeyFolder(folder.to_owned());
-    let (certificate_file, key_file) = folder.controller();
-    let read = |path: &Path| {
-        std::fs::read(path).with_context(|| {
-            format!(
-                "{}: cannot be read; `bulkhead-controller init --keys FOLDER` makes it",
-                path.display()
-            )
-        })
-    };
-    let (authority, certificate, key) = (
-        read(&folder.authority())?,
-        read(&certificate_file)?,
-        read(&key_file)?,
-    );
-    let (from, to) = certificate::validity(&certificate)
-        .with_context(|| certificate_file.display().to_string())?;
-    if now < from || now >= to {
-        bail!(
-            "{}: the certificate is not valid now (it is from {} to {}, milliseconds since the epoch); remove it and run \
-             `bulkhead-controller init` again, or set the clock",
-            certificate_file.display(),
-            from.0,
-            to.0
-        );
-    }
-    Ok(ServerTlsConfig::new()
-        .identity(Identity::from_pem(certificate, key))
-        .client_ca_root(Certificate::from_pem(authority))
-        .timeout(limits::HANDSHAKE))
-}
-
 /// Sockets of a controller, bound before anything else is said to run.
 pub struct Listeners {
     /// For agents.
@@ -232,7 +203,7 @@ pub async fn serve(
     shared: Arc<Shared>,
     questions: Questions,
     listeners: Listeners,
-    tls: ServerTlsConfig,
+    tls: Tls,
     mut end: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let stop = |mut end: watch::Receiver<bool>| async move {
@@ -243,19 +214,19 @@ pub async fn serve(
         .max_decoding_message_size(limits::MESSAGE_BYTES)
         .max_encoding_message_size(limits::MESSAGE_BYTES);
     let agents = tonic::transport::Server::builder()
-        .tls_config(tls)
-        .context("the keys cannot be used for TLS")?
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .tcp_nodelay(true)
         .add_service(service)
-        .serve_with_incoming_shutdown(
-            tonic::transport::server::TcpIncoming::from(listeners.agents).with_nodelay(Some(true)),
-            stop(end.clone()),
-        );
+        .serve_with_incoming_shutdown(tls.incoming(listeners.agents), stop(end.clone()));
     let compiler = questions.clone();
-    let http = axum::serve(listeners.http, router(Http { shared, questions }))
-        .with_graceful_shutdown(stop(end.clone()));
+    let answers = Http {
+        shared,
+        questions,
+        tls: tls.clone(),
+    };
+    tokio::spawn(tls.follow());
+    let http =
+        axum::serve(listeners.http, router(answers)).with_graceful_shutdown(stop(end.clone()));
     let (agents, http) = (tokio::spawn(agents), tokio::spawn(http.into_future()));
     tokio::select! {
         ended = flatten(agents) => ended.context("the agents' server"),

@@ -19,7 +19,8 @@ pub struct Command {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Make the keys of a standalone installation: an authority, the controller's, one for each node's agent
+    /// Make the keys of a standalone installation: an authority, the controller's, one for each node's agent. Again: add what
+    /// is missing, and make anew what ends soon
     Init(Init),
     /// Run the controller
     Run(Run),
@@ -28,7 +29,8 @@ pub enum Verb {
 /// `init`.
 #[derive(Debug, Args)]
 pub struct Init {
-    /// Folder for the keys; what is there already is kept
+    /// Folder for the keys; what is there already is kept until it ends soon. Its ca.key is needed by `init` only: keep the
+    /// folder off the host that serves, and copy ca.crt, controller.crt and controller.key there
     #[arg(long, value_name = "FOLDER")]
     pub keys: PathBuf,
     /// A node whose agent gets a certificate; may be repeated
@@ -43,6 +45,10 @@ pub struct Init {
     /// Days that the certificates are valid; the authority is valid for ten years
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: u32,
+    /// Days before its end at which a certificate is made anew, but never in the first two thirds of its time; the authority is
+    /// kept
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=3650))]
+    pub renew_days: u32,
 }
 
 /// `run`.
@@ -70,7 +76,8 @@ pub struct Run {
         default_value = "/var/lib/bulkhead-controller"
     )]
     pub state: PathBuf,
-    /// Folder with ca.crt, controller.crt and controller.key, as `init` makes it
+    /// Folder with ca.crt, controller.crt and controller.key, as `init` makes them; they are read again when they change.
+    /// ca.key does not belong here
     #[arg(
         long,
         value_name = "FOLDER",

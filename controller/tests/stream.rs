@@ -11,8 +11,9 @@ use bulkhead_controller::board::Board;
 use bulkhead_controller::clock;
 use bulkhead_controller::keys::{KeyFolder, Wanted, make};
 use bulkhead_controller::publish::Pace;
-use bulkhead_controller::run::{Listeners, serve, start_compiler, tls};
+use bulkhead_controller::run::{Listeners, serve, start_compiler};
 use bulkhead_controller::server::Shared;
+use bulkhead_controller::tls::Tls;
 use bulkhead_graph::NodeGraph;
 use bulkhead_policy::engine::EngineConfig;
 use bulkhead_policy::model::{Event, Kind, Object, Phase, Workload};
@@ -22,6 +23,7 @@ use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
 use bulkhead_wire::{
     Ack, Assembly, FromAgent, FromController, Hello, Limits, Revision, certificate,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -33,6 +35,7 @@ struct Controller {
     shared: Arc<Shared>,
     updates: mpsc::Sender<Update>,
     address: SocketAddr,
+    http: SocketAddr,
     keys: Folder,
     end: watch::Sender<bool>,
     version: u64,
@@ -57,6 +60,7 @@ impl Folder {
             addresses: Vec::new(),
             from: time::OffsetDateTime::now_utc() - time::Duration::minutes(1),
             lifetime: time::Duration::days(1),
+            renew_before: time::OffsetDateTime::UNIX_EPOCH,
         };
         make(&self.0, &wanted).unwrap();
     }
@@ -81,13 +85,15 @@ impl Controller {
         let any = "127.0.0.1:0".parse().unwrap();
         let listeners = Listeners::bind(any, any).await.unwrap();
         let address = listeners.agents.local_addr().unwrap();
-        let tls = tls(keys.path(), clock::now()).unwrap();
+        let http = listeners.http.local_addr().unwrap();
+        let tls = Tls::load(keys.path(), clock::now()).unwrap();
         let (end, ended) = watch::channel(false);
         tokio::spawn(serve(shared.clone(), questions, listeners, tls, ended));
         Self {
             shared,
             updates,
             address,
+            http,
             keys,
             end,
             version: 0,
@@ -246,7 +252,7 @@ fn workload(name: &str, node: &str, address: [u8; 4]) -> Object {
 
 #[test]
 fn keys_that_are_missing_or_expired_are_named_with_what_to_do() {
-    let missing = tls(std::path::Path::new("/nowhere"), clock::now()).unwrap_err();
+    let missing = Tls::load(std::path::Path::new("/nowhere"), clock::now()).unwrap_err();
     let text = format!("{missing:#}");
     assert!(
         text.contains("/nowhere/ca.crt") && text.contains("bulkhead-controller init"),
@@ -254,10 +260,123 @@ fn keys_that_are_missing_or_expired_are_named_with_what_to_do() {
     );
     let keys = Folder::new("expired", &[]);
     let later = bulkhead_graph::Timestamp(clock::now().0 + 2 * 24 * 3_600_000);
-    let text = format!("{:#}", tls(keys.path(), later).unwrap_err());
+    let text = format!("{:#}", Tls::load(keys.path(), later).unwrap_err());
     assert!(
         text.contains("controller.crt: the certificate is not valid now"),
         "{text}"
+    );
+}
+
+/// A GET, with the answer's first line and body.
+async fn get(address: SocketAddr, path: &str) -> (String, String) {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(SOON, stream.read_to_string(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let line = head.lines().next().unwrap_or_default();
+    (line.to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn g16_the_rule_behind_what_an_audit_saw_is_told_by_policy_and_rule() {
+    let mut controller = Controller::start("rule", &["n1"]).await;
+    let manifests = "
+{apiVersion: bulkhead.dev/v1alpha1, kind: Workload, metadata: {name: frontend, namespace: web}, spec: {addresses: [10.0.0.1], node: n1}}
+---
+{apiVersion: bulkhead.dev/v1alpha1, kind: Workload, metadata: {name: postgres, namespace: db}, spec: {addresses: [10.0.0.2], node: n1}}
+---
+apiVersion: bulkhead.dev/v1alpha1
+kind: Segment
+metadata: {name: databases}
+spec:
+  members: [{namespaces: {matchLabels: {kubernetes.io/metadata.name: db}}}]
+  isolation: {ingress: Deny, egress: Allow, within: Allow}
+  mode: Audit
+---
+apiVersion: bulkhead.dev/v1alpha1
+kind: SegmentationPolicy
+metadata: {name: telnet, namespace: web}
+spec:
+  subjects: [{pods: {}}]
+  mode: Audit
+  egress: [{name: no-telnet, action: Deny, to: [{everyone: {}}], ports: [{port: {protocol: TCP, number: 23}}]}]
+";
+    let read = bulkhead_crds::manifest::read("m.yaml", manifests.as_bytes());
+    assert!(read.problems.is_empty(), "{:?}", read.problems);
+    let objects: Vec<Object> = read.objects.into_iter().map(|it| it.object).collect();
+    controller.apply(objects).await;
+    let mut agent = controller.connect("n1", "n1").await.unwrap();
+    agent.realise().await;
+    let told = async |path: &str| {
+        let (line, body) = get(controller.http, path).await;
+        assert!(line.contains(" 200 "), "{path}: {line}: {body}");
+        let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(told["enforced"]["allowed"], true, "{path}: {told}");
+        assert_eq!(told["intended"]["allowed"], false, "{path}: {told}");
+        told["intended"]["rule"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        told("/rule/10.0.0.2/ingress/10.0.0.1/tcp/5432").await,
+        "isolated by Segment databases"
+    );
+    assert_eq!(
+        told("/rule/10.0.0.1/egress/203.0.113.7/tcp/23").await,
+        "SegmentationPolicy web/telnet egress[0] (no-telnet)"
+    );
+    let refused = async |path: &str| get(controller.http, path).await.0;
+    assert!(
+        refused("/rule/10.0.0.9/egress/10.0.0.1/tcp/1")
+            .await
+            .contains(" 404 ")
+    );
+    assert!(
+        refused("/rule/10.0.0.1/across/10.0.0.2/tcp/1")
+            .await
+            .contains(" 400 ")
+    );
+}
+
+#[tokio::test]
+async fn new_key_files_are_taken_up_without_a_restart_and_bad_ones_change_nothing() {
+    let controller = Controller::start("reload", &["n1"]).await;
+    drop(controller.connect("n1", "n1").await.unwrap());
+    // Another authority, and everything that it vouches for.
+    let others = Folder::new("reload-others", &["n1"]);
+    let connect = async |keys: &Folder| {
+        Agent::connect(controller.address, keys.path(), keys.path(), "n1", "n1").await
+    };
+    assert!(connect(&others).await.is_err());
+    let copy = |name: &str| {
+        let (from, to) = (others.path().join(name), controller.keys.path().join(name));
+        std::fs::copy(from, to).unwrap();
+    };
+    let old = Folder::new("reload-old", &[]);
+    std::fs::remove_dir_all(old.path()).unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .args([controller.keys.path(), old.path()])
+        .status();
+    assert!(copied.unwrap().success());
+    // A certificate without its key: the earlier files stay in force.
+    copy("controller.crt");
+    drop(connect(&old).await.unwrap());
+    copy("controller.key");
+    copy("ca.crt");
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
+    let taken_up = async {
+        while connect(&others).await.is_err() {
+            looks.tick().await;
+        }
+    };
+    timeout(SOON, taken_up).await.expect("taken up in time");
+    assert!(
+        connect(&old).await.is_err(),
+        "the old authority counts no more"
     );
 }
 

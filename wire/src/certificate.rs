@@ -1,5 +1,7 @@
 //! Who is who on the stream: the names in the certificates of both sides.
 
+use std::net::IpAddr;
+
 use bulkhead_graph::Timestamp;
 use thiserror::Error;
 use x509_parser::prelude::{FromDer as _, GeneralName, Pem, X509Certificate};
@@ -50,15 +52,44 @@ pub fn node_of(der: &[u8]) -> Result<String, CertificateError> {
         .ok_or(CertificateError::NamesNoNode)
 }
 
+/// The DNS names and addresses of the first certificate of a PEM text.
+///
+/// # Errors
+/// If there is none that can be read.
+pub fn names(pem: &[u8]) -> Result<(Vec<String>, Vec<IpAddr>), CertificateError> {
+    let pem = first(pem)?;
+    let certificate = pem.parse_x509().map_err(unreadable)?;
+    let names = certificate.subject_alternative_name().map_err(unreadable)?;
+    let (mut texts, mut addresses) = (Vec::new(), Vec::new());
+    for name in names.iter().flat_map(|names| &names.value.general_names) {
+        if let GeneralName::DNSName(name) = name {
+            texts.push((*name).to_owned());
+        } else if let GeneralName::IPAddress(bytes) = name {
+            addresses.extend(address(bytes));
+        }
+    }
+    Ok((texts, addresses))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
+}
+
+fn first(pem: &[u8]) -> Result<Pem, CertificateError> {
+    let pem = Pem::iter_from_buffer(pem)
+        .next()
+        .ok_or_else(|| unreadable("the file holds none"))?;
+    pem.map_err(unreadable)
+}
+
 /// From when to when the first certificate of a PEM text is valid.
 ///
 /// # Errors
 /// If there is none that can be read.
 pub fn validity(pem: &[u8]) -> Result<(Timestamp, Timestamp), CertificateError> {
-    let pem = Pem::iter_from_buffer(pem)
-        .next()
-        .ok_or_else(|| unreadable("the file holds none"))?;
-    let pem = pem.map_err(unreadable)?;
+    let pem = first(pem)?;
     let certificate = pem.parse_x509().map_err(unreadable)?;
     let validity = certificate.validity();
     Ok((

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bulkhead_graph::{Digest, Timestamp};
 use bulkhead_policy::model::{Interned, ObjectRef};
-use bulkhead_source::Problem;
+use bulkhead_source::{Problem, Severity};
 use bulkhead_wire::{Ack, Hello, Limits, Refused};
 
 pub use patch::{Ledger, Patch, Status as PatchStatus, Target};
@@ -180,9 +180,17 @@ impl Status {
         (self.nodes.values().filter(here).count(), self.nodes.len())
     }
 
-    /// How much is wrong with the inputs.
-    pub fn problem_count(&self) -> usize {
-        self.problems.len()
+    /// How much is wrong with the inputs, by kind of object and how bad it is.
+    pub fn problem_counts(&self) -> BTreeMap<(String, Severity), usize> {
+        let mut counts = BTreeMap::new();
+        for problem in &self.problems {
+            let object = problem.object.as_deref().unwrap_or_default();
+            let kind = object.split(' ').next().unwrap_or_default();
+            *counts
+                .entry((kind.to_owned(), problem.severity))
+                .or_insert(0) += 1;
+        }
+        counts
     }
 
     /// Nodes that do not enforce what they should.

@@ -2,12 +2,19 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 
+use bulkhead_crds::convert::{plain_object, stand_in};
+use bulkhead_crds::kinds::ConditionStatus;
+use bulkhead_crds::manifest::{Problem, Severity};
 use bulkhead_graph::{Digest, Timestamp};
-use bulkhead_policy::model::{Kind, ObjectRef};
+use bulkhead_policy::engine::EngineConfig;
+use bulkhead_policy::model::{Event, Kind, ObjectRef};
+use bulkhead_source::{ObjectVersion, Update};
 use bulkhead_wire::{Ack, Denied, Frontier, Hello, Limits, Refusal, Refused, Unprotected};
 
-use super::{ObjectState, Status};
+use super::{Ledger, ObjectState, PatchStatus, Status};
+use crate::intent::Intent;
 
 const NOW: Timestamp = Timestamp(1_000);
 
@@ -232,4 +239,56 @@ fn a_node_that_is_gone_is_forgotten_once_its_agent_is() {
     );
     status.gone("n2", 1, NOW);
     assert_eq!((status.connected(), status.behind()), ((0, 0), 0));
+}
+
+#[test]
+fn g11_what_was_never_good_has_conditions_that_say_so_in_every_kind_with_a_status() {
+    for kind in [
+        Kind::ClusterNetworkPolicy,
+        Kind::ClusterSegmentationPolicy,
+        Kind::SegmentationPolicy,
+        Kind::Quarantine,
+        Kind::Segment,
+    ] {
+        let object = serde_json::json!({"metadata": {"name": "p"}, "spec": {"mode": 5, "tier": 5}});
+        let rejection = plain_object(kind, &object).unwrap_err();
+        let stand_in = stand_in(kind, &object).unwrap();
+        let reference = stand_in.object.reference();
+        let version = ObjectVersion {
+            uid: "u".to_owned(),
+            generation: 3,
+        };
+        let mut intent = Intent::new(EngineConfig::default(), NonZeroUsize::MIN, NOW);
+        let update = Update {
+            events: vec![Event::Apply(stand_in.object)],
+            seen: [(reference.clone(), version)].into(),
+            ..Update::default()
+        };
+        intent.take(update, NOW);
+        let mut status = Status::default();
+        status.problems(vec![Problem {
+            severity: Severity::Error,
+            file: "kubernetes".into(),
+            line: None,
+            object: Some(reference.to_string()),
+            field: Some(rejection.field),
+            message: rejection.message,
+        }]);
+        let objects = intent.objects(&BTreeSet::new());
+        let view = status.view(Some(Frontier::default()), &objects);
+        let patches = Ledger::default().patches(&view, NOW);
+        let [patch] = &patches[..] else {
+            panic!("{kind:?}: {patches:?}")
+        };
+        let PatchStatus::Object(written) = &patch.status else {
+            panic!("{kind:?}: {patch:?}")
+        };
+        assert_eq!(written.observed_generation, Some(3));
+        let holds = |name: &str| {
+            let mut all = written.conditions.iter();
+            all.find(|it| it.kind == name).map(|it| it.status)
+        };
+        assert_eq!(holds("Accepted"), Some(ConditionStatus::False), "{kind:?}");
+        assert_eq!(holds("Degraded"), Some(ConditionStatus::True), "{kind:?}");
+    }
 }

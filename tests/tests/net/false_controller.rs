@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use bulkhead_controller::run::tls;
+use bulkhead_controller::tls::Tls;
 use bulkhead_graph::{Delta, Digest, NodeGraph, Prefix, Timestamp};
 use bulkhead_tests::lab::{CONTROL_PLANE, Plan};
 use bulkhead_wire::proto::distribution_server::{Distribution, DistributionServer};
@@ -17,7 +17,7 @@ use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
 use bulkhead_wire::{FromAgent, FromController, Frontier, Hello, Refusal, Revision};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::guarded::{Guarded, isolate};
@@ -161,7 +161,7 @@ fn refusal(world: &Guarded, lie: Lie) -> Refusal {
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_millis();
-    let tls = tls(
+    let tls = Tls::load(
         &world.product.keys(),
         Timestamp(i64::try_from(now).unwrap()),
     )
@@ -175,10 +175,8 @@ fn refusal(world: &Guarded, lie: Lie) -> Refusal {
     runtime.block_on(async {
         let (heard, mut messages) = mpsc::channel(64);
         let (end, ended) = oneshot::channel::<()>();
-        let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
+        let incoming = tls.incoming(tokio::net::TcpListener::from_std(listener).unwrap());
         let server = tonic::transport::Server::builder()
-            .tls_config(tls)
-            .unwrap()
             .add_service(DistributionServer::new(Liar { lie, heard }))
             .serve_with_incoming_shutdown(incoming, async { drop(ended.await) });
         let server = tokio::spawn(server);
