@@ -2,29 +2,34 @@
 //!
 //! A new version is a new value: what was compiled is never changed, so whoever holds its key knows what it says.
 
+use std::sync::Arc;
+
 use bulkhead_graph::{
     Action, Direction, Matched, Mode, Network, PortMatch, PortRange, Protocol, Stage, Timestamp,
 };
 
 use super::Engine;
-use super::arena::Key;
-use super::entry::{EntrySpec, EntryState, PeerSpec};
+use super::arena::{Key, Keys};
+use super::entry::{EntrySpec, Lines, PeerSpec};
 use super::names::Name;
+use super::profile::NamespaceState;
 use super::selector::{PortName, Protector, Selector, SelectorKey};
-use crate::model::{ObjectRef, Peer, Peers, Policy, Port, Ports, Rule, Subject, Tier};
+use crate::model::{Peer, Peers, Policy, Port, Ports, Rule, Subject, Tier};
 
 pub(super) struct Compiled {
-    pub(super) object: ObjectRef,
-    pub(super) tier: Tier,
+    pub(super) policy: Arc<Policy>,
+    /// Of a policy of the namespace tier: it concerns nobody else, whatever it selects.
+    pub(super) only_in: Option<Key<NamespaceState>>,
+    stage: Stage,
     pub(super) mode: Mode,
     pub(super) until: Option<Timestamp>,
     isolates: [bool; 2],
     /// In order, by direction.
-    pub(super) rules: [Vec<CompiledRule>; 2],
+    rules: [Vec<CompiledRule>; 2],
     /// One reference each; its subjects are registered with them.
-    pub(super) subjects: Vec<Key<Selector>>,
+    pub(super) subjects: Keys<Selector>,
     /// One reference each.
-    pub(super) peers: Vec<Key<Selector>>,
+    peers: Keys<Selector>,
     /// Its rules towards a subject depend on what that subject's ports are called.
     pub(super) named_ingress: bool,
 }
@@ -39,7 +44,14 @@ impl Compiled {
     }
 
     pub(super) fn stage(&self) -> Stage {
-        stage(self.tier)
+        self.stage
+    }
+
+    /// Names of ports that it speaks of.
+    pub(super) fn names(&self, mut each: impl FnMut(Name)) {
+        for named in self.rules.iter().flatten().flat_map(|rule| &rule.named) {
+            named.names.iter().for_each(|(name, _)| each(*name));
+        }
     }
 }
 
@@ -64,9 +76,9 @@ pub(super) struct CompiledRule {
     pub(super) index: u32,
     pub(super) action: Action,
     /// The same for every subject; one reference each.
-    pub(super) lines: Vec<Key<EntryState>>,
+    pub(super) lines: Lines,
     /// What depends on the names of the subject's ports.
-    pub(super) named: Option<NamedLine>,
+    pub(super) named: Option<Box<NamedLine>>,
 }
 
 /// An entry on ports of these names, as the subject gives them numbers, beside those of the entry.
@@ -119,17 +131,19 @@ fn range(protocol: Protocol, from: u16, to: u16) -> PortRange {
 
 impl Engine {
     /// Compiles a policy as it is at the present instant; outside its time it is a policy without subjects.
-    pub(super) fn compile(&mut self, policy: &Policy) -> Key<Compiled> {
+    pub(super) fn compile(&mut self, policy: Arc<Policy>) -> Key<Compiled> {
         let active = policy.is_active(self.now);
-        let mut peers = Vec::new();
+        let (mut subjects, mut peers) = (Keys::new(), Keys::new());
         let mut named_ingress = false;
         let mut rules = [Vec::new(), Vec::new()];
         if active {
             for direction in [Direction::Ingress, Direction::Egress] {
+                let into = &mut rules[index(direction)];
+                into.reserve_exact(policy.rules(direction).len());
                 for (number, rule) in (0..).zip(policy.rules(direction)) {
-                    let (lines, named) = self.compile_rule(policy, direction, rule, &mut peers);
+                    let (lines, named) = self.compile_rule(&policy, direction, rule, &mut peers);
                     named_ingress |= named.is_some();
-                    rules[index(direction)].push(CompiledRule {
+                    into.push(CompiledRule {
                         index: number,
                         action: self.action(rule),
                         lines,
@@ -137,42 +151,46 @@ impl Engine {
                     });
                 }
             }
-        }
-        let mut subjects = Vec::new();
-        if active {
             for subject in &policy.subjects {
                 self.compile_subject(subject, &mut subjects);
             }
-            subjects.sort_unstable();
-            // Two subjects that are the same selector are one registration; the spare reference goes back.
-            let spare: Vec<_> = subjects
-                .windows(2)
-                .filter(|two| two[0] == two[1])
-                .map(|two| two[0])
-                .collect();
-            spare
-                .into_iter()
-                .for_each(|selector| self.release_selector(selector));
-            subjects.dedup();
+            self.keep_once(&mut subjects);
         }
+        let only_in =
+            (policy.tier == Tier::Namespace).then(|| self.namespace(&policy.object.namespace));
         let key = self.compiled.insert(Compiled {
-            object: policy.object.clone(),
-            tier: policy.tier,
+            only_in,
+            stage: stage(policy.tier),
             mode: policy.mode,
             until: policy.expires_at,
             isolates: [Direction::Ingress, Direction::Egress].map(|d| policy.isolates.contains(&d)),
+            policy,
             rules,
-            subjects: subjects.clone(),
+            subjects,
             peers,
             named_ingress,
         });
-        for subject in subjects {
+        for at in 0..self.compiled[key].subjects.len() {
+            let subject = self.compiled[key].subjects[at];
             self.protect(subject, Protector::Policy(key));
         }
         key
     }
 
-    fn compile_subject(&mut self, subject: &Subject, into: &mut Vec<Key<Selector>>) {
+    /// Two subjects that are the same selector are one registration; the spare reference goes back.
+    fn keep_once(&mut self, subjects: &mut Keys<Selector>) {
+        subjects.sort_unstable();
+        let mut last = None;
+        subjects.retain(|selector| {
+            let first = last.replace(*selector) != Some(*selector);
+            if !first {
+                self.release_selector(*selector);
+            }
+            first
+        });
+    }
+
+    fn compile_subject(&mut self, subject: &Subject, into: &mut Keys<Selector>) {
         match subject {
             Subject::Selected(selector) => into.push(self.acquire_model_selector(selector)),
             Subject::Workload(uid) => {
@@ -183,14 +201,11 @@ impl Engine {
                 }));
             }
             Subject::Segment(name) => {
-                let segment = self.segment_keys.get(name).copied();
-                let selectors = segment
-                    .map(|s| self.segments[s].selectors.clone())
-                    .unwrap_or_default();
-                for selector in selectors {
-                    self.selectors
-                        .acquire((*self.selectors.arena[selector].key).clone());
-                    into.push(selector);
+                if let Some(segment) = self.segment_keys.get(name) {
+                    for selector in &self.segments[*segment].selectors {
+                        self.selectors.retain(*selector);
+                        into.push(*selector);
+                    }
                 }
             }
         }
@@ -201,8 +216,8 @@ impl Engine {
         policy: &Policy,
         direction: Direction,
         rule: &Rule,
-        peers: &mut Vec<Key<Selector>>,
-    ) -> (Vec<Key<EntryState>>, Option<NamedLine>) {
+        peers: &mut Keys<Selector>,
+    ) -> (Lines, Option<Box<NamedLine>>) {
         let action = self.action(rule);
         let peer_spec = self.compile_peers(rule, action, peers);
         let (ports, names) = self.compile_ports(rule, action);
@@ -216,7 +231,7 @@ impl Engine {
             until: policy.expires_at,
         };
         if direction == Direction::Ingress && !names.is_empty() {
-            return (Vec::new(), Some(NamedLine { spec, names }));
+            return (Lines::new(), Some(Box::new(NamedLine { spec, names })));
         }
         let mut specs = Vec::new();
         for (name, protocol) in names {
@@ -250,12 +265,12 @@ impl Engine {
         &mut self,
         rule: &Rule,
         action: Action,
-        references: &mut Vec<Key<Selector>>,
+        references: &mut Keys<Selector>,
     ) -> PeerSpec {
         let Peers::Of(peers) = &rule.peers else {
             return PeerSpec::Any;
         };
-        let (mut everybody, mut sets, mut networks) = (false, Vec::new(), Vec::new());
+        let (mut everybody, mut sets, mut networks) = (false, Keys::new(), Vec::new());
         for peer in peers {
             match peer {
                 Peer::Workloads(selector) if selector.is_universal() => everybody = true,
@@ -273,11 +288,10 @@ impl Engine {
                     }
                     everybody |= segment.everybody;
                     networks.extend(segment.networks.iter().cloned());
-                    for selector in segment.selectors.clone() {
-                        self.selectors
-                            .acquire((*self.selectors.arena[selector].key).clone());
-                        references.push(selector);
-                        sets.push(selector);
+                    for selector in &segment.selectors {
+                        self.selectors.retain(*selector);
+                        references.push(*selector);
+                        sets.push(*selector);
                     }
                 }
                 // What cannot be resolved is everybody where that closes, and nobody where it would open.
@@ -327,7 +341,7 @@ impl Engine {
         spec: &EntrySpec,
         name: Name,
         protocol: Protocol,
-        references: &mut Vec<Key<Selector>>,
+        references: &mut Keys<Selector>,
         specs: &mut Vec<EntrySpec>,
     ) {
         let numbers: Vec<u16> = self
@@ -342,7 +356,7 @@ impl Engine {
             specs.push(with_sets(spec, sets, ports));
         }
         // Of those that give no number to the name, and of unknown ones, any port of the protocol may be meant.
-        if spec.action != Action::Allow && spec.peers != no_peers() {
+        if spec.action != Action::Allow && !names_no_peers(&spec.peers) {
             let nothing = PortName::MeansNothing(name, protocol);
             let sets = self.peers_that_name(&spec.peers, nothing, references);
             let ports = PortMatch::of(vec![range(protocol, 0, u16::MAX)]);
@@ -358,9 +372,9 @@ impl Engine {
         &mut self,
         peers: &PeerSpec,
         port_name: PortName,
-        references: &mut Vec<Key<Selector>>,
-    ) -> Vec<Key<Selector>> {
-        let mut sets = Vec::new();
+        references: &mut Keys<Selector>,
+    ) -> Keys<Selector> {
+        let mut sets = Keys::new();
         for key in self.keys_of_peers(peers) {
             let selector = self.acquire_selector(SelectorKey {
                 port_name: Some(port_name),
@@ -374,7 +388,7 @@ impl Engine {
 
     fn keys_of_peers(&self, peers: &PeerSpec) -> Vec<SelectorKey> {
         let in_network = |network: &Network| SelectorKey {
-            network: Some(network.clone()),
+            network: Some(Box::new(network.clone())),
             ..SelectorKey::everything()
         };
         match peers {
@@ -388,7 +402,7 @@ impl Engine {
                 networks,
             } => sets
                 .iter()
-                .map(|set| (*self.selectors.arena[*set].key).clone())
+                .map(|set| self.selectors.arena[*set].key.clone())
                 .chain(networks.iter().map(in_network))
                 .collect(),
         }
@@ -411,7 +425,7 @@ impl Engine {
     }
 }
 
-fn with_sets(spec: &EntrySpec, mut sets: Vec<Key<Selector>>, ports: PortMatch) -> EntrySpec {
+fn with_sets(spec: &EntrySpec, mut sets: Keys<Selector>, ports: PortMatch) -> EntrySpec {
     sets.sort_unstable();
     sets.dedup();
     let peers = PeerSpec::Of {
@@ -426,15 +440,19 @@ fn with_sets(spec: &EntrySpec, mut sets: Vec<Key<Selector>>, ports: PortMatch) -
     }
 }
 
-fn no_peers() -> PeerSpec {
-    PeerSpec::Of {
-        everybody: false,
-        sets: Vec::new(),
-        networks: Vec::new(),
+fn names_no_peers(peers: &PeerSpec) -> bool {
+    match peers {
+        PeerSpec::Any => false,
+        PeerSpec::Of {
+            everybody,
+            sets,
+            networks,
+        } => !everybody && sets.is_empty() && networks.is_empty(),
     }
 }
 
 /// An entry that no packet can match needs no line.
 pub(super) fn matches_nobody(spec: &EntrySpec) -> bool {
-    spec.peers == no_peers() || spec.ports == PortMatch::Of(Vec::new())
+    let no_ports = matches!(&spec.ports, PortMatch::Of(ranges) if ranges.is_empty());
+    no_ports || names_no_peers(&spec.peers)
 }

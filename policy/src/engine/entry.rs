@@ -6,9 +6,9 @@ use bulkhead_graph::{
     Action, Direction, Entry, Matched, Mode, Network, PeerMatch, PortMatch, RuleSet, RuleSetId,
     Stage, Timestamp, Workloads,
 };
-use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
-use super::arena::{Arena, Key};
+use super::arena::{Arena, ContentHash, Key, Keys, Lookup};
 use super::names::Names;
 use super::profile::NamespaceState;
 use super::selector::{Selector, Selectors};
@@ -18,7 +18,7 @@ pub(super) enum PeerSpec {
     Any,
     Of {
         everybody: bool,
-        sets: Vec<Key<Selector>>,
+        sets: Keys<Selector>,
         networks: Vec<Network>,
     },
 }
@@ -37,45 +37,42 @@ pub(super) struct EntrySpec {
 }
 
 pub(super) struct EntryState {
-    pub(super) spec: Arc<EntrySpec>,
-    pub(super) entry: Entry,
+    pub(super) spec: EntrySpec,
     /// Orders entries where the pipeline gives no order.
     pub(super) hash: [u8; 16],
     references: u32,
 }
 
-type RuleSetKey = (Direction, Vec<Key<EntryState>>);
+/// The lines of a rule set, in order.
+pub(super) type Lines = SmallVec<[Key<EntryState>; 4]>;
 
 pub(super) struct RuleSetState {
     pub(super) id: RuleSetId,
     pub(super) rules: Arc<RuleSet>,
     /// Peer sets it needs; sorted, once each.
-    pub(super) peers: Vec<Key<Selector>>,
+    pub(super) peers: Keys<Selector>,
     pub(super) tells_unknown_from_known: bool,
-    lines: Arc<RuleSetKey>,
+    lines: Lines,
     references: u32,
 }
 
 #[derive(Default)]
 pub(super) struct Entries {
     pub(super) arena: Arena<EntryState>,
-    keys: FxHashMap<Arc<EntrySpec>, Key<EntryState>>,
+    keys: Lookup<EntryState>,
     pub(super) rule_sets: Arena<RuleSetState>,
-    rule_set_keys: FxHashMap<Arc<RuleSetKey>, Key<RuleSetState>>,
+    rule_set_keys: Lookup<RuleSetState>,
 }
 
-impl Entries {
-    pub(super) fn acquire(
-        &mut self,
-        spec: EntrySpec,
-        selectors: &Selectors,
-        names: &Names,
-        namespaces: &Arena<NamespaceState>,
-    ) -> Key<EntryState> {
-        if let Some(key) = self.keys.get(&spec) {
-            self.arena[*key].references += 1;
-            return *key;
-        }
+/// What is needed to say a selector's name.
+pub(super) struct Context<'a> {
+    pub(super) selectors: &'a mut Selectors,
+    pub(super) names: &'a Names,
+    pub(super) namespaces: &'a Arena<NamespaceState>,
+}
+
+impl Context<'_> {
+    fn entry(&mut self, spec: &EntrySpec) -> Entry {
         let peers = match &spec.peers {
             PeerSpec::Any => PeerMatch::Any,
             PeerSpec::Of {
@@ -88,7 +85,7 @@ impl Entries {
                 } else {
                     let mut ids: Vec<_> = sets
                         .iter()
-                        .map(|set| selectors.content(*set, names, namespaces))
+                        .map(|set| self.selectors.content(*set, self.names, self.namespaces))
                         .collect();
                     ids.sort_unstable();
                     ids.dedup();
@@ -107,23 +104,31 @@ impl Entries {
             Matched::Yes => peers,
             Matched::Maybe | Matched::No => PeerMatch::Perhaps(Box::new(peers)),
         };
-        let entry = Entry {
+        Entry {
             stage: spec.stage,
             action: spec.action,
             mode: spec.mode,
             peers,
             ports: spec.ports.clone(),
             until: spec.until,
-        };
-        let hash = entry.content();
-        let spec = Arc::new(spec);
+        }
+    }
+}
+
+impl Entries {
+    pub(super) fn acquire(&mut self, spec: EntrySpec, mut context: Context<'_>) -> Key<EntryState> {
+        let content = ContentHash::of(&spec);
+        if let Some(key) = self.keys.find(content, |at| self.arena[at].spec == spec) {
+            self.retain(key);
+            return key;
+        }
+        let hash = context.entry(&spec).content();
         let key = self.arena.insert(EntryState {
-            spec: spec.clone(),
-            entry,
+            spec,
             hash,
             references: 1,
         });
-        self.keys.insert(spec, key);
+        self.keys.insert(content, key);
         key
     }
 
@@ -135,7 +140,7 @@ impl Entries {
         self.arena[key].references -= 1;
         if self.arena[key].references == 0 {
             let gone = self.arena.remove(key);
-            self.keys.remove(&gone.spec);
+            self.keys.remove(ContentHash::of(&gone.spec), key);
         }
     }
 
@@ -143,42 +148,45 @@ impl Entries {
     pub(super) fn rule_set(
         &mut self,
         direction: Direction,
-        lines: Vec<Key<EntryState>>,
+        lines: &[Key<EntryState>],
+        mut context: Context<'_>,
     ) -> (Key<RuleSetState>, bool) {
-        let lines = Arc::new((direction, lines));
-        if let Some(key) = self.rule_set_keys.get(&lines).copied() {
+        let content = ContentHash::of(&(direction, lines));
+        let same = |at: Key<RuleSetState>| {
+            let set = &self.rule_sets[at];
+            set.rules.direction == direction && *set.lines == *lines
+        };
+        if let Some(key) = self.rule_set_keys.find(content, same) {
             self.rule_sets[key].references += 1;
-            lines.1.iter().for_each(|line| self.release(*line));
+            lines.iter().for_each(|line| self.release(*line));
             return (key, false);
         }
-        let entries = lines
-            .1
-            .iter()
-            .map(|line| self.arena[*line].entry.clone())
-            .collect();
-        let rules = Arc::new(RuleSet { direction, entries });
-        let mut peers: Vec<Key<Selector>> = Vec::new();
-        for line in &lines.1 {
+        let specs = || lines.iter().map(|line| &self.arena[*line].spec);
+        let entries = specs().map(|spec| context.entry(spec)).collect();
+        let mut peers = Keys::new();
+        for spec in specs() {
             if let PeerSpec::Of {
                 everybody: false,
                 sets,
                 ..
-            } = &self.arena[*line].spec.peers
+            } = &spec.peers
             {
-                peers.extend(sets);
+                peers.extend_from_slice(sets);
             }
         }
         peers.sort_unstable();
         peers.dedup();
+        let rules = Arc::new(RuleSet { direction, entries });
+        let hashes = lines.iter().map(|line| self.arena[*line].hash);
         let key = self.rule_sets.insert(RuleSetState {
-            id: RuleSet::id_of(direction, lines.1.iter().map(|line| self.arena[*line].hash)),
+            id: RuleSet::id_of(direction, hashes),
             tells_unknown_from_known: rules.tells_unknown_from_known(),
             rules,
             peers,
-            lines: lines.clone(),
+            lines: lines.into(),
             references: 1,
         });
-        self.rule_set_keys.insert(lines, key);
+        self.rule_set_keys.insert(content, key);
         (key, true)
     }
 
@@ -186,8 +194,9 @@ impl Entries {
         self.rule_sets[key].references -= 1;
         if self.rule_sets[key].references == 0 {
             let gone = self.rule_sets.remove(key);
-            self.rule_set_keys.remove(&gone.lines);
-            gone.lines.1.iter().for_each(|line| self.release(*line));
+            let content = ContentHash::of(&(gone.rules.direction, &*gone.lines));
+            self.rule_set_keys.remove(content, key);
+            gone.lines.iter().for_each(|line| self.release(*line));
         }
     }
 }

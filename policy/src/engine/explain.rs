@@ -203,14 +203,14 @@ impl Engine {
     ) -> Reason {
         match source {
             Source::Rule(policy, index) => {
-                let policy = self.compiled[policy].object.clone();
-                let rules = self.policies[&policy].policy.rules(direction);
-                let name = rules
+                let policy = &self.compiled[policy].policy;
+                let name = policy
+                    .rules(direction)
                     .get(index as usize)
                     .map(|rule| rule.name.clone())
                     .unwrap_or_default();
                 Reason::Rule {
-                    policy,
+                    policy: policy.object.clone(),
                     direction,
                     index,
                     name,
@@ -244,9 +244,9 @@ impl Engine {
         match protector {
             Protector::Policy(policy) => {
                 let policy: &Compiled = &self.compiled[policy];
-                let isolates = policy.tier == Tier::Quarantine || policy.isolates(direction);
+                let isolates = policy.policy.tier == Tier::Quarantine || policy.isolates(direction);
                 (policy.stage() == stage && isolates && counts(policy.mode))
-                    .then(|| policy.object.clone())
+                    .then(|| policy.policy.object.clone())
             }
             Protector::Segment(segment) => {
                 let segment = &self.segments[segment];
@@ -265,24 +265,17 @@ impl Engine {
         }
     }
 
-    fn peer(&self, address: Address) -> (Known, Vec<PeerSetId>) {
+    fn peer(&mut self, address: Address) -> (Known, Vec<PeerSetId>) {
         match self.workloads.owner(address, &self.nodes) {
             Owner::One(owner) => {
                 let profile = self.workloads.arena[owner].profile;
-                let matched = profile
-                    .map(|p| self.profiles.arena[p].matched.as_slice())
+                let mut matched = profile
+                    .map(|p| self.profiles.arena[p].matched.clone())
                     .unwrap_or_default();
-                let inside = |key: &&super::arena::Key<super::selector::Selector>| {
-                    let network = self.selectors.arena[**key].key.network.as_ref();
-                    network.is_none_or(|network| network.contains(address))
-                };
+                matched.retain(|selector| self.selectors.arena[*selector].holds(address));
                 let mut sets: Vec<PeerSetId> = matched
-                    .iter()
-                    .filter(inside)
-                    .map(|key| {
-                        self.selectors
-                            .content(*key, &self.names, &self.profiles.namespaces)
-                    })
+                    .into_iter()
+                    .map(|selector| self.peer_set_id(selector))
                     .collect();
                 sets.sort_unstable();
                 (Known::Workload, sets)

@@ -45,9 +45,9 @@ impl Engine {
 
     fn hosts_changed(&mut self) {
         self.pending.node_addresses = true;
-        self.pending
-            .policies
-            .extend(self.hosts.policies.iter().cloned());
+        for object in &self.hosts.policies {
+            self.policies.mark(object, &mut self.pending.policies);
+        }
     }
 
     /// Makes all nodes' addresses known to every node, where they are others than before.

@@ -12,15 +12,19 @@ mod explain;
 mod findings;
 mod host;
 mod identity;
+mod matching;
 mod names;
 mod node;
+mod policies;
 mod profile;
+mod refer;
 mod segment;
 mod selector;
 mod service;
 mod settle;
 mod span;
 mod track;
+mod unused;
 mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +33,7 @@ use std::sync::Arc;
 
 use bulkhead_graph::{Address, NodeGraph, PeerSet, Prefix, Protocol, Timestamp};
 use ipnet::IpNet;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use arena::{Arena, Key};
 use compile::Compiled;
@@ -38,13 +42,15 @@ use host::Hosts;
 use identity::Identities;
 use names::{Name, Names};
 use node::NodeState;
-use profile::{NamespaceState, Profile, Profiles};
+use policies::{Policies, PolicyState};
+use profile::{NamespaceState, Profile, ProfileKey, Profiles};
 use segment::SegmentState;
 use selector::{Selector, Selectors};
 use service::Services;
+use unused::Leftovers;
 use workload::Workloads;
 
-use crate::model::{Event, Interned, Kind, Object, ObjectRef, Policy, Segment, ServiceLimits};
+use crate::model::{Event, Interned, Kind, Object, ObjectRef, Segment, ServiceLimits};
 
 pub use explain::{Explanation, Reason};
 pub use findings::Finding;
@@ -98,11 +104,8 @@ pub struct Size {
     pub policies: usize,
     /// Nodes.
     pub nodes: usize,
-}
-
-struct PolicyState {
-    policy: Arc<Policy>,
-    compiled: Option<Key<Compiled>>,
+    /// Strings: label keys and values, names of namespaces, accounts and ports.
+    pub strings: usize,
 }
 
 /// See the module.
@@ -118,8 +121,7 @@ pub struct Engine {
     workloads: Workloads,
     nodes: Arena<NodeState>,
     node_keys: FxHashMap<Interned, Key<NodeState>>,
-    namespaces_declared: BTreeSet<Interned>,
-    policies: FxHashMap<ObjectRef, PolicyState>,
+    policies: Policies,
     compiled: Arena<Compiled>,
     segment_objects: BTreeMap<Interned, Arc<Segment>>,
     segments: Arena<SegmentState>,
@@ -133,42 +135,40 @@ pub struct Engine {
     policies_by_segment: BTreeMap<Interned, BTreeSet<ObjectRef>>,
     policies_by_port_name: BTreeMap<Interned, BTreeSet<ObjectRef>>,
     boundaries: BTreeSet<(Timestamp, ObjectRef)>,
-    /// All addresses with an owner, and those of them outside `ranges`.
-    known: Arc<PeerSet>,
+    /// All addresses with an owner, while some node has to know them.
+    known: Option<Arc<PeerSet>>,
+    /// Those of them outside `ranges`.
     outsiders: Arc<PeerSet>,
+    /// Nodes with rule sets that need to know every workload.
+    curious: BTreeSet<Key<NodeState>>,
     /// Cluster ranges and contested addresses; sorted, disjoint.
     ranges: Arc<[Prefix]>,
     /// Of all declared nodes.
     node_addresses: Arc<PeerSet>,
     pending: Pending,
-    dirty_nodes: FxHashSet<Key<NodeState>>,
+    dirty_nodes: Vec<Key<NodeState>>,
     gone_nodes: BTreeSet<Interned>,
+    leftovers: Leftovers,
+    /// The label set that was asked for last, for its room.
+    profile_key: Option<ProfileKey>,
     counters: Counters,
 }
 
-/// What is to be settled.
+/// What is to be settled. What is listed may be gone by then, and listed twice.
 #[derive(Default)]
 struct Pending {
     segments: BTreeSet<Interned>,
-    policies: FxHashSet<ObjectRef>,
-    profiles: FxHashSet<Key<Profile>>,
-    selectors: FxHashSet<Key<Selector>>,
-    known: FxHashMap<Address, bool>,
+    policies: Vec<Key<PolicyState>>,
+    profiles: Vec<Key<Profile>>,
+    selectors: Vec<Key<Selector>>,
+    nodes: Vec<Key<NodeState>>,
+    /// The last word on an address is the last in the list.
+    known: Vec<(Address, bool)>,
     ranges: bool,
     node_addresses: bool,
     /// Versions that say nothing any more but still hold what they refer to.
     retired: Vec<Key<Compiled>>,
     retired_segments: Vec<Key<SegmentState>>,
-}
-
-/// Fewer are named sooner than a thread is made.
-const GRAPHS_A_THREAD: usize = 8;
-
-/// Computes digests where they are made, and not where somebody waits for them.
-fn name(graphs: &[(Interned, Arc<NodeGraph>)]) {
-    for (_, graph) in graphs {
-        graph.digest();
-    }
 }
 
 impl Engine {
@@ -188,8 +188,7 @@ impl Engine {
             workloads: Workloads::default(),
             nodes: Arena::default(),
             node_keys: FxHashMap::default(),
-            namespaces_declared: BTreeSet::new(),
-            policies: FxHashMap::default(),
+            policies: Policies::default(),
             compiled: Arena::default(),
             segment_objects: BTreeMap::new(),
             segments: Arena::default(),
@@ -201,16 +200,19 @@ impl Engine {
             policies_by_segment: BTreeMap::new(),
             policies_by_port_name: BTreeMap::new(),
             boundaries: BTreeSet::new(),
-            known: Arc::default(),
+            known: None,
             outsiders: Arc::default(),
+            curious: BTreeSet::new(),
             ranges: Arc::from([]),
             node_addresses: Arc::default(),
             pending: Pending {
                 ranges: true,
                 ..Pending::default()
             },
-            dirty_nodes: FxHashSet::default(),
+            dirty_nodes: Vec::new(),
             gone_nodes: BTreeSet::new(),
+            leftovers: Leftovers::default(),
+            profile_key: None,
             counters: Counters::default(),
         }
     }
@@ -272,18 +274,14 @@ impl Engine {
         let cluster = |name: &Interned| ObjectRef::cluster(kind, name);
         let namespaced = |(ns, name): &(Interned, Interned)| ObjectRef::namespaced(kind, ns, name);
         match kind {
-            Kind::Namespace => self.namespaces_declared.iter().map(cluster).collect(),
-            Kind::Pod | Kind::Workload => {
-                let mut objects: Vec<ObjectRef> = self
-                    .workloads
-                    .by_object
-                    .keys()
-                    .filter(|object| object.kind == kind)
-                    .cloned()
-                    .collect();
-                objects.sort_unstable();
-                objects
+            Kind::Namespace => {
+                let namespaces = self.profiles.namespaces.iter();
+                let declared = namespaces.filter(|(_, namespace)| namespace.declared);
+                declared
+                    .map(|(_, namespace)| cluster(self.names.string(namespace.name)))
+                    .collect()
             }
+            Kind::Pod | Kind::Workload => self.workloads.objects(kind),
             Kind::Node => {
                 let declared = self.nodes.iter().filter(|(_, node)| node.declared);
                 declared.map(|(_, node)| cluster(&node.name)).collect()
@@ -300,12 +298,7 @@ impl Engine {
             | Kind::ClusterSegmentationPolicy
             | Kind::NetworkPolicy
             | Kind::SegmentationPolicy
-            | Kind::Quarantine => self
-                .policies
-                .keys()
-                .filter(|object| object.kind == kind)
-                .cloned()
-                .collect(),
+            | Kind::Quarantine => self.policies.objects(kind),
             Kind::ServiceAccount => Vec::new(),
         }
     }
@@ -317,7 +310,7 @@ impl Engine {
             if *at > self.now {
                 break;
             }
-            self.pending.policies.insert(object.clone());
+            self.policies.mark(object, &mut self.pending.policies);
             self.boundaries.pop_first();
         }
     }
@@ -331,43 +324,42 @@ impl Engine {
     pub fn take_dirty(&mut self) -> BTreeSet<Interned> {
         self.settle();
         let mut dirty = std::mem::take(&mut self.gone_nodes);
-        dirty.extend(
-            self.dirty_nodes
-                .drain()
-                .map(|node| self.nodes[node].name.clone()),
-        );
+        for key in std::mem::take(&mut self.dirty_nodes) {
+            if let Some(node) = self.nodes.get_mut(key)
+                && std::mem::take(&mut node.dirty)
+            {
+                dirty.insert(node.name.clone());
+            }
+        }
         dirty
     }
 
-    /// The graph of a node, as of now; `None` for a node that nothing speaks of.
-    pub fn node_graph(&mut self, node: &str) -> Option<Arc<NodeGraph>> {
-        self.settle();
-        let node = *self.node_keys.get(node)?;
-        Some(self.build_graph(node))
-    }
-
-    /// The graphs of these nodes, as of now, with their digests computed on so many threads; empty ones of nodes that
-    /// nothing speaks of. The outcome is the same with any number of threads.
+    /// The graphs of these nodes, as of now; empty ones of nodes that nothing speaks of. Their digests are computed.
     pub fn node_graphs(
         &mut self,
         nodes: BTreeSet<Interned>,
         threads: NonZeroUsize,
     ) -> Vec<(Interned, Arc<NodeGraph>)> {
         self.settle();
-        let mut graphs = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            let key = self.node_keys.get(&node).copied();
-            let graph = key.map_or_else(Arc::default, |key| self.build_graph(key));
-            graphs.push((node, graph));
-        }
-        let share = graphs.len().div_ceil(threads.get()).max(GRAPHS_A_THREAD);
-        std::thread::scope(|scope| {
-            for graphs in graphs.chunks(share).skip(1) {
-                scope.spawn(move || name(graphs));
-            }
-            graphs.chunks(share).take(1).for_each(name);
-        });
-        graphs
+        let keys: Vec<Key<NodeState>> = nodes
+            .iter()
+            .filter_map(|node| self.node_keys.get(node).copied())
+            .collect();
+        self.build_graphs(&keys, threads);
+        let graph = |node: Interned| {
+            let key = self.node_keys.get(&node);
+            let graph = key.map_or_else(Arc::default, |key| self.built_graph(*key));
+            (node, graph)
+        };
+        nodes.into_iter().map(graph).collect()
+    }
+
+    /// The graph of a node, as of now; `None` for a node that nothing speaks of.
+    pub fn node_graph(&mut self, node: &str) -> Option<Arc<NodeGraph>> {
+        self.settle();
+        let node = *self.node_keys.get(node)?;
+        self.build_graphs(&[node], NonZeroUsize::MIN);
+        Some(self.built_graph(node))
     }
 
     /// Every node that is declared or has a workload.
@@ -388,8 +380,9 @@ impl Engine {
             identities: self.identities.arena.len(),
             selectors: self.selectors.arena.len(),
             rule_sets: self.entries.rule_sets.len(),
-            policies: self.policies.len(),
+            policies: self.policies.arena.len(),
             nodes: self.nodes.len(),
+            strings: self.names.len(),
         }
     }
 
@@ -400,7 +393,9 @@ impl Engine {
     }
 
     fn mark_dirty(&mut self, node: Key<NodeState>) {
-        self.dirty_nodes.insert(node);
+        if !std::mem::replace(&mut self.nodes[node].dirty, true) {
+            self.dirty_nodes.push(node);
+        }
     }
 
     fn namespace(&mut self, name: &Interned) -> Key<NamespaceState> {

@@ -1,32 +1,47 @@
 //! Strings as numbers: every label key, label value and name is hashed once, when it arrives.
 
-use rustc_hash::FxHashMap;
-
+use super::arena::{Arena, ContentHash, Key, Lookup};
 use crate::model::Interned;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Name(u32);
+pub(super) type Name = Key<Interned>;
 
 #[derive(Default)]
 pub(super) struct Names {
-    numbers: FxHashMap<Interned, Name>,
-    strings: Vec<Interned>,
+    strings: Arena<Interned>,
+    lookup: Lookup<Interned>,
 }
 
 impl Names {
     pub(super) fn number(&mut self, string: &Interned) -> Name {
-        if let Some(name) = self.numbers.get(string) {
-            return *name;
+        let hash = ContentHash::of(&**string);
+        if let Some(name) = self.find(hash, string) {
+            return name;
         }
-        let name = Name(
-            u32::try_from(self.strings.len()).expect("fewer than 2^32 strings fit into memory"),
-        );
-        self.strings.push(string.clone());
-        self.numbers.insert(string.clone(), name);
+        let name = self.strings.insert(string.clone());
+        self.lookup.insert(hash, name);
         name
     }
 
+    fn find(&self, hash: ContentHash, string: &str) -> Option<Name> {
+        self.lookup
+            .find(hash, |name| *self.strings[name] == *string)
+    }
+
     pub(super) fn string(&self, name: Name) -> &Interned {
-        &self.strings[name.0 as usize]
+        &self.strings[name]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.strings.len()
+    }
+
+    /// Forgets every string that is not among those in use.
+    pub(super) fn keep(&mut self, used: &rustc_hash::FxHashSet<Name>) {
+        for name in self.strings.keys() {
+            if !used.contains(&name) {
+                let gone = self.strings.remove(name);
+                self.lookup.remove(ContentHash::of(&*gone), name);
+            }
+        }
     }
 }

@@ -2,32 +2,84 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use bulkhead_graph::{LocalWorkload, NodeGraph, PeerSetId, RuleSetId, WorkloadUid};
+use bulkhead_graph::{
+    LocalWorkload, NodeGraph, PeerSet, PeerSetId, RuleSet, RuleSetId, WorkloadUid,
+};
 use ipnet::IpNet;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use super::Engine;
-use super::arena::{Key, insert_sorted, remove_sorted};
+use super::arena::{Key, Keys, insert_sorted, remove_sorted};
 use super::entry::RuleSetState;
 use super::selector::Selector;
-use super::workload::{Owner, WorkloadState};
+use super::workload::WorkloadState;
 use crate::model::Interned;
 
 pub(super) struct NodeState {
     pub(super) name: Interned,
-    /// `None` for a node that only workloads speak of.
+    /// `false` for a node that only workloads speak of.
     pub(super) declared: bool,
     pub(super) ranges: Vec<IpNet>,
     /// Sorted.
-    workloads: Vec<Key<WorkloadState>>,
-    rule_sets: FxHashMap<Key<RuleSetState>, u32>,
-    peer_sets: FxHashMap<Key<Selector>, u32>,
-    /// Rule sets that need to know every workload.
-    curious: u32,
+    workloads: Keys<WorkloadState>,
+    /// `None` until the node is settled for the first time.
+    needs: Option<Needs>,
     graph: Arc<NodeGraph>,
     touched: Touched,
+    /// Its graph may have changed since somebody asked last.
+    pub(super) dirty: bool,
+}
+
+/// How often a part is needed; sorted by key.
+type Counts<T> = Vec<(Key<T>, u32)>;
+
+#[derive(Default)]
+struct Needs {
+    rule_sets: Counts<RuleSetState>,
+    peer_sets: Counts<Selector>,
+    /// Rule sets that need to know every workload.
+    curious: u32,
+}
+
+/// One more; `true` if it is the first.
+fn count<T>(counts: &mut Counts<T>, key: Key<T>) -> bool {
+    match counts.binary_search_by_key(&key, |(key, _)| *key) {
+        Ok(at) => {
+            counts[at].1 += 1;
+            false
+        }
+        Err(at) => {
+            counts.insert(at, (key, 1));
+            true
+        }
+    }
+}
+
+/// One less; `true` if it was the last.
+fn discount<T>(counts: &mut Counts<T>, key: Key<T>) -> bool {
+    let at = counts
+        .binary_search_by_key(&key, |(key, _)| *key)
+        .expect("what is needed is counted");
+    counts[at].1 -= 1;
+    let last = counts[at].1 == 0;
+    if last {
+        counts.remove(at);
+    }
+    last
+}
+
+fn counted<T>(mut keys: Vec<Key<T>>) -> Counts<T> {
+    keys.sort_unstable();
+    keys.chunk_by(|a, b| a == b)
+        .map(|same| (same[0], same.len() as u32))
+        .collect()
+}
+
+fn is_counted<T>(counts: &Counts<T>, key: Key<T>) -> bool {
+    counts.binary_search_by_key(&key, |(key, _)| *key).is_ok()
 }
 
 /// What of the graph may not be as it should.
@@ -71,15 +123,14 @@ impl NodeState {
             name,
             declared: false,
             ranges: Vec::new(),
-            workloads: Vec::new(),
-            rule_sets: FxHashMap::default(),
-            peer_sets: FxHashMap::default(),
-            curious: 0,
+            workloads: Keys::new(),
+            needs: None,
             graph: Arc::default(),
             touched: Touched {
                 whole: true,
                 ..Touched::default()
             },
+            dirty: false,
         }
     }
 
@@ -93,9 +144,52 @@ impl NodeState {
     }
 }
 
+/// The three maps of a graph that are the node's own.
+type GraphParts = (
+    BTreeMap<WorkloadUid, Arc<LocalWorkload>>,
+    BTreeMap<RuleSetId, Arc<RuleSet>>,
+    BTreeMap<PeerSetId, Arc<PeerSet>>,
+);
+
+/// Workloads as a graph has them.
+type Locals = Vec<(WorkloadUid, Arc<LocalWorkload>)>;
+
+/// From here on workloads are not looked up node by node.
+const MANY_GRAPHS: usize = 16;
+
+/// Less is done sooner than a thread is made.
+const WORK_A_THREAD: usize = 8;
+
+/// Does the work on several threads. The outcome has the order of the work.
+fn shared_out<T: Send, R: Send>(
+    threads: NonZeroUsize,
+    mut work: Vec<T>,
+    each: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let threads = threads.get().min(work.len() / WORK_A_THREAD).max(1);
+    let share = work.len().div_ceil(threads);
+    let each = &each;
+    let all = move |work: Vec<T>| -> Vec<R> { work.into_iter().map(each).collect() };
+    std::thread::scope(|scope| {
+        let mut others = Vec::new();
+        while work.len() > share {
+            let last = work.split_off(work.len() - share);
+            others.push(scope.spawn(move || all(last)));
+        }
+        let mut done = all(work);
+        for other in others.into_iter().rev() {
+            match other.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    })
+}
+
 impl Engine {
-    pub(super) fn is_curious(&self, node: Key<NodeState>) -> bool {
-        self.nodes[node].curious > 0
+    fn is_curious(&self, node: Key<NodeState>) -> bool {
+        self.curious.contains(&node)
     }
 
     pub(super) fn touch_rest(&mut self, node: Key<NodeState>) {
@@ -134,7 +228,7 @@ impl Engine {
         remove_sorted(&mut state.workloads, &workload);
         state.touched.workloads.remove(&workload);
         if !state.touched.whole {
-            let uid = &self.workloads.arena[workload].workload.uid;
+            let uid = &self.workloads.arena[workload].uid;
             state.touched.workloads_gone.push(uid.clone());
         }
         self.mark_dirty(node);
@@ -142,29 +236,25 @@ impl Engine {
 
     /// One more workload of the node is judged by this rule set.
     pub(super) fn need_rule_set(&mut self, node: Key<NodeState>, rule_set: Key<RuleSetState>) {
-        let count = self.nodes[node].rule_sets.entry(rule_set).or_default();
-        *count += 1;
-        if *count > 1 {
+        let state = &mut self.nodes[node];
+        let Some(needs) = &mut state.needs else {
+            return;
+        };
+        if !count(&mut needs.rule_sets, rule_set) {
             return;
         }
-        let RuleSetState {
-            id,
-            peers,
-            tells_unknown_from_known,
-            ..
-        } = &self.entries.rule_sets[rule_set];
-        let (id, peers, curious) = (*id, peers.clone(), *tells_unknown_from_known);
-        self.nodes[node].touched.rule_set(rule_set, id);
-        if curious {
-            self.nodes[node].curious += 1;
-            self.nodes[node].touched.rest = true;
+        let set = &self.entries.rule_sets[rule_set];
+        state.touched.rule_set(rule_set, set.id);
+        if set.tells_unknown_from_known {
+            needs.curious += 1;
+            state.touched.rest = true;
+            self.curious.insert(node);
         }
-        for selector in peers {
-            let count = self.nodes[node].peer_sets.entry(selector).or_default();
-            *count += 1;
-            if *count == 1 {
-                let id = self.peer_set_id(selector);
-                insert_sorted(&mut self.selectors.arena[selector].nodes, node);
+        for at in 0..set.peers.len() {
+            let selector = self.entries.rule_sets[rule_set].peers[at];
+            let needs = self.nodes[node].needs.get_or_insert_default();
+            if count(&mut needs.peer_sets, selector) {
+                let id = self.look_at(selector, node);
                 self.nodes[node].touched.peer_set(selector, id);
             }
         }
@@ -176,109 +266,179 @@ impl Engine {
         node: Key<NodeState>,
         rule_set: Key<RuleSetState>,
     ) {
-        let count = self.nodes[node]
-            .rule_sets
-            .get_mut(&rule_set)
-            .expect("what is needed is counted");
-        *count -= 1;
-        if *count > 0 {
+        let state = &mut self.nodes[node];
+        let Some(needs) = &mut state.needs else {
+            return;
+        };
+        if !discount(&mut needs.rule_sets, rule_set) {
             return;
         }
-        self.nodes[node].rule_sets.remove(&rule_set);
-        let RuleSetState {
-            id,
-            peers,
-            tells_unknown_from_known,
-            ..
-        } = &self.entries.rule_sets[rule_set];
-        let (id, peers, curious) = (*id, peers.clone(), *tells_unknown_from_known);
-        self.nodes[node].touched.rule_set(rule_set, id);
-        if curious {
-            self.nodes[node].curious -= 1;
-            self.nodes[node].touched.rest = true;
+        let set = &self.entries.rule_sets[rule_set];
+        state.touched.rule_set(rule_set, set.id);
+        if set.tells_unknown_from_known {
+            needs.curious -= 1;
+            state.touched.rest = true;
+            if needs.curious == 0 {
+                self.curious.remove(&node);
+            }
         }
-        for selector in peers {
-            let count = self.nodes[node]
-                .peer_sets
-                .get_mut(&selector)
-                .expect("what is needed is counted");
-            *count -= 1;
-            if *count == 0 {
-                let id = self.peer_set_id(selector);
-                self.nodes[node].peer_sets.remove(&selector);
-                let state = &mut self.selectors.arena[selector];
-                remove_sorted(&mut state.nodes, &node);
-                if state.nodes.is_empty() {
-                    // Nobody looks at the members; they are found again if somebody does.
-                    state.peers = None;
-                    state.pending.clear();
-                }
+        for at in 0..set.peers.len() {
+            let selector = self.entries.rule_sets[rule_set].peers[at];
+            let needs = self.nodes[node].needs.get_or_insert_default();
+            if discount(&mut needs.peer_sets, selector) {
+                let id = self.look_away(selector, node);
                 self.nodes[node].touched.peer_set(selector, id);
             }
         }
         self.mark_dirty(node);
     }
 
-    /// Brings the node's graph up to date.
-    pub(super) fn build_graph(&mut self, node: Key<NodeState>) -> Arc<NodeGraph> {
-        let touched = std::mem::take(&mut self.nodes[node].touched);
-        if touched.is_empty() {
-            return self.nodes[node].graph.clone();
+    /// The node's graph is going to hold the peer set.
+    fn look_at(&mut self, selector: Key<Selector>, node: Key<NodeState>) -> PeerSetId {
+        insert_sorted(&mut self.selectors.arena[selector].nodes, node);
+        self.find_peers(selector);
+        self.peer_set_id(selector)
+    }
+
+    fn look_away(&mut self, selector: Key<Selector>, node: Key<NodeState>) -> PeerSetId {
+        let state = &mut self.selectors.arena[selector];
+        remove_sorted(&mut state.nodes, &node);
+        if state.nodes.is_empty() {
+            // Nobody looks at the members; they are found again if somebody does.
+            state.peers = None;
+            state.pending.clear();
         }
-        self.counters.graphs_built += 1;
+        self.peer_set_id(selector)
+    }
+
+    /// Counts what new nodes need. Every label set has its identity by now.
+    pub(super) fn settle_new_nodes(&mut self) {
+        let mut nodes = std::mem::take(&mut self.pending.nodes);
+        nodes.retain(|node| {
+            self.nodes
+                .get(*node)
+                .is_some_and(|node| node.needs.is_none())
+        });
+        let mut wanted = Vec::new();
+        for node in nodes {
+            let needs = self.needs_of(node);
+            for (selector, _) in &needs.peer_sets {
+                let state = &mut self.selectors.arena[*selector];
+                if state.peers.is_none() && state.nodes.is_empty() {
+                    wanted.push(*selector);
+                }
+                insert_sorted(&mut state.nodes, node);
+            }
+            if needs.curious > 0 {
+                self.curious.insert(node);
+            }
+            self.nodes[node].needs = Some(needs);
+        }
+        // In the order in which they lie in memory: there may be very many.
+        wanted.sort_unstable();
+        for selector in wanted {
+            self.find_peers(selector);
+            self.peer_set_id(selector);
+        }
+    }
+
+    fn needs_of(&self, node: Key<NodeState>) -> Needs {
+        let workloads = &self.nodes[node].workloads;
+        let mut rule_sets = Vec::with_capacity(2 * workloads.len());
+        for workload in workloads {
+            let profile = self.workloads.arena[*workload].profile;
+            let identity = profile.and_then(|profile| self.profiles.arena[profile].identity);
+            if let Some(identity) = identity {
+                rule_sets.extend(self.identities.arena[identity].rule_sets);
+            }
+        }
+        let rule_sets = counted(rule_sets);
+        let sets = || {
+            let sets = rule_sets.iter();
+            sets.map(|(rule_set, _)| &self.entries.rule_sets[*rule_set])
+        };
+        let curious = sets().filter(|set| set.tells_unknown_from_known).count() as u32;
+        let peer_sets = counted(sets().flat_map(|set| set.peers.iter().copied()).collect());
+        Needs {
+            rule_sets,
+            peer_sets,
+            curious,
+        }
+    }
+
+    /// Brings the graphs of some nodes up to date, on so many threads.
+    pub(super) fn build_graphs(&mut self, nodes: &[Key<NodeState>], threads: NonZeroUsize) {
+        let take = |node: &Key<NodeState>| {
+            let touched = std::mem::take(&mut self.nodes[*node].touched);
+            (!touched.is_empty()).then_some((*node, touched))
+        };
+        let work: Vec<(Key<NodeState>, Touched)> = nodes.iter().filter_map(take).collect();
+        self.counters.graphs_built += work.len() as u64;
+        let engine = &*self;
+        let whole = work.iter().filter(|(_, touched)| touched.whole).count();
+        let locals = if whole < MANY_GRAPHS {
+            Vec::new()
+        } else {
+            engine.locals_of(work.iter().map(|(node, _)| *node), threads)
+        };
+        let locals = locals.into_iter().map(Some).chain(std::iter::repeat(None));
+        let work = work.into_iter().zip(locals).collect();
+        let build = |((node, touched), locals)| {
+            let graph = engine.graph(node, touched, locals);
+            // Where it is made, and not where somebody waits for it.
+            graph.digest();
+            (node, Arc::new(graph))
+        };
+        for (node, graph) in shared_out(threads, work, build) {
+            self.nodes[node].graph = graph;
+        }
+    }
+
+    /// The workloads of many nodes, read in the order in which they lie in memory.
+    fn locals_of(
+        &self,
+        nodes: impl Iterator<Item = Key<NodeState>>,
+        threads: NonZeroUsize,
+    ) -> Vec<Locals> {
+        let mut places = self.nodes.places(None);
+        let mut count = 0;
+        for (at, node) in nodes.enumerate() {
+            places[node.place()] = Some(at);
+            count = at + 1;
+        }
+        let found = shared_out(threads, self.workloads.arena.pieces().collect(), |piece| {
+            let of_a_workload = |(key, state): (_, &WorkloadState)| {
+                let node = state.node?;
+                let at = places[node.place()]?;
+                Some((at, self.local_workload(node, key)?))
+            };
+            piece.filter_map(of_a_workload).collect::<Vec<_>>()
+        });
+        let mut locals = vec![Locals::new(); count];
+        for (at, local) in found.into_iter().flatten() {
+            locals[at].push(local);
+        }
+        locals
+    }
+
+    pub(super) fn built_graph(&self, node: Key<NodeState>) -> Arc<NodeGraph> {
+        self.nodes[node].graph.clone()
+    }
+
+    /// The graph as it is now, of which `touched` may differ from the last one. `locals` are its workloads, where somebody
+    /// found them already.
+    fn graph(&self, node: Key<NodeState>, touched: Touched, locals: Option<Locals>) -> NodeGraph {
         let state = &self.nodes[node];
         let old = &state.graph;
         let patch = !touched.whole && old.rule_sets.len() > 2 * touched.rule_sets.len();
         let (workloads, rule_sets, peer_sets) = if patch {
-            let mut workloads = old.workloads.clone();
-            for uid in touched.workloads_gone {
-                workloads.remove(&WorkloadUid(uid));
-            }
-            for key in &touched.workloads {
-                if let Some(local) = self.local_workload(node, *key) {
-                    let uid = WorkloadUid(self.workloads.arena[*key].workload.uid.clone());
-                    workloads.insert(uid, Arc::new(local));
-                }
-            }
-            // First what goes: its successor may have the same name under another key.
-            let mut rule_sets = old.rule_sets.clone();
-            let needed = |key: &Key<RuleSetState>, id: &RuleSetId| {
-                let set = self
-                    .entries
-                    .rule_sets
-                    .get(*key)
-                    .filter(|set| set.id == *id)?;
-                state.rule_sets.contains_key(key).then(|| set.rules.clone())
-            };
-            for (key, id) in &touched.rule_sets {
-                if needed(key, id).is_none() {
-                    rule_sets.remove(id);
-                }
-            }
-            for (key, id) in &touched.rule_sets {
-                if let Some(rules) = needed(key, id) {
-                    rule_sets.insert(*id, rules);
-                }
-            }
-            let mut peer_sets = old.peer_sets.clone();
-            for (key, id) in &touched.peer_sets {
-                if self.peers_of(node, *key, *id).is_none() {
-                    peer_sets.remove(id);
-                }
-            }
-            for (key, id) in &touched.peer_sets {
-                if let Some(set) = self.peers_of(node, *key, *id) {
-                    peer_sets.insert(*id, set);
-                }
-            }
-            (workloads, rule_sets, peer_sets)
+            self.patched_parts(node, touched)
         } else {
-            self.whole_graph(node)
+            self.whole_parts(node, locals)
         };
-        let known = if state.curious > 0 {
-            &self.known
-        } else {
-            &self.outsiders
+        let known = match &self.known {
+            Some(known) if self.is_curious(node) => known,
+            Some(_) | None => &self.outsiders,
         };
         let graph = NodeGraph::new(
             workloads,
@@ -288,12 +448,57 @@ impl Engine {
             self.ranges.clone(),
             self.services.map(),
         );
-        let graph = graph
-            .with_closed(self.services.closed())
-            .with_node_addresses(self.node_addresses.clone());
-        let graph = Arc::new(graph);
-        self.nodes[node].graph = graph.clone();
         graph
+            .with_closed(self.services.closed())
+            .with_node_addresses(self.node_addresses.clone())
+    }
+
+    fn patched_parts(&self, node: Key<NodeState>, touched: Touched) -> GraphParts {
+        let old = &self.nodes[node].graph;
+        let mut workloads = old.workloads.clone();
+        for uid in touched.workloads_gone {
+            workloads.remove(&WorkloadUid(uid));
+        }
+        for key in &touched.workloads {
+            if let Some((uid, local)) = self.local_workload(node, *key) {
+                workloads.insert(uid, local);
+            }
+        }
+        // First what goes: its successor may have the same name under another key.
+        let mut rule_sets = old.rule_sets.clone();
+        for (key, id) in &touched.rule_sets {
+            if self.rules_of(node, *key, *id).is_none() {
+                rule_sets.remove(id);
+            }
+        }
+        for (key, id) in &touched.rule_sets {
+            if let Some(rules) = self.rules_of(node, *key, *id) {
+                rule_sets.insert(*id, rules);
+            }
+        }
+        let mut peer_sets = old.peer_sets.clone();
+        for (key, id) in &touched.peer_sets {
+            if self.peers_of(node, *key, *id).is_none() {
+                peer_sets.remove(id);
+            }
+        }
+        for (key, id) in &touched.peer_sets {
+            if let Some(set) = self.peers_of(node, *key, *id) {
+                peer_sets.insert(*id, set);
+            }
+        }
+        (workloads, rule_sets, peer_sets)
+    }
+
+    fn rules_of(
+        &self,
+        node: Key<NodeState>,
+        rule_set: Key<RuleSetState>,
+        id: RuleSetId,
+    ) -> Option<Arc<RuleSet>> {
+        let needs = self.nodes[node].needs.as_ref()?;
+        let set = self.entries.rule_sets.get(rule_set)?;
+        (set.id == id && is_counted(&needs.rule_sets, rule_set)).then(|| set.rules.clone())
     }
 
     fn peers_of(
@@ -301,68 +506,55 @@ impl Engine {
         node: Key<NodeState>,
         selector: Key<Selector>,
         id: PeerSetId,
-    ) -> Option<Arc<bulkhead_graph::PeerSet>> {
-        if !self.nodes[node].peer_sets.contains_key(&selector) {
-            return None;
-        }
-        let (now, peers) = self.selectors.arena.get(selector)?.peers.as_ref()?;
-        (*now == id).then(|| peers.clone())
+    ) -> Option<Arc<PeerSet>> {
+        let needs = self.nodes[node].needs.as_ref()?;
+        let state = self.selectors.arena.get(selector)?;
+        (state.id() == Some(id) && is_counted(&needs.peer_sets, selector))
+            .then(|| state.peers.clone())?
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "the three maps of a graph, named by their types"
-    )]
-    fn whole_graph(
-        &self,
-        node: Key<NodeState>,
-    ) -> (
-        BTreeMap<WorkloadUid, Arc<LocalWorkload>>,
-        BTreeMap<RuleSetId, Arc<bulkhead_graph::RuleSet>>,
-        BTreeMap<PeerSetId, Arc<bulkhead_graph::PeerSet>>,
-    ) {
+    fn whole_parts(&self, node: Key<NodeState>, locals: Option<Locals>) -> GraphParts {
         let state = &self.nodes[node];
-        let workloads = state.workloads.iter().filter_map(|workload| {
-            let local = self.local_workload(node, *workload)?;
-            let uid = WorkloadUid(self.workloads.arena[*workload].workload.uid.clone());
-            Some((uid, Arc::new(local)))
+        let locals = locals.unwrap_or_else(|| {
+            let workloads = state.workloads.iter();
+            workloads
+                .filter_map(|workload| self.local_workload(node, *workload))
+                .collect()
         });
-        let rule_sets = state.rule_sets.keys().map(|key| {
+        let workloads = locals.into_iter().collect();
+        let Some(needs) = &state.needs else {
+            return (workloads, BTreeMap::new(), BTreeMap::new());
+        };
+        let rule_sets = needs.rule_sets.iter().map(|(key, _)| {
             let set = &self.entries.rule_sets[*key];
             (set.id, set.rules.clone())
         });
-        let peer_sets = state
-            .peer_sets
-            .keys()
-            .filter_map(|key| self.selectors.arena[*key].peers.clone());
-        (
-            workloads.collect(),
-            rule_sets.collect(),
-            peer_sets.collect(),
-        )
+        let peer_sets = needs.peer_sets.iter().filter_map(|(key, _)| {
+            let selector = &self.selectors.arena[*key];
+            Some((selector.id()?, selector.peers.clone()?))
+        });
+        (workloads, rule_sets.collect(), peer_sets.collect())
     }
 
     fn local_workload(
         &self,
         node: Key<NodeState>,
         key: Key<WorkloadState>,
-    ) -> Option<LocalWorkload> {
+    ) -> Option<(WorkloadUid, Arc<LocalWorkload>)> {
         let state = &self.workloads.arena[key];
         if state.node != Some(node) {
             return None;
         }
         let identity = self.profiles.arena[state.profile?].identity?;
-        let [ingress, egress] = self.identities.arena[identity].rule_sets;
-        let owned = |address: &bulkhead_graph::Address| {
-            self.workloads.owner(*address, &self.nodes) == Owner::One(key)
+        let [ingress, egress] = self.identities.arena[identity].rule_set_ids;
+        let local = LocalWorkload {
+            namespace: state.namespace.clone(),
+            name: state.name.clone(),
+            addresses: state.owned().collect(),
+            interface: state.interface.clone(),
+            egress,
+            ingress,
         };
-        Some(LocalWorkload {
-            namespace: state.workload.namespace.clone(),
-            name: state.workload.name.clone(),
-            addresses: state.addresses.iter().copied().filter(owned).collect(),
-            interface: state.workload.interface.clone(),
-            egress: self.entries.rule_sets[egress].id,
-            ingress: self.entries.rule_sets[ingress].id,
-        })
+        Some((WorkloadUid(state.uid.clone()), Arc::new(local)))
     }
 }

@@ -4,7 +4,7 @@
 use bulkhead_graph::Protocol;
 use rustc_hash::FxHashMap;
 
-use super::arena::{Arena, Key, insert_sorted, remove_sorted};
+use super::arena::{Arena, ContentHash, Key, Keys, Lookup, insert_sorted, remove_sorted};
 use super::identity::Identity;
 use super::names::Name;
 use super::selector::{Requirement, Scope, Selector, SelectorKey, namespace_matches, telling};
@@ -12,9 +12,10 @@ use super::workload::WorkloadState;
 
 pub(super) struct NamespaceState {
     pub(super) name: Name,
+    pub(super) declared: bool,
     /// Sorted; there is always `kubernetes.io/metadata.name`.
     pub(super) labels: Vec<(Name, Name)>,
-    pub(super) profiles: Index,
+    pub(super) profiles: Members,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,11 +33,20 @@ pub(super) struct ProfileKey {
 pub(super) struct Profile {
     key: ProfileKey,
     /// Sorted.
-    pub(super) workloads: Vec<Key<WorkloadState>>,
+    pub(super) workloads: Keys<WorkloadState>,
     /// Selectors that match; sorted.
-    pub(super) matched: Vec<Key<Selector>>,
+    pub(super) matched: Keys<Selector>,
     /// What it is as a subject; `None` until it is settled.
     pub(super) identity: Option<Key<Identity>>,
+    /// Its identity is to be looked up.
+    pub(super) pending: bool,
+}
+
+impl Profile {
+    /// Whether this is the label set.
+    pub(super) fn is(&self, key: &ProfileKey) -> bool {
+        self.key == *key
+    }
 }
 
 impl std::ops::Deref for Profile {
@@ -50,126 +60,188 @@ impl std::ops::Deref for Profile {
 const SCAN_PROFILES: usize = 48;
 
 /// By label key and value, and by label key alone; sorted.
-type Postings = FxHashMap<(Name, Option<Name>), Vec<Key<Profile>>>;
+struct Postings<T>(FxHashMap<(Name, Option<Name>), Keys<T>>);
 
-/// Profiles, and from some number on postings by label.
+/// Profiles of one namespace, and from some number on postings by label.
 #[derive(Default)]
-pub(super) struct Index {
+pub(super) struct Members {
     /// Sorted.
-    members: Vec<Key<Profile>>,
-    postings: Option<Postings>,
+    profiles: Keys<Profile>,
+    postings: Option<Box<Postings<Profile>>>,
 }
 
-impl Index {
-    pub(super) fn members(&self) -> &[Key<Profile>] {
-        &self.members
+impl Members {
+    pub(super) fn profiles(&self) -> &[Key<Profile>] {
+        &self.profiles
     }
 
     fn insert(&mut self, key: Key<Profile>, labels: &[(Name, Name)]) {
-        insert_sorted(&mut self.members, key);
+        insert_sorted(&mut self.profiles, key);
         if let Some(postings) = &mut self.postings {
-            post(postings, key, labels);
+            postings.post(key, labels);
         }
     }
 
     fn remove(&mut self, key: Key<Profile>, labels: &[(Name, Name)]) {
-        remove_sorted(&mut self.members, &key);
+        remove_sorted(&mut self.profiles, &key);
         if let Some(postings) = &mut self.postings {
-            for (label, value) in labels {
-                for posting in [(*label, Some(*value)), (*label, None)] {
-                    let list = postings
-                        .get_mut(&posting)
-                        .expect("a profile is posted under its labels");
-                    remove_sorted(list, &key);
-                    if list.is_empty() {
-                        postings.remove(&posting);
-                    }
+            postings.unpost(key, labels);
+        }
+    }
+
+    /// Adds a superset of the profiles that satisfy the requirements.
+    fn candidates(
+        &mut self,
+        requirements: &[Requirement],
+        profiles: &Arena<Profile>,
+        into: &mut Vec<Key<Profile>>,
+    ) {
+        let few = self.profiles.len() <= SCAN_PROFILES;
+        let Some((label, values)) = telling(requirements).filter(|_| !few) else {
+            into.extend_from_slice(&self.profiles);
+            return;
+        };
+        let members = &self.profiles;
+        let postings = self.postings.get_or_insert_with(|| {
+            let labels = |key: &Key<Profile>| (*key, &*profiles[*key].labels);
+            Box::new(Postings::of(members.iter().map(labels)))
+        });
+        postings.listed(label, values, into);
+    }
+}
+
+impl<T> Postings<T> {
+    fn of<'a>(all: impl Iterator<Item = (Key<T>, &'a [(Name, Name)])>) -> Self {
+        let mut postings = Self(FxHashMap::default());
+        all.for_each(|(key, labels)| postings.post(key, labels));
+        postings
+    }
+
+    fn post(&mut self, key: Key<T>, labels: &[(Name, Name)]) {
+        for (label, value) in labels {
+            insert_sorted(self.0.entry((*label, Some(*value))).or_default(), key);
+            insert_sorted(self.0.entry((*label, None)).or_default(), key);
+        }
+    }
+
+    fn unpost(&mut self, key: Key<T>, labels: &[(Name, Name)]) {
+        for (label, value) in labels {
+            for posting in [(*label, Some(*value)), (*label, None)] {
+                let list = self
+                    .0
+                    .get_mut(&posting)
+                    .expect("everything is posted under its labels");
+                remove_sorted(list, &key);
+                if list.is_empty() {
+                    self.0.remove(&posting);
                 }
             }
         }
     }
 
-    /// A superset of the profiles that satisfy the requirements.
-    fn candidates(
-        &mut self,
-        requirements: &[Requirement],
-        profiles: &Arena<Profile>,
-    ) -> Vec<Key<Profile>> {
-        if self.members.len() <= SCAN_PROFILES {
-            return self.members.clone();
-        }
-        let Some((label, values)) = telling(requirements) else {
-            return self.members.clone();
+    /// What has the label with one of the values, or with any.
+    fn listed(&self, label: Name, values: Option<&[Name]>, into: &mut Vec<Key<T>>) {
+        let mut add = |value: Option<Name>| {
+            if let Some(list) = self.0.get(&(label, value)) {
+                into.extend_from_slice(list);
+            }
         };
-        let members = &self.members;
-        let postings = self.postings.get_or_insert_with(|| {
-            let mut postings = Postings::default();
-            members
-                .iter()
-                .for_each(|key| post(&mut postings, *key, &profiles[*key].labels));
-            postings
-        });
-        let listed =
-            |value: Option<Name>| postings.get(&(label, value)).cloned().unwrap_or_default();
         match values {
-            None => listed(None),
-            Some(values) => values
-                .iter()
-                .flat_map(|value| listed(Some(*value)))
-                .collect(),
+            None => add(None),
+            Some(values) => values.iter().for_each(|value| add(Some(*value))),
         }
-    }
-}
-
-fn post(postings: &mut Postings, key: Key<Profile>, labels: &[(Name, Name)]) {
-    for (label, value) in labels {
-        insert_sorted(postings.entry((*label, Some(*value))).or_default(), key);
-        insert_sorted(postings.entry((*label, None)).or_default(), key);
     }
 }
 
 #[derive(Default)]
 pub(super) struct Profiles {
     pub(super) arena: Arena<Profile>,
-    keys: FxHashMap<ProfileKey, Key<Profile>>,
+    keys: Lookup<Profile>,
     pub(super) namespaces: Arena<NamespaceState>,
     namespace_names: FxHashMap<Name, Key<NamespaceState>>,
-    everywhere: Index,
+    /// Of all namespaces, from the first selector on that looks in all of them for a label.
+    everywhere: Option<Postings<Profile>>,
+    /// From the first selector on that looks for namespaces by label.
+    namespace_labels: Option<Postings<NamespaceState>>,
 }
 
 impl Profiles {
     /// The namespace of that name; one that nobody declared has only the label every namespace has.
     pub(super) fn namespace(&mut self, name: Name, metadata_name: Name) -> Key<NamespaceState> {
-        *self.namespace_names.entry(name).or_insert_with(|| {
-            self.namespaces.insert(NamespaceState {
-                name,
-                labels: vec![(metadata_name, name)],
-                profiles: Index::default(),
-            })
-        })
+        if let Some(key) = self.namespace_names.get(&name) {
+            return *key;
+        }
+        let labels = vec![(metadata_name, name)];
+        let key = self.namespaces.insert(NamespaceState {
+            name,
+            declared: false,
+            labels: labels.clone(),
+            profiles: Members::default(),
+        });
+        self.namespace_names.insert(name, key);
+        if let Some(postings) = &mut self.namespace_labels {
+            postings.post(key, &labels);
+        }
+        key
+    }
+
+    /// Gives a namespace other labels; `false` if they are what it has.
+    pub(super) fn relabel(
+        &mut self,
+        namespace: Key<NamespaceState>,
+        labels: Vec<(Name, Name)>,
+    ) -> bool {
+        let state = &mut self.namespaces[namespace];
+        if state.labels == labels {
+            return false;
+        }
+        if let Some(postings) = &mut self.namespace_labels {
+            postings.unpost(namespace, &state.labels);
+            postings.post(namespace, &labels);
+        }
+        state.labels = labels;
+        true
+    }
+
+    /// Forgets namespaces that nobody declares, is in or looks into.
+    pub(super) fn keep_namespaces(&mut self, looked_into: impl Fn(Key<NamespaceState>) -> bool) {
+        for key in self.namespaces.keys() {
+            let namespace = &self.namespaces[key];
+            if !namespace.declared && namespace.profiles.profiles.is_empty() && !looked_into(key) {
+                let gone = self.namespaces.remove(key);
+                self.namespace_names.remove(&gone.name);
+                if let Some(postings) = &mut self.namespace_labels {
+                    postings.unpost(key, &gone.labels);
+                }
+            }
+        }
     }
 
     /// The profile, and whether it is new and its selectors are still to be found.
     pub(super) fn acquire(
         &mut self,
-        key: ProfileKey,
+        key: &ProfileKey,
         workload: Key<WorkloadState>,
     ) -> (Key<Profile>, bool) {
-        if let Some(profile) = self.keys.get(&key) {
-            insert_sorted(&mut self.arena[*profile].workloads, workload);
-            return (*profile, false);
+        let hash = ContentHash::of(key);
+        if let Some(profile) = self.keys.find(hash, |at| self.arena[at].key == *key) {
+            insert_sorted(&mut self.arena[profile].workloads, workload);
+            return (profile, false);
         }
         let profile = self.arena.insert(Profile {
             key: key.clone(),
-            workloads: vec![workload],
-            matched: Vec::new(),
+            workloads: Keys::from_slice(&[workload]),
+            matched: Keys::new(),
             identity: None,
+            pending: false,
         });
         self.namespaces[key.namespace]
             .profiles
             .insert(profile, &key.labels);
-        self.everywhere.insert(profile, &key.labels);
-        self.keys.insert(key, profile);
+        if let Some(postings) = &mut self.everywhere {
+            postings.post(profile, &key.labels);
+        }
+        self.keys.insert(hash, profile);
         (profile, true)
     }
 
@@ -184,42 +256,39 @@ impl Profiles {
             return None;
         }
         let gone = self.arena.remove(profile);
-        self.keys.remove(&gone.key);
+        self.keys.remove(ContentHash::of(&gone.key), profile);
         self.namespaces[gone.namespace]
             .profiles
             .remove(profile, &gone.key.labels);
-        self.everywhere.remove(profile, &gone.key.labels);
+        if let Some(postings) = &mut self.everywhere {
+            postings.unpost(profile, &gone.key.labels);
+        }
         Some(gone)
     }
 
     /// All profiles that a selector matches, sorted.
-    pub(super) fn matching(&mut self, key: &SelectorKey) -> Vec<Key<Profile>> {
-        let candidates = match &key.scope {
-            Scope::Namespace(namespace) => self.namespaces[*namespace]
-                .profiles
-                .candidates(&key.labels, &self.arena),
+    pub(super) fn matching(&mut self, key: &SelectorKey) -> Keys<Profile> {
+        let mut found = Vec::new();
+        match &key.scope {
+            Scope::Namespace(namespace) => self.namespaces[*namespace].profiles.candidates(
+                &key.labels,
+                &self.arena,
+                &mut found,
+            ),
             Scope::Namespaces(requirements) if requirements.is_empty() => {
-                self.everywhere.candidates(&key.labels, &self.arena)
+                self.everywhere(&key.labels, &mut found);
             }
             Scope::Namespaces(requirements) => {
-                let matching: Vec<Key<NamespaceState>> = self
-                    .namespaces
-                    .iter()
-                    .filter(|(_, namespace)| namespace_matches(requirements, namespace))
-                    .map(|(namespace, _)| namespace)
-                    .collect();
-                let mut found = Vec::new();
-                for namespace in matching {
-                    found.extend(
-                        self.namespaces[namespace]
-                            .profiles
-                            .candidates(&key.labels, &self.arena),
+                for namespace in self.namespaces_matching(requirements) {
+                    self.namespaces[namespace].profiles.candidates(
+                        &key.labels,
+                        &self.arena,
+                        &mut found,
                     );
                 }
-                found
             }
-        };
-        let mut matching: Vec<Key<Profile>> = candidates
+        }
+        let mut matching: Keys<Profile> = found
             .into_iter()
             .filter(|profile| {
                 let profile = &self.arena[*profile];
@@ -228,5 +297,37 @@ impl Profiles {
             .collect();
         matching.sort_unstable();
         matching
+    }
+
+    fn namespaces_matching(&mut self, requirements: &[Requirement]) -> Vec<Key<NamespaceState>> {
+        let namespaces = &self.namespaces;
+        let mut found = Vec::new();
+        match telling(requirements) {
+            None => found.extend(namespaces.iter().map(|(key, _)| key)),
+            Some((label, values)) => self
+                .namespace_labels
+                .get_or_insert_with(|| {
+                    Postings::of(namespaces.iter().map(|(key, ns)| (key, &*ns.labels)))
+                })
+                .listed(label, values, &mut found),
+        }
+        found.retain(|key| namespace_matches(requirements, &namespaces[*key]));
+        found
+    }
+
+    fn everywhere(&mut self, requirements: &[Requirement], into: &mut Vec<Key<Profile>>) {
+        let Some((label, values)) = telling(requirements) else {
+            into.extend(self.arena.iter().map(|(key, _)| key));
+            return;
+        };
+        let arena = &self.arena;
+        let postings = self.everywhere.get_or_insert_with(|| {
+            Postings::of(
+                arena
+                    .iter()
+                    .map(|(key, profile)| (key, &*profile.key.labels)),
+            )
+        });
+        postings.listed(label, values, into);
     }
 }

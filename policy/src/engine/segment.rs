@@ -2,7 +2,7 @@
 
 use bulkhead_graph::Network;
 
-use super::arena::Key;
+use super::arena::Keys;
 use super::entry::PeerSpec;
 use super::selector::Selector;
 use crate::model::{Action, Interned, Isolation, Mode};
@@ -12,7 +12,7 @@ pub(super) struct SegmentState {
     pub(super) mode: Mode,
     pub(super) isolation: Option<Isolation>,
     /// Who is in it by identity, one reference each.
-    pub(super) selectors: Vec<Key<Selector>>,
+    pub(super) selectors: Keys<Selector>,
     /// Whether one of the selectors matches every workload.
     pub(super) everybody: bool,
     pub(super) networks: Vec<Network>,
@@ -27,7 +27,7 @@ impl SegmentState {
             return PeerSpec::Any;
         }
         let mut sets = if self.everybody {
-            Vec::new()
+            Keys::new()
         } else {
             self.selectors.clone()
         };

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bulkhead_graph::{Address, Hasher, Network, PeerSet, PeerSetId, Protocol};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
-use super::arena::{Arena, Key, insert_sorted, remove_sorted};
+use super::arena::{Arena, ContentHash, Key, Keys, Lookup, insert_sorted, remove_sorted};
 use super::compile::Compiled;
 use super::names::{Name, Names};
 use super::node::NodeState;
@@ -15,8 +16,10 @@ use crate::model::{LabelSelector, NamespaceScope, Operator, WorkloadSelector};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Condition {
-    In(Vec<Name>),
-    NotIn(Vec<Name>),
+    /// Sorted.
+    In(Values),
+    /// Sorted.
+    NotIn(Values),
     Exists,
     Absent,
 }
@@ -32,6 +35,9 @@ pub(super) enum Scope {
     Namespace(Key<NamespaceState>),
     Namespaces(Vec<Requirement>),
 }
+
+/// Values of a label; mostly there is one.
+pub(super) type Values = SmallVec<[Name; 1]>;
 
 /// What a workload makes of a port's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,7 +73,7 @@ pub(super) struct SelectorKey {
     /// Only workloads with these names of ports.
     pub(super) port_name: Option<PortName>,
     /// Only addresses in this network.
-    pub(super) network: Option<Network>,
+    pub(super) network: Option<Box<Network>>,
 }
 
 impl SelectorKey {
@@ -79,6 +85,32 @@ impl SelectorKey {
             uid: None,
             port_name: None,
             network: None,
+        }
+    }
+
+    /// Every name it speaks of.
+    pub(super) fn names(&self, mut each: impl FnMut(Name)) {
+        let of_namespaces = match &self.scope {
+            Scope::Namespace(_) => &[][..],
+            Scope::Namespaces(requirements) => requirements.as_slice(),
+        };
+        for requirement in of_namespaces.iter().chain(&self.labels) {
+            each(requirement.key);
+            match &requirement.condition {
+                Condition::In(values) | Condition::NotIn(values) => {
+                    values.iter().for_each(|value| each(*value));
+                }
+                Condition::Exists | Condition::Absent => {}
+            }
+        }
+        self.accounts
+            .iter()
+            .flatten()
+            .chain(&self.uid)
+            .for_each(|name| each(*name));
+        match self.port_name {
+            None => {}
+            Some(PortName::Means(name, ..) | PortName::MeansNothing(name, _)) => each(name),
         }
     }
 
@@ -199,28 +231,22 @@ pub(super) fn namespace_matches(requirements: &[Requirement], namespace: &Namesp
 }
 
 fn requirements(selector: &LabelSelector, names: &mut Names) -> Vec<Requirement> {
-    let mut list = |values: &std::collections::BTreeSet<crate::model::Interned>| {
-        let mut values: Vec<Name> = values.iter().map(|value| names.number(value)).collect();
+    let list = |values: &std::collections::BTreeSet<crate::model::Interned>, names: &mut Names| {
+        let mut values: Values = values.iter().map(|value| names.number(value)).collect();
         values.sort_unstable();
         values
     };
-    let conditions: Vec<Condition> = selector
-        .requirements()
-        .iter()
-        .map(|requirement| match &requirement.operator {
-            Operator::In(values) => Condition::In(list(values)),
-            Operator::NotIn(values) => Condition::NotIn(list(values)),
-            Operator::Exists => Condition::Exists,
-            Operator::DoesNotExist => Condition::Absent,
-        })
-        .collect();
     selector
         .requirements()
         .iter()
-        .zip(conditions)
-        .map(|(requirement, condition)| Requirement {
+        .map(|requirement| Requirement {
             key: names.number(&requirement.key),
-            condition,
+            condition: match &requirement.operator {
+                Operator::In(values) => Condition::In(list(values, names)),
+                Operator::NotIn(values) => Condition::NotIn(list(values, names)),
+                Operator::Exists => Condition::Exists,
+                Operator::DoesNotExist => Condition::Absent,
+            },
         })
         .collect()
 }
@@ -260,18 +286,35 @@ pub(super) enum Protector {
 }
 
 pub(super) struct Selector {
-    pub(super) key: Arc<SelectorKey>,
+    pub(super) key: SelectorKey,
     /// Sorted.
-    pub(super) members: Vec<Key<Profile>>,
-    /// Policies and segments whose subjects it names; sorted, one entry a use.
-    pub(super) protects: Vec<Protector>,
+    pub(super) members: Keys<Profile>,
+    /// Policies and segments whose subjects it names; sorted, once each.
+    pub(super) protects: SmallVec<[Protector; 2]>,
     references: u32,
-    /// Name and present members, from the first use as a peer on.
-    pub(super) peers: Option<(PeerSetId, Arc<PeerSet>)>,
-    /// Members that came or went since.
-    pub(super) pending: FxHashMap<Address, bool>,
+    /// Its name as a peer set, from the first time that somebody asked.
+    id: Option<PeerSetId>,
+    /// Present members, while some node looks at them.
+    pub(super) peers: Option<Arc<PeerSet>>,
+    /// Members that came or went since, the last word on each last.
+    pub(super) pending: Vec<(Address, bool)>,
     /// Nodes that use it as a peer; sorted.
-    pub(super) nodes: Vec<Key<NodeState>>,
+    pub(super) nodes: Keys<NodeState>,
+}
+
+impl Selector {
+    /// Its name as a peer set, if somebody asked before.
+    pub(super) fn id(&self) -> Option<PeerSetId> {
+        self.id
+    }
+
+    /// Whether an address of one of its members is in the peer set as well.
+    pub(super) fn holds(&self, address: Address) -> bool {
+        self.key
+            .network
+            .as_ref()
+            .is_none_or(|network| network.contains(address))
+    }
 }
 
 /// Where a selector is looked for when a new label set appears. A selector lies under one anchor for each value
@@ -292,32 +335,39 @@ enum Anchor {
 #[derive(Default)]
 pub(super) struct Selectors {
     pub(super) arena: Arena<Selector>,
-    keys: FxHashMap<Arc<SelectorKey>, Key<Selector>>,
-    anchors: FxHashMap<Anchor, Vec<Key<Selector>>>,
+    keys: Lookup<Selector>,
+    anchors: FxHashMap<Anchor, Keys<Selector>>,
 }
 
 impl Selectors {
     /// The selector, and whether it is new and its members are still to be found.
     pub(super) fn acquire(&mut self, key: SelectorKey) -> (Key<Selector>, bool) {
-        if let Some(selector) = self.keys.get(&key) {
-            self.arena[*selector].references += 1;
-            return (*selector, false);
+        let hash = ContentHash::of(&key);
+        if let Some(selector) = self.keys.find(hash, |at| self.arena[at].key == key) {
+            self.retain(selector);
+            return (selector, false);
         }
-        let key = Arc::new(key);
         let selector = self.arena.insert(Selector {
-            key: key.clone(),
-            members: Vec::new(),
-            protects: Vec::new(),
+            key,
+            members: Keys::new(),
+            protects: SmallVec::new(),
             references: 1,
+            id: None,
             peers: None,
-            pending: FxHashMap::default(),
-            nodes: Vec::new(),
+            pending: Vec::new(),
+            nodes: Keys::new(),
         });
-        for anchor in anchors_of(&key) {
-            insert_sorted(self.anchors.entry(anchor).or_default(), selector);
-        }
-        self.keys.insert(key, selector);
+        let anchors = &mut self.anchors;
+        anchors_of(&self.arena[selector].key, |anchor| {
+            insert_sorted(anchors.entry(anchor).or_default(), selector);
+        });
+        self.keys.insert(hash, selector);
         (selector, true)
+    }
+
+    /// One more reference.
+    pub(super) fn retain(&mut self, selector: Key<Selector>) {
+        self.arena[selector].references += 1;
     }
 
     /// Gives back one reference; the last one yields the selector, which is gone from then on.
@@ -327,37 +377,32 @@ impl Selectors {
             return None;
         }
         let gone = self.arena.remove(selector);
-        self.keys.remove(&gone.key);
-        for anchor in anchors_of(&gone.key) {
-            let list = self
-                .anchors
+        self.keys.remove(ContentHash::of(&gone.key), selector);
+        let anchors = &mut self.anchors;
+        anchors_of(&gone.key, |anchor| {
+            let list = anchors
                 .get_mut(&anchor)
                 .expect("a selector lies under its anchors");
             remove_sorted(list, &selector);
             if list.is_empty() {
-                self.anchors.remove(&anchor);
+                anchors.remove(&anchor);
             }
-        }
+        });
         Some(gone)
     }
 
     /// All selectors that match, sorted.
-    pub(super) fn matching(
-        &self,
-        profile: &Profile,
-        namespace: &NamespaceState,
-    ) -> Vec<Key<Selector>> {
-        let mut found = Vec::new();
+    pub(super) fn matching(&self, profile: &Profile, namespace: &NamespaceState) -> Keys<Selector> {
+        let mut found = Keys::new();
+        if self.anchors.is_empty() {
+            return found;
+        }
         let mut look = |anchor: Anchor| {
-            let candidates = self
-                .anchors
-                .get(&anchor)
-                .map(Vec::as_slice)
-                .unwrap_or_default();
+            let candidates = self.anchors.get(&anchor).into_iter().flatten();
             found.extend(
                 candidates
-                    .iter()
-                    .filter(|s| self.arena[**s].key.matches(profile, namespace)),
+                    .copied()
+                    .filter(|s| self.arena[*s].key.matches(profile, namespace)),
             );
         };
         look(Anchor::Everywhere);
@@ -383,25 +428,24 @@ impl Selectors {
 
     /// The selector's name as a peer set.
     pub(super) fn content(
-        &self,
+        &mut self,
         selector: Key<Selector>,
         names: &Names,
         namespaces: &Arena<NamespaceState>,
     ) -> PeerSetId {
-        let selector = &self.arena[selector];
-        selector
-            .peers
-            .as_ref()
-            .map_or_else(|| selector.key.content(names, namespaces), |(id, _)| *id)
+        let selector = &mut self.arena[selector];
+        *selector
+            .id
+            .get_or_insert_with(|| selector.key.content(names, namespaces))
     }
 }
 
 /// Values of an `In` beyond this are not worth an anchor each.
 const ANCHORED_VALUES: usize = 16;
 
-fn anchors_of(key: &SelectorKey) -> Vec<Anchor> {
+fn anchors_of(key: &SelectorKey, mut each: impl FnMut(Anchor)) {
     if let Some(uid) = key.uid {
-        return vec![Anchor::Uid(uid)];
+        return each(Anchor::Uid(uid));
     }
     let namespace = match &key.scope {
         Scope::Namespace(namespace) => Some(*namespace),
@@ -411,22 +455,20 @@ fn anchors_of(key: &SelectorKey) -> Vec<Anchor> {
         return match (namespace, values) {
             (Some(ns), Some(values)) => values
                 .iter()
-                .map(|v| Anchor::NamespaceAndLabel(ns, name, *v))
-                .collect(),
-            (Some(ns), None) => vec![Anchor::NamespaceAndKey(ns, name)],
-            (None, Some(values)) => values.iter().map(|v| Anchor::Label(name, *v)).collect(),
-            (None, None) => vec![Anchor::LabelKey(name)],
+                .for_each(|v| each(Anchor::NamespaceAndLabel(ns, name, *v))),
+            (Some(ns), None) => each(Anchor::NamespaceAndKey(ns, name)),
+            (None, Some(values)) => values.iter().for_each(|v| each(Anchor::Label(name, *v))),
+            (None, None) => each(Anchor::LabelKey(name)),
         };
     }
     match &key.scope {
-        Scope::Namespace(namespace) => vec![Anchor::Namespace(*namespace)],
+        Scope::Namespace(namespace) => each(Anchor::Namespace(*namespace)),
         Scope::Namespaces(requirements) => match telling(requirements) {
             Some((name, Some(values))) => values
                 .iter()
-                .map(|value| Anchor::NamespaceLabel(name, *value))
-                .collect(),
-            Some((name, None)) => vec![Anchor::NamespaceLabelKey(name)],
-            None => vec![Anchor::Everywhere],
+                .for_each(|value| each(Anchor::NamespaceLabel(name, *value))),
+            Some((name, None)) => each(Anchor::NamespaceLabelKey(name)),
+            None => each(Anchor::Everywhere),
         },
     }
 }

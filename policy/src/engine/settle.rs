@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use bulkhead_graph::{Address, Prefix};
+use bulkhead_graph::{Address, PeerSet, Prefix};
 use ipnet::IpNet;
 
 use super::Engine;
-use super::arena::Key;
+use super::arena::{Key, Keys};
+use super::identity::Groups;
+use super::node::NodeState;
 use super::segment::SegmentState;
 use super::selector::Protector;
 use super::workload::Owner;
@@ -20,6 +22,7 @@ impl Engine {
         self.settle_segments();
         self.settle_policies();
         self.settle_profiles();
+        self.settle_new_nodes();
         self.settle_peer_sets();
         self.settle_known();
         self.settle_services();
@@ -33,6 +36,7 @@ impl Engine {
                 .into_iter()
                 .for_each(|selector| self.release_selector(selector));
         }
+        self.forget_unused();
     }
 
     fn settle_segments(&mut self) {
@@ -48,13 +52,15 @@ impl Engine {
                 self.segment_keys.insert(name.clone(), key);
             }
             if let Some(policies) = self.policies_by_segment.get(&name) {
-                self.pending.policies.extend(policies.iter().cloned());
+                for object in policies {
+                    self.policies.mark(object, &mut self.pending.policies);
+                }
             }
         }
     }
 
     fn compile_segment(&mut self, segment: &Segment) -> Key<SegmentState> {
-        let mut selectors = Vec::new();
+        let mut selectors = Keys::new();
         for selector in &segment.members.selectors {
             selectors.push(self.acquire_model_selector(selector));
         }
@@ -79,26 +85,24 @@ impl Engine {
     }
 
     fn settle_policies(&mut self) {
-        for object in std::mem::take(&mut self.pending.policies) {
-            let Some(state) = self.policies.get_mut(&object) else {
-                continue;
-            };
-            self.counters.policies_compiled += 1;
-            let (policy, old) = (state.policy.clone(), state.compiled.take());
-            let compiled = self.compile(&policy);
-            if let Some(state) = self.policies.get_mut(&object) {
-                state.compiled = Some(compiled);
-            }
-            if let Some(old) = old {
-                self.retire(old);
+        for key in std::mem::take(&mut self.pending.policies) {
+            if self.policies.take_pending(key) {
+                self.compile_anew(key);
             }
         }
     }
 
     fn settle_profiles(&mut self) {
+        let mut groups = Groups::default();
         for profile in std::mem::take(&mut self.pending.profiles) {
+            let Some(state) = self.profiles.arena.get_mut(profile) else {
+                continue;
+            };
+            if !std::mem::take(&mut state.pending) {
+                continue;
+            }
             self.counters.label_sets_settled += 1;
-            let new = self.acquire_identity(profile);
+            let new = self.acquire_identity(profile, &mut groups);
             let Some(old) = self.profiles.arena[profile].identity.replace(new) else {
                 self.move_needs(profile, None, new);
                 continue;
@@ -122,7 +126,8 @@ impl Engine {
         if old == Some(new) {
             return;
         }
-        for workload in self.profiles.arena[profile].workloads.clone() {
+        for at in 0..self.profiles.arena[profile].workloads.len() {
+            let workload = self.profiles.arena[profile].workloads[at];
             let Some(node) = self.workloads.arena[workload].node else {
                 continue;
             };
@@ -137,21 +142,15 @@ impl Engine {
 
     fn settle_peer_sets(&mut self) {
         for selector in std::mem::take(&mut self.pending.selectors) {
-            let Some(state) = self.selectors.arena.get(selector) else {
+            let Some(state) = self.selectors.arena.get_mut(selector) else {
                 continue;
             };
-            let pending = state.pending.clone();
-            let of = |present: bool| -> Vec<Address> {
-                pending
-                    .iter()
-                    .filter(|(_, is)| **is == present)
-                    .map(|(address, _)| *address)
-                    .collect()
-            };
-            let (added, removed) = (of(true), of(false));
-            let state = &mut self.selectors.arena[selector];
-            state.pending.clear();
-            let Some((id, set)) = &mut state.peers else {
+            let pending = std::mem::take(&mut state.pending);
+            if pending.is_empty() {
+                continue;
+            }
+            let (added, removed) = parted(pending);
+            let Some(set) = &mut state.peers else {
                 continue;
             };
             let changed = set.with(&added, &removed);
@@ -160,53 +159,64 @@ impl Engine {
             }
             *set = Arc::new(changed);
             self.counters.peer_sets_changed += 1;
-            let (id, nodes) = (*id, state.nodes.clone());
+            let nodes = state.nodes.clone();
+            let id = self.peer_set_id(selector);
             nodes
                 .into_iter()
                 .for_each(|node| self.touch_peer_set(node, selector, id));
         }
     }
 
-    /// Which addresses are known, and which of the others are the cluster's own.
+    /// Which addresses are known, as far as somebody asks, and which of them are not the cluster's own.
     fn settle_known(&mut self) {
-        let (mut known, mut everywhere) = (false, false);
         let pending = std::mem::take(&mut self.pending.known);
-        let owned = |engine: &Self, address: Address| {
-            matches!(
-                engine.workloads.owner(address, &engine.nodes),
-                Owner::One(_)
-            )
-        };
-        if !pending.is_empty() {
-            let (added, removed): (Vec<Address>, Vec<Address>) = pending
-                .into_keys()
-                .partition(|address| owned(self, *address));
-            self.known = Arc::new(self.known.with(&added, &removed));
-            known = true;
-            if !self.pending.ranges {
-                let outside = |address: &Address| !in_ranges(&self.ranges, *address);
-                let came: Vec<Address> = added.into_iter().filter(outside).collect();
-                let set = self.outsiders.with(&came, &removed);
-                everywhere |= set != *self.outsiders;
+        let changed = !pending.is_empty();
+        let (added, removed) = parted(pending);
+        if self.curious.is_empty() {
+            self.known = None;
+        } else if let Some(known) = &self.known {
+            if changed {
+                self.known = Some(Arc::new(known.with(&added, &removed)));
+            }
+        } else {
+            self.known = Some(Arc::new(self.owned_addresses().collect()));
+        }
+        let mut everywhere = false;
+        if std::mem::take(&mut self.pending.ranges) {
+            let ranges: Arc<[Prefix]> = self.cluster_ranges().into();
+            let outsiders: PeerSet = self
+                .owned_addresses()
+                .filter(|address| !in_ranges(&ranges, *address))
+                .collect();
+            everywhere = ranges != self.ranges || outsiders != *self.outsiders;
+            self.ranges = ranges;
+            self.outsiders = Arc::new(outsiders);
+        } else if changed {
+            let came: Vec<Address> = added
+                .into_iter()
+                .filter(|address| !in_ranges(&self.ranges, *address))
+                .collect();
+            let set = self.outsiders.with(&came, &removed);
+            if set != *self.outsiders {
+                everywhere = true;
                 self.outsiders = Arc::new(set);
             }
         }
-        if std::mem::take(&mut self.pending.ranges) {
-            let ranges: Arc<[Prefix]> = self.cluster_ranges().into();
-            let outsiders = self
-                .known
-                .iter()
-                .filter(|address| !in_ranges(&ranges, *address))
-                .collect();
-            everywhere |= ranges != self.ranges || outsiders != *self.outsiders;
-            self.ranges = ranges;
-            self.outsiders = Arc::new(outsiders);
-        }
-        for node in self.nodes.keys() {
-            if everywhere || (known && self.is_curious(node)) {
-                self.touch_rest(node);
-            }
-        }
+        let concerned: Vec<Key<NodeState>> = if everywhere {
+            self.nodes.keys()
+        } else if changed {
+            self.curious.iter().copied().collect()
+        } else {
+            Vec::new()
+        };
+        concerned.into_iter().for_each(|node| self.touch_rest(node));
+    }
+
+    fn owned_addresses(&self) -> impl Iterator<Item = Address> + '_ {
+        self.workloads
+            .arena
+            .iter()
+            .flat_map(|(_, state)| state.owned())
     }
 
     /// Configured ranges, nodes' ranges and contested addresses: sorted, without any that lies in another.
@@ -243,6 +253,20 @@ impl Engine {
                 .for_each(|node| self.touch_rest(node));
         }
     }
+}
+
+/// What came and what went; the last word on an address counts.
+fn parted(mut changes: Vec<(Address, bool)>) -> (Vec<Address>, Vec<Address>) {
+    changes.sort_by_key(|(address, _)| *address);
+    let (mut added, mut removed) = (Vec::new(), Vec::new());
+    for of_one in changes.chunk_by(|a, b| a.0 == b.0) {
+        match of_one.last() {
+            Some((address, true)) => added.push(*address),
+            Some((address, false)) => removed.push(*address),
+            None => {}
+        }
+    }
+    (added, removed)
 }
 
 /// Whether one of the sorted, disjoint ranges holds the address. An IPv6 range may lie around IPv4 ones, as `::/0` does.

@@ -29,7 +29,7 @@ impl Engine {
             return BTreeSet::new();
         }
         self.subjects_of(object)
-            .map(|workload| &self.workloads.arena[workload].workload)
+            .map(|workload| &self.workloads.arena[workload])
             .map(|workload| format!("{}/{}", workload.namespace, workload.name))
             .filter(|name| names.contains(name))
             .collect()
@@ -40,7 +40,10 @@ impl Engine {
             let segment = self.segment_keys.get(&object.name);
             segment.map_or(&[][..], |key| &self.segments[*key].selectors)
         } else {
-            let compiled = self.policies.get(object).and_then(|state| state.compiled);
+            let compiled = self
+                .policies
+                .find(object)
+                .and_then(|policy| self.policies.arena[policy].compiled);
             compiled.map_or(&[][..], |key| &self.compiled[key].subjects)
         };
         let profiles = selectors

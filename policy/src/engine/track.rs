@@ -1,226 +1,19 @@
-//! Primary state: objects as they come and go, and who matches whom.
+//! Namespaces, nodes and workloads as they come and go, and who owns which address.
 
-use std::sync::Arc;
+use bulkhead_graph::Address;
 
-use bulkhead_graph::{Address, PeerSet, PeerSetId};
-
-use super::arena::{Key, insert_sorted, remove_sorted};
-use super::compile::Compiled;
-use super::entry::{EntrySpec, EntryState};
+use super::Engine;
+use super::arena::Key;
 use super::node::NodeState;
-use super::profile::{Profile, ProfileKey};
-use super::selector::{Protector, Selector, SelectorKey, selector_key};
-use super::workload::{Owner, WorkloadState};
-use super::{Engine, PolicyState};
-use crate::model::{
-    Direction, Interned, Kind, Namespace, Node, ObjectRef, Peer, Peers, Policy, Port, Ports,
-    Segment, Subject, Workload, WorkloadSelector,
-};
+use super::profile::{NamespaceState, Profile, ProfileKey};
+use super::workload::{Claim, Claims, Owner, WorkloadState, hold};
+use crate::model::{Interned, Kind, Namespace, Node, ObjectRef, Workload};
 
 /// A workload as far as addresses are concerned, before or after a change.
 type Ownership = Option<(Key<WorkloadState>, Key<Profile>)>;
 
 impl Engine {
-    // ---- selectors and label sets
-
-    pub(super) fn acquire_model_selector(&mut self, selector: &WorkloadSelector) -> Key<Selector> {
-        let (profiles, metadata_name) = (&mut self.profiles, self.metadata_name);
-        let key = selector_key(selector, &mut self.names, |names, name| {
-            let name = names.number(name);
-            profiles.namespace(name, metadata_name)
-        });
-        self.acquire_selector(key)
-    }
-
-    pub(super) fn acquire_selector(&mut self, key: SelectorKey) -> Key<Selector> {
-        let (selector, new) = self.selectors.acquire(key);
-        if new {
-            self.counters.selectors_matched += 1;
-            let members = self.profiles.matching(&self.selectors.arena[selector].key);
-            for profile in &members {
-                insert_sorted(&mut self.profiles.arena[*profile].matched, selector);
-            }
-            self.selectors.arena[selector].members = members;
-        }
-        selector
-    }
-
-    pub(super) fn release_selector(&mut self, selector: Key<Selector>) {
-        if let Some(gone) = self.selectors.release(selector) {
-            for profile in gone.members {
-                remove_sorted(&mut self.profiles.arena[profile].matched, &selector);
-            }
-            self.pending.selectors.remove(&selector);
-        }
-    }
-
-    pub(super) fn protect(&mut self, selector: Key<Selector>, protector: Protector) {
-        insert_sorted(&mut self.selectors.arena[selector].protects, protector);
-        self.pending
-            .profiles
-            .extend(&self.selectors.arena[selector].members);
-    }
-
-    pub(super) fn unprotect(&mut self, selector: Key<Selector>, protector: Protector) {
-        remove_sorted(&mut self.selectors.arena[selector].protects, &protector);
-        self.pending
-            .profiles
-            .extend(&self.selectors.arena[selector].members);
-    }
-
-    pub(super) fn acquire_entry(&mut self, spec: EntrySpec) -> Key<EntryState> {
-        self.entries.acquire(
-            spec,
-            &self.selectors,
-            &self.names,
-            &self.profiles.namespaces,
-        )
-    }
-
-    fn acquire_profile(&mut self, key: ProfileKey, workload: Key<WorkloadState>) -> Key<Profile> {
-        let (profile, new) = self.profiles.acquire(key, workload);
-        if new {
-            self.match_profile(profile);
-            self.pending.profiles.insert(profile);
-            for (name, protocol, port) in self.profiles.arena[profile].ports.clone() {
-                let numbers = self.port_numbers.entry((name, protocol)).or_default();
-                let count = numbers.entry(port).or_default();
-                *count += 1;
-                if *count == 1 {
-                    self.port_name_changed(name);
-                }
-            }
-        }
-        profile
-    }
-
-    fn release_profile(&mut self, profile: Key<Profile>, workload: Key<WorkloadState>) {
-        let Some(gone) = self.profiles.release(profile, workload) else {
-            return;
-        };
-        for selector in &gone.matched {
-            remove_sorted(&mut self.selectors.arena[*selector].members, &profile);
-        }
-        for (name, protocol, port) in gone.ports.clone() {
-            let numbers = self
-                .port_numbers
-                .get_mut(&(name, protocol))
-                .expect("named ports are counted");
-            let count = numbers.get_mut(&port).expect("named ports are counted");
-            *count -= 1;
-            if *count == 0 {
-                numbers.remove(&port);
-                if numbers.is_empty() {
-                    self.port_numbers.remove(&(name, protocol));
-                }
-                self.port_name_changed(name);
-            }
-        }
-        self.pending.profiles.remove(&profile);
-        if let Some(identity) = gone.identity {
-            self.release_identity(identity);
-        }
-    }
-
-    fn port_name_changed(&mut self, name: super::names::Name) {
-        if let Some(policies) = self.policies_by_port_name.get(self.names.string(name)) {
-            self.pending.policies.extend(policies.iter().cloned());
-        }
-    }
-
-    /// Finds the selectors of a label set anew, and moves its addresses in and out of their peer sets.
-    fn match_profile(&mut self, profile: Key<Profile>) {
-        self.counters.label_sets_matched += 1;
-        let state = &self.profiles.arena[profile];
-        let now = self
-            .selectors
-            .matching(state, &self.profiles.namespaces[state.namespace]);
-        let before = std::mem::replace(&mut self.profiles.arena[profile].matched, now.clone());
-        if now == before {
-            return;
-        }
-        self.pending.profiles.insert(profile);
-        let owned: Vec<Address> = self.owned_by(profile);
-        for selector in before
-            .iter()
-            .filter(|selector| now.binary_search(selector).is_err())
-        {
-            remove_sorted(&mut self.selectors.arena[*selector].members, &profile);
-            owned
-                .iter()
-                .for_each(|address| self.move_peer(*selector, *address, false));
-        }
-        for selector in now
-            .iter()
-            .filter(|selector| before.binary_search(selector).is_err())
-        {
-            insert_sorted(&mut self.selectors.arena[*selector].members, profile);
-            owned
-                .iter()
-                .for_each(|address| self.move_peer(*selector, *address, true));
-        }
-    }
-
-    fn owned_by(&self, profile: Key<Profile>) -> Vec<Address> {
-        let workloads = &self.profiles.arena[profile].workloads;
-        let claimed = workloads.iter().filter_map(|workload| {
-            let state = self.workloads.arena.get(*workload)?;
-            (state.profile == Some(profile)).then_some((workload, &state.addresses))
-        });
-        let mut owned = Vec::new();
-        for (workload, addresses) in claimed {
-            let mine = |address: &&Address| {
-                self.workloads.owner(**address, &self.nodes) == Owner::One(*workload)
-            };
-            owned.extend(addresses.iter().filter(mine));
-        }
-        owned
-    }
-
-    fn move_peer(&mut self, selector: Key<Selector>, address: Address, present: bool) {
-        let state = &mut self.selectors.arena[selector];
-        let inside = state
-            .key
-            .network
-            .as_ref()
-            .is_none_or(|network| network.contains(address));
-        if state.peers.is_some() && inside {
-            state.pending.insert(address, present);
-            self.pending.selectors.insert(selector);
-        }
-    }
-
-    /// The selector's name as a peer set, whose members are found at its first use.
-    pub(super) fn peer_set_id(&mut self, selector: Key<Selector>) -> PeerSetId {
-        if let Some((id, _)) = &self.selectors.arena[selector].peers {
-            return *id;
-        }
-        let id = self
-            .selectors
-            .content(selector, &self.names, &self.profiles.namespaces);
-        let state = &self.selectors.arena[selector];
-        let inside = |address: &Address| {
-            state
-                .key
-                .network
-                .as_ref()
-                .is_none_or(|n| n.contains(*address))
-        };
-        let members = state
-            .members
-            .iter()
-            .flat_map(|profile| self.owned_by(*profile));
-        let set = Arc::new(members.filter(inside).collect::<PeerSet>());
-        let state = &mut self.selectors.arena[selector];
-        state.pending.clear();
-        state.peers = Some((id, set));
-        id
-    }
-
-    // ---- namespaces and nodes
-
     pub(super) fn apply_namespace(&mut self, namespace: &Namespace) {
-        self.namespaces_declared.insert(namespace.name.clone());
         match namespace.closed() {
             Some(closed) => self.apply_policy(closed),
             None => self.delete_policy(&namespace.closed_as()),
@@ -234,29 +27,31 @@ impl Engine {
         labels.retain(|(key, _)| *key != self.metadata_name);
         labels.push((self.metadata_name, name));
         labels.sort_unstable();
-        self.relabel_namespace(&namespace.name, labels);
+        let key = self.profiles.namespace(name, self.metadata_name);
+        self.profiles.namespaces[key].declared = true;
+        self.relabel_namespace(key, labels);
     }
 
     pub(super) fn delete_namespace(&mut self, name: &Interned) {
-        if self.namespaces_declared.remove(name) {
+        let number = self.names.number(name);
+        let key = self.profiles.namespace(number, self.metadata_name);
+        if std::mem::take(&mut self.profiles.namespaces[key].declared) {
             self.delete_policy(&Namespace::closed_by_name(name));
-            let number = self.names.number(name);
-            self.relabel_namespace(name, vec![(self.metadata_name, number)]);
+            self.relabel_namespace(key, vec![(self.metadata_name, number)]);
         }
     }
 
     fn relabel_namespace(
         &mut self,
-        name: &Interned,
+        namespace: Key<NamespaceState>,
         labels: Vec<(super::names::Name, super::names::Name)>,
     ) {
-        let key = self.namespace(name);
-        if self.profiles.namespaces[key].labels == labels {
-            return;
-        }
-        self.profiles.namespaces[key].labels = labels;
-        for profile in self.profiles.namespaces[key].profiles.members().to_vec() {
-            self.match_profile(profile);
+        self.leftovers.add(labels.len());
+        if self.profiles.relabel(namespace, labels) {
+            let members = &self.profiles.namespaces[namespace].profiles;
+            for profile in members.profiles().to_vec() {
+                self.match_profile(profile);
+            }
         }
     }
 
@@ -266,6 +61,7 @@ impl Engine {
         }
         let node = self.nodes.insert(NodeState::new(name.clone()));
         self.node_keys.insert(name.clone(), node);
+        self.pending.nodes.push(node);
         self.mark_dirty(node);
         node
     }
@@ -324,87 +120,119 @@ impl Engine {
         if self.nodes[node].is_idle() {
             let gone = self.nodes.remove(node);
             self.node_keys.remove(&gone.name);
-            self.dirty_nodes.remove(&node);
             self.gone_nodes.insert(gone.name);
         }
     }
 
-    // ---- workloads
-
     pub(super) fn apply_workload(&mut self, kind: Kind, workload: Workload) {
-        let object = ObjectRef {
+        let (namespace, name) = (&workload.namespace, &workload.name);
+        let Some(key) = self.workloads.of_object(kind, namespace, name) else {
+            return self.add_workload(kind, workload);
+        };
+        if self.workloads.arena[key].uid != workload.uid {
+            // Another incarnation under the same name inherits nothing.
+            self.remove_workload(key);
+            return self.add_workload(kind, workload);
+        }
+        self.change_workload(key, workload);
+    }
+
+    fn add_workload(&mut self, kind: Kind, workload: Workload) {
+        let live = workload.is_live();
+        let profile_key = live.then(|| self.profile_key(&workload));
+        let node = match &workload.node {
+            Some(node) if live => Some(self.node(node)),
+            Some(_) | None => None,
+        };
+        let addresses = claims(&workload);
+        if kind == Kind::Pod {
+            self.count_pods(self.workloads.pods + 1);
+        }
+        let key = self.workloads.insert(WorkloadState {
             kind,
-            namespace: workload.namespace.clone(),
-            name: workload.name.clone(),
-        };
-        if let Some(key) = self.workloads.by_object.get(&object).copied() {
-            if *self.workloads.arena[key].workload == workload {
-                return;
-            }
-            if self.workloads.arena[key].workload.uid != workload.uid {
-                // Another incarnation under the same name inherits nothing.
-                self.delete_workload(&object);
+            phase: workload.phase,
+            host_network: workload.host_network,
+            uid: workload.uid,
+            namespace: workload.namespace,
+            name: workload.name,
+            interface: workload.interface,
+            profile: None,
+            node,
+            addresses,
+        });
+        let profile = profile_key.map(|profile_key| self.take_profile(profile_key, key));
+        self.workloads.arena[key].profile = profile;
+        self.rebind(key, (None, None), (profile, node));
+        for at in 0..self.workloads.arena[key].addresses.len() {
+            let address = self.workloads.arena[key].addresses[at].address;
+            let others = self.workloads.claimants(address);
+            let before = self.ownership_among(address, &others);
+            self.workloads.claim(address, key, !others.is_empty());
+            if others.is_empty() && kind == Kind::Pod {
+                self.workloads.arena[key].addresses[at].owned = true;
+                self.services.owner_changed(address);
+                self.move_address(address, None, profile);
+            } else {
+                self.owner_changed(address, before);
             }
         }
-        let mut addresses: Vec<Address> = Vec::new();
-        if workload.is_live() {
-            addresses.extend(workload.addresses.iter().map(|ip| Address::from(*ip)));
-            addresses.sort_unstable();
-            addresses.dedup();
-        }
-        let workload = Arc::new(workload);
-        let key = match self.workloads.by_object.get(&object) {
-            Some(key) => *key,
-            None => {
-                if kind == Kind::Pod {
-                    self.count_pods(self.workloads.pods + 1);
-                }
-                let key = self.workloads.arena.insert(WorkloadState {
-                    kind,
-                    workload: workload.clone(),
-                    profile: None,
-                    node: None,
-                    addresses: Vec::new(),
-                });
-                self.workloads.by_object.insert(object, key);
-                self.workloads.by_uid.insert(workload.uid.clone(), key);
-                key
-            }
+    }
+
+    fn change_workload(&mut self, key: Key<WorkloadState>, workload: Workload) {
+        let live = workload.is_live();
+        let profile_key = live.then(|| self.profile_key(&workload));
+        let node = match &workload.node {
+            Some(node) if live => Some(self.node(node)),
+            Some(_) | None => None,
         };
-        let touched = union(&self.workloads.arena[key].addresses, &addresses);
+        let mut addresses = claims(&workload);
+        let state = &self.workloads.arena[key];
+        // Until it is said otherwise, what it owned it owns.
+        state
+            .owned()
+            .for_each(|owned| hold(&mut addresses, owned, true));
+        let old = (state.profile, state.node);
+        let was: Claims = state.addresses.clone();
+        let same_addresses = was
+            .iter()
+            .map(|claim| claim.address)
+            .eq(addresses.iter().map(|claim| claim.address));
+        let same_profile = match (&profile_key, old.0) {
+            (Some(new), Some(old)) => self.profiles.arena[old].is(new),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if same_addresses
+            && same_profile
+            && old.1 == node
+            && state.phase == workload.phase
+            && state.host_network == workload.host_network
+            && state.interface == workload.interface
+        {
+            self.profile_key = profile_key;
+            return;
+        }
+        let touched = union(&was, &addresses);
         let before: Vec<Ownership> = touched
             .iter()
             .map(|address| self.ownership(*address))
             .collect();
-
-        let old = (
-            self.workloads.arena[key].profile,
-            self.workloads.arena[key].node,
-        );
-        let profile = if workload.is_live() {
-            let profile_key = self.profile_key(&workload);
-            Some(self.acquire_profile(profile_key, key))
-        } else {
-            None
-        };
-        let node = match (&workload.node, workload.is_live()) {
-            (Some(name), true) => Some(self.node(name)),
-            (Some(_), false) | (None, _) => None,
-        };
+        let profile = profile_key.map(|profile_key| self.take_profile(profile_key, key));
         self.touch_workload(key);
-        let disclaimed =
-            std::mem::replace(&mut self.workloads.arena[key].addresses, addresses.clone());
-        let state = &mut self.workloads.arena[key];
-        (state.profile, state.node, state.workload) = (profile, node, workload);
-        for address in disclaimed
-            .iter()
-            .filter(|address| addresses.binary_search(address).is_err())
-        {
-            self.workloads.disclaim(*address, key);
+        for claim in &was {
+            self.workloads.disclaim(claim.address, key);
         }
-        addresses
-            .iter()
-            .for_each(|address| self.workloads.claim(*address, key));
+        let state = &mut self.workloads.arena[key];
+        state.phase = workload.phase;
+        state.host_network = workload.host_network;
+        state.interface = workload.interface;
+        (state.profile, state.node) = (profile, node);
+        state.addresses = addresses;
+        for at in 0..state.addresses.len() {
+            let address = self.workloads.arena[key].addresses[at].address;
+            let shared = !self.workloads.claimants(address).is_empty();
+            self.workloads.claim(address, key, shared);
+        }
         self.rebind(key, old, (profile, node));
         for (address, before) in touched.into_iter().zip(before) {
             self.owner_changed(address, before);
@@ -423,22 +251,28 @@ impl Engine {
     }
 
     pub(super) fn delete_workload(&mut self, object: &ObjectRef) {
-        let Some(key) = self.workloads.by_object.get(object).copied() else {
-            return;
-        };
-        let addresses = self.workloads.arena[key].addresses.clone();
+        let ObjectRef {
+            kind,
+            namespace,
+            name,
+        } = object;
+        if let Some(key) = self.workloads.of_object(*kind, namespace, name) {
+            self.remove_workload(key);
+        }
+    }
+
+    fn remove_workload(&mut self, key: Key<WorkloadState>) {
+        let state = &self.workloads.arena[key];
+        let old = (state.profile, state.node);
+        let addresses: Vec<Address> = state.addresses.iter().map(|claim| claim.address).collect();
         let before: Vec<Ownership> = addresses
             .iter()
             .map(|address| self.ownership(*address))
             .collect();
-        let old = (
-            self.workloads.arena[key].profile,
-            self.workloads.arena[key].node,
-        );
         self.touch_workload(key);
-        addresses
-            .iter()
-            .for_each(|address| self.workloads.disclaim(*address, key));
+        for address in &addresses {
+            self.workloads.disclaim(*address, key);
+        }
         self.workloads.arena[key].addresses.clear();
         self.rebind(key, old, (None, None));
         for (address, before) in addresses.into_iter().zip(before) {
@@ -447,44 +281,46 @@ impl Engine {
         if let Some(profile) = old.0 {
             self.release_profile(profile, key);
         }
-        let gone = self.workloads.arena.remove(key);
-        self.workloads.by_object.remove(object);
-        if gone.kind == Kind::Pod {
+        if self.workloads.remove(key).kind == Kind::Pod {
             self.count_pods(self.workloads.pods - 1);
-        }
-        if self.workloads.by_uid.get(&gone.workload.uid) == Some(&key) {
-            self.workloads.by_uid.remove(&gone.workload.uid);
         }
         if let Some(node) = old.1 {
             self.drop_node_if_idle(node);
         }
     }
 
+    /// The label set of a workload, in the room of the last one that was asked for.
     fn profile_key(&mut self, workload: &Workload) -> ProfileKey {
         let namespace = self.namespace(&workload.namespace);
-        let mut labels: Vec<_> = workload
-            .labels
-            .iter()
-            .map(|(key, value)| (self.names.number(key), self.names.number(value)))
-            .collect();
+        let account = self.names.number(&workload.service_account);
+        let (mut labels, mut ports) = match self.profile_key.take() {
+            Some(last) => (last.labels, last.ports),
+            None => (Vec::new(), Vec::new()),
+        };
+        labels.clear();
+        for (key, value) in &workload.labels {
+            labels.push((self.names.number(key), self.names.number(value)));
+        }
         labels.sort_unstable();
-        let mut ports: Vec<_> = workload
-            .named_ports
-            .iter()
-            .map(|port| (self.names.number(&port.name), port.protocol, port.port))
-            .collect();
+        ports.clear();
+        for port in &workload.named_ports {
+            ports.push((self.names.number(&port.name), port.protocol, port.port));
+        }
         ports.sort_unstable();
-        let uid = self
-            .named_uids
-            .contains_key(&workload.uid)
-            .then(|| self.names.number(&workload.uid));
+        let named = !self.named_uids.is_empty() && self.named_uids.contains_key(&workload.uid);
         ProfileKey {
             namespace,
             labels,
-            account: self.names.number(&workload.service_account),
+            account,
             ports,
-            uid,
+            uid: named.then(|| self.names.number(&workload.uid)),
         }
+    }
+
+    fn take_profile(&mut self, key: ProfileKey, workload: Key<WorkloadState>) -> Key<Profile> {
+        let profile = self.acquire_profile(&key, workload);
+        self.profile_key = Some(key);
+        profile
     }
 
     /// A workload has another label set or node: its rule sets are counted where it is now.
@@ -518,212 +354,90 @@ impl Engine {
     }
 
     fn ownership(&self, address: Address) -> Ownership {
-        match self.workloads.owner(address, &self.nodes) {
-            Owner::One(key) => Some((key, self.workloads.arena[key].profile?)),
-            Owner::Nobody | Owner::Contested => None,
-        }
+        self.ownership_among(address, &self.workloads.claimants(address))
     }
 
-    /// Moves an address from the peer sets of its former owner's label set to those of the present one's. The former label
-    /// set is still there: it is given back only afterwards.
+    /// Whose the address is, of those who claim it.
+    fn ownership_among(&self, address: Address, claimants: &[Key<WorkloadState>]) -> Ownership {
+        claimants.iter().find_map(|key| {
+            let state = &self.workloads.arena[*key];
+            let owns = state.owned().any(|owned| owned == address);
+            owns.then_some((*key, state.profile?))
+        })
+    }
+
+    /// Finds the owner of an address anew. A former owner's label set is still there: it is given back only afterwards.
     fn owner_changed(&mut self, address: Address, before: Ownership) {
-        let after = self.ownership(address);
-        let contested = self.workloads.owner(address, &self.nodes) == Owner::Contested;
-        let changed = if contested {
+        let claimants = self.workloads.claimants(address);
+        let owner = self.workloads.owner(address, &self.nodes);
+        let after = match owner {
+            Owner::One(key) => self.workloads.arena[key].profile.map(|p| (key, p)),
+            Owner::Nobody | Owner::Contested => None,
+        };
+        for key in &claimants {
+            let claims = &mut self.workloads.arena[*key].addresses;
+            hold(claims, address, owner == Owner::One(*key));
+        }
+        let changed = if owner == Owner::Contested {
             self.workloads.contested.insert(address)
         } else {
             self.workloads.contested.remove(&address)
         };
         self.pending.ranges |= changed;
         if changed || before != after {
-            for claimant in self.workloads.claimants(address).to_vec() {
+            for claimant in claimants {
                 self.touch_workload(claimant);
             }
             self.services.owner_changed(address);
         }
         let [old, new] = [before, after].map(|ownership| ownership.map(|(_, profile)| profile));
+        self.move_address(address, old, new);
+    }
+
+    /// Moves an address from the peer sets of its former owner's label set to those of the present one's.
+    fn move_address(
+        &mut self,
+        address: Address,
+        old: Option<Key<Profile>>,
+        new: Option<Key<Profile>>,
+    ) {
         if old == new {
             return;
         }
-        for selector in old
-            .map(|p| self.profiles.arena[p].matched.clone())
-            .unwrap_or_default()
-        {
-            self.move_peer(selector, address, false);
-        }
-        for selector in new
-            .map(|p| self.profiles.arena[p].matched.clone())
-            .unwrap_or_default()
-        {
-            self.move_peer(selector, address, true);
+        for (profile, present) in [(old, false), (new, true)] {
+            let Some(profile) = profile else { continue };
+            for at in 0..self.profiles.arena[profile].matched.len() {
+                let selector = self.profiles.arena[profile].matched[at];
+                self.move_peer(selector, address, present);
+            }
         }
         if old.is_some() != new.is_some() {
-            self.pending.known.insert(address, new.is_some());
+            self.pending.known.push((address, new.is_some()));
         }
     }
 
-    // ---- segments and policies
-
-    pub(super) fn apply_segment(&mut self, segment: Segment) {
-        if self
-            .segment_objects
-            .get(&segment.name)
-            .is_some_and(|old| **old == segment)
-        {
-            return;
-        }
-        self.pending.segments.insert(segment.name.clone());
-        self.segment_objects
-            .insert(segment.name.clone(), Arc::new(segment));
-    }
-
-    pub(super) fn delete_segment(&mut self, name: &Interned) {
-        if self.segment_objects.remove(name).is_some() {
-            self.pending.segments.insert(name.clone());
-        }
-    }
-
-    pub(super) fn apply_policy(&mut self, policy: Policy) {
-        let object = policy.object.clone();
-        if self
-            .policies
-            .get(&object)
-            .is_some_and(|old| *old.policy == policy)
-        {
-            return;
-        }
-        let policy = Arc::new(policy);
-        self.refer(&policy, true);
-        let compiled = match self.policies.remove(&object) {
-            Some(old) => {
-                self.refer_no_more(&old.policy, &policy);
-                old.compiled
+    pub(super) fn rekey(&mut self, uid: &Interned) {
+        for key in self.workloads.of_uid(uid) {
+            if let Some(old) = self.workloads.arena[key].profile {
+                self.rekey_workload(key, old, uid);
             }
-            None => None,
+        }
+    }
+
+    fn rekey_workload(&mut self, key: Key<WorkloadState>, old: Key<Profile>, uid: &Interned) {
+        let named = self.named_uids.contains_key(uid);
+        let profile_key = ProfileKey {
+            uid: named.then(|| self.names.number(uid)),
+            ..(*self.profiles.arena[old]).clone()
         };
-        self.policies
-            .insert(object.clone(), PolicyState { policy, compiled });
-        self.pending.policies.insert(object);
-    }
-
-    pub(super) fn delete_policy(&mut self, object: &ObjectRef) {
-        if let Some(old) = self.policies.remove(object) {
-            self.refer(&old.policy, false);
-            self.pending.policies.insert(object.clone());
-            if let Some(compiled) = old.compiled {
-                self.retire(compiled);
-            }
-        }
-    }
-
-    /// The old version's references go, unless the new version has them too.
-    fn refer_no_more(&mut self, old: &Policy, new: &Policy) {
-        self.refer(old, false);
-        // Sets of names hold each once, so what both versions name has to be put back.
-        self.refer_sets(new, true);
-    }
-
-    fn refer(&mut self, policy: &Policy, present: bool) {
-        self.refer_sets(policy, present);
-        for subject in &policy.subjects {
-            if let Subject::Workload(uid) = subject {
-                self.refer_uid(uid, present);
-            }
-        }
-    }
-
-    fn refer_sets(&mut self, policy: &Policy, present: bool) {
-        let object = &policy.object;
-        let note = |index: &mut std::collections::BTreeMap<
-            Interned,
-            std::collections::BTreeSet<ObjectRef>,
-        >,
-                    name: &Interned| {
-            if present {
-                index
-                    .entry(name.clone())
-                    .or_default()
-                    .insert(object.clone());
-            } else if let Some(objects) = index.get_mut(name) {
-                objects.remove(object);
-                if objects.is_empty() {
-                    index.remove(name);
-                }
-            }
-        };
-        for subject in &policy.subjects {
-            if let Subject::Segment(name) = subject {
-                note(&mut self.policies_by_segment, name);
-            }
-        }
-        for rule in policy.ingress.iter().chain(&policy.egress) {
-            let Peers::Of(peers) = &rule.peers else {
-                continue;
-            };
-            for peer in peers {
-                match peer {
-                    Peer::Segment(name) => note(&mut self.policies_by_segment, name),
-                    Peer::Nodes(_) if present => drop(self.hosts.policies.insert(object.clone())),
-                    Peer::Nodes(_) => drop(self.hosts.policies.remove(object)),
-                    Peer::Workloads(_) | Peer::Network(_) | Peer::Unresolved => {}
-                }
-            }
-        }
-        for rule in policy.rules(Direction::Egress) {
-            if let Ports::Of(ports) = &rule.ports {
-                for port in ports {
-                    if let Port::Named { name, .. } = port {
-                        note(&mut self.policies_by_port_name, name);
-                    }
-                }
-            }
-        }
-        for at in [policy.active_from, policy.expires_at]
-            .into_iter()
-            .flatten()
-        {
-            let boundary = (at, object.clone());
-            if present && at > self.now {
-                self.boundaries.insert(boundary);
-            } else {
-                self.boundaries.remove(&boundary);
-            }
-        }
-    }
-
-    /// A policy that names one incarnation sets it apart from all others with its labels.
-    fn refer_uid(&mut self, uid: &Interned, present: bool) {
-        let count = self.named_uids.entry(uid.clone()).or_default();
-        if present {
-            *count += 1;
-        } else {
-            *count -= 1;
-        }
-        let count = *count;
-        if count == 0 {
-            self.named_uids.remove(uid);
-        }
-        if (present && count == 1) || count == 0 {
-            self.rekey(uid);
-        }
-    }
-
-    fn rekey(&mut self, uid: &Interned) {
-        let Some(key) = self.workloads.by_uid.get(uid).copied() else {
-            return;
-        };
-        let Some(old) = self.workloads.arena[key].profile else {
-            return;
-        };
-        let workload = self.workloads.arena[key].workload.clone();
-        let profile_key = self.profile_key(&workload);
-        let addresses = self.workloads.arena[key].addresses.clone();
+        let state = &self.workloads.arena[key];
+        let node = state.node;
+        let addresses: Vec<Address> = state.addresses.iter().map(|claim| claim.address).collect();
         let before: Vec<Ownership> = addresses
             .iter()
             .map(|address| self.ownership(*address))
             .collect();
-        let profile = self.acquire_profile(profile_key, key);
-        let node = self.workloads.arena[key].node;
+        let profile = self.acquire_profile(&profile_key, key);
         self.workloads.arena[key].profile = Some(profile);
         self.rebind(key, (Some(old), node), (Some(profile), node));
         for (address, before) in addresses.into_iter().zip(before) {
@@ -733,18 +447,24 @@ impl Engine {
             self.release_profile(old, key);
         }
     }
-
-    /// What an old version says counts no more; what it holds is given back when everything is settled.
-    pub(super) fn retire(&mut self, compiled: Key<Compiled>) {
-        for subject in self.compiled[compiled].subjects.clone() {
-            self.unprotect(subject, Protector::Policy(compiled));
-        }
-        self.pending.retired.push(compiled);
-    }
 }
 
-fn union(a: &[Address], b: &[Address]) -> Vec<Address> {
-    let mut all = [a, b].concat();
+/// What a workload reports, nothing of it granted yet; empty unless it is live.
+fn claims(workload: &Workload) -> Claims {
+    let mut claims = Claims::new();
+    if workload.is_live() {
+        claims.extend(workload.addresses.iter().map(|ip| Claim {
+            address: Address::from(*ip),
+            owned: false,
+        }));
+        claims.sort_unstable_by_key(|claim| claim.address);
+        claims.dedup_by_key(|claim| claim.address);
+    }
+    claims
+}
+
+fn union(a: &[Claim], b: &[Claim]) -> Vec<Address> {
+    let mut all: Vec<Address> = a.iter().chain(b).map(|claim| claim.address).collect();
     all.sort_unstable();
     all.dedup();
     all

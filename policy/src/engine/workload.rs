@@ -1,34 +1,67 @@
 //! Workloads and who owns which address.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bulkhead_graph::Address;
-use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
-use super::arena::{Arena, Key};
+use super::arena::{Arena, ContentHash, Key, Lookup};
 use super::node::NodeState;
 use super::profile::Profile;
-use crate::model::{Interned, Kind, ObjectRef, Phase, Workload};
+use crate::model::{Interned, Kind, ObjectRef, Phase};
 
+/// What is kept of a workload; its labels and named ports are those of its profile.
 pub(super) struct WorkloadState {
     pub(super) kind: Kind,
-    pub(super) workload: Arc<Workload>,
+    pub(super) phase: Phase,
+    pub(super) host_network: bool,
+    pub(super) uid: Interned,
+    pub(super) namespace: Interned,
+    pub(super) name: Interned,
+    pub(super) interface: Option<Interned>,
     /// `None` for what is no workload in the sense of the pipeline (completed, host network).
     pub(super) profile: Option<Key<Profile>>,
     pub(super) node: Option<Key<NodeState>>,
-    /// What it reports, in the graph's form, sorted; empty unless it is live.
-    pub(super) addresses: Vec<Address>,
+    /// What it reports, sorted; empty unless it is live.
+    pub(super) addresses: Claims,
 }
+
+/// An address in the graph's form, and whether the claim to it is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) address: Address,
+    pub(super) owned: bool,
+}
+
+pub(super) type Claims = SmallVec<[Claim; 1]>;
 
 impl WorkloadState {
     /// What names the object that it comes from.
     pub(super) fn object(&self) -> ObjectRef {
         ObjectRef {
             kind: self.kind,
-            namespace: self.workload.namespace.clone(),
-            name: self.workload.name.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
         }
+    }
+
+    /// The addresses that are its own.
+    pub(super) fn owned(&self) -> impl Iterator<Item = Address> + '_ {
+        self.addresses
+            .iter()
+            .filter(|claim| claim.owned)
+            .map(|claim| claim.address)
+    }
+
+    pub(super) fn claims(&self, address: Address) -> bool {
+        self.addresses.iter().any(|claim| claim.address == address)
+    }
+}
+
+/// Grants or takes back an address, where it is claimed.
+pub(super) fn hold(claims: &mut Claims, address: Address, owned: bool) {
+    if let Some(claim) = claims.iter_mut().find(|claim| claim.address == address) {
+        claim.owned = owned;
     }
 }
 
@@ -44,9 +77,12 @@ pub(super) enum Owner {
 #[derive(Default)]
 pub(super) struct Workloads {
     pub(super) arena: Arena<WorkloadState>,
-    pub(super) by_object: FxHashMap<ObjectRef, Key<WorkloadState>>,
-    pub(super) by_uid: FxHashMap<Interned, Key<WorkloadState>>,
-    claims: FxHashMap<Address, Claim>,
+    objects: Lookup<WorkloadState>,
+    /// Made when the first policy names an incarnation.
+    uids: Option<Lookup<WorkloadState>>,
+    claims: Lookup<WorkloadState>,
+    /// Addresses that more than one workload claims.
+    shared: BTreeSet<Address>,
     /// How many declared workloads claim an address.
     declared: BTreeMap<Address, u32>,
     /// How many pods there are, of whatever phase.
@@ -54,39 +90,86 @@ pub(super) struct Workloads {
     pub(super) contested: BTreeSet<Address>,
 }
 
-enum Claim {
-    One(Key<WorkloadState>),
-    Several(Vec<Key<WorkloadState>>),
-}
-
 impl Workloads {
-    /// Claiming twice is claiming once.
-    pub(super) fn claim(&mut self, address: Address, workload: Key<WorkloadState>) {
-        if self.arena[workload].kind != Kind::Pod && !self.claimants(address).contains(&workload) {
+    pub(super) fn of_object(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Key<WorkloadState>> {
+        self.objects
+            .find(ContentHash::of(&(kind, namespace, name)), |key| {
+                let state = &self.arena[key];
+                state.kind == kind && *state.name == *name && *state.namespace == *namespace
+            })
+    }
+
+    /// A workload that is not there yet.
+    pub(super) fn insert(&mut self, state: WorkloadState) -> Key<WorkloadState> {
+        let object = ContentHash::of(&(state.kind, &*state.namespace, &*state.name));
+        let uid = self.uids.is_some().then(|| ContentHash::of(&*state.uid));
+        let key = self.arena.insert(state);
+        self.objects.insert(object, key);
+        if let (Some(uids), Some(uid)) = (&mut self.uids, uid) {
+            uids.insert(uid, key);
+        }
+        key
+    }
+
+    pub(super) fn remove(&mut self, key: Key<WorkloadState>) -> WorkloadState {
+        let state = self.arena.remove(key);
+        let object = ContentHash::of(&(state.kind, &*state.namespace, &*state.name));
+        self.objects.remove(object, key);
+        if let Some(uids) = &mut self.uids {
+            uids.remove(ContentHash::of(&*state.uid), key);
+        }
+        state
+    }
+
+    /// Workloads of that incarnation, sorted.
+    pub(super) fn of_uid(&mut self, uid: &str) -> Vec<Key<WorkloadState>> {
+        let arena = &self.arena;
+        let uids = self.uids.get_or_insert_with(|| {
+            let mut uids = Lookup::default();
+            for (key, state) in arena.iter() {
+                uids.insert(ContentHash::of(&*state.uid), key);
+            }
+            uids
+        });
+        let mut found: Vec<_> = uids
+            .all(ContentHash::of(uid))
+            .filter(|key| *arena[*key].uid == *uid)
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// Objects of a kind, sorted.
+    pub(super) fn objects(&self, kind: Kind) -> Vec<ObjectRef> {
+        let mut objects: Vec<ObjectRef> = self
+            .arena
+            .iter()
+            .filter(|(_, state)| state.kind == kind)
+            .map(|(_, state)| state.object())
+            .collect();
+        objects.sort_unstable();
+        objects
+    }
+
+    /// Lays claim to an address that the workload lists and had not claimed; `shared` if somebody else does as well.
+    pub(super) fn claim(&mut self, address: Address, workload: Key<WorkloadState>, shared: bool) {
+        if self.arena[workload].kind != Kind::Pod {
             *self.declared.entry(address).or_default() += 1;
         }
-        match self.claims.get_mut(&address) {
-            None => {
-                self.claims.insert(address, Claim::One(workload));
-            }
-            Some(claim @ Claim::One(_)) => {
-                if let Claim::One(first) = *claim
-                    && first != workload
-                {
-                    *claim = Claim::Several(vec![first, workload]);
-                }
-            }
-            Some(Claim::Several(all)) => {
-                if !all.contains(&workload) {
-                    all.push(workload);
-                }
-            }
+        self.claims.insert(ContentHash::of(&address), workload);
+        if shared {
+            self.shared.insert(address);
         }
     }
 
+    /// Takes the claim back; the workload still lists the address.
     pub(super) fn disclaim(&mut self, address: Address, workload: Key<WorkloadState>) {
         if self.arena[workload].kind != Kind::Pod
-            && self.claimants(address).contains(&workload)
             && let Some(count) = self.declared.get_mut(&address)
         {
             *count -= 1;
@@ -94,36 +177,15 @@ impl Workloads {
                 self.declared.remove(&address);
             }
         }
-        match self.claims.get_mut(&address) {
-            Some(Claim::One(one)) if *one == workload => {
-                self.claims.remove(&address);
-            }
-            Some(Claim::Several(all)) => {
-                all.retain(|one| *one != workload);
-                if let [one] = all[..] {
-                    self.claims.insert(address, Claim::One(one));
-                }
-            }
-            Some(Claim::One(_)) | None => {}
-        }
-    }
-
-    /// Everybody who claims it.
-    pub(super) fn claimants(&self, address: Address) -> &[Key<WorkloadState>] {
-        match self.claims.get(&address) {
-            None => &[],
-            Some(Claim::One(one)) => std::slice::from_ref(one),
-            Some(Claim::Several(all)) => all,
+        self.claims.remove(ContentHash::of(&address), workload);
+        if self.shared.contains(&address) && self.claimants(address).len() < 2 {
+            self.shared.remove(&address);
         }
     }
 
     /// Addresses whose owner depends on the nodes' ranges: more than one workload claims them, or a declared one does.
     pub(super) fn disputed(&self) -> Vec<Address> {
-        let several = self
-            .claims
-            .iter()
-            .filter(|(_, claim)| matches!(claim, Claim::Several(_)));
-        let mut disputed: Vec<Address> = several.map(|(address, _)| *address).collect();
+        let mut disputed: Vec<Address> = self.shared.iter().copied().collect();
         disputed.extend(self.declared.keys());
         disputed.sort_unstable();
         disputed.dedup();
@@ -135,28 +197,38 @@ impl Workloads {
         self.declared.keys().copied().collect()
     }
 
+    /// Everybody who claims it, in no particular order.
+    pub(super) fn claimants(&self, address: Address) -> SmallVec<[Key<WorkloadState>; 4]> {
+        let mut claimants = SmallVec::new();
+        for key in self.claims.all(ContentHash::of(&address)) {
+            // Two addresses of one workload may share a hash.
+            if self.arena[key].claims(address) && !claimants.contains(&key) {
+                claimants.push(key);
+            }
+        }
+        claimants
+    }
+
     /// Pods before declared workloads, which get nothing in the nodes' ranges where there are pods. Then the running one
     /// wins; of several, the one whose node's range holds the address.
     pub(super) fn owner(&self, address: Address, nodes: &Arena<NodeState>) -> Owner {
         let is_pod = |one: &Key<WorkloadState>| self.arena[*one].kind == Kind::Pod;
-        let all = match self.claimants(address) {
+        let mut all = self.claimants(address);
+        match all[..] {
             [] => return Owner::Nobody,
-            [one] if is_pod(one) => return Owner::One(*one),
-            all => all,
-        };
+            [one] if is_pod(&one) => return Owner::One(one),
+            _ => {}
+        }
         let ip = address.ip();
-        let pods: Vec<Key<WorkloadState>> = all.iter().copied().filter(is_pod).collect();
-        let all = if !pods.is_empty() {
-            pods
+        if all.iter().any(is_pod) {
+            all.retain(|one| is_pod(one));
         } else if self.pods > 0 && nodes.iter().any(|(_, node)| node.holds(ip)) {
             return Owner::Nobody;
-        } else {
-            all.to_vec()
-        };
-        let running: Vec<Key<WorkloadState>> = all
+        }
+        let running: SmallVec<[Key<WorkloadState>; 4]> = all
             .iter()
             .copied()
-            .filter(|one| self.arena[*one].workload.phase == Phase::Running)
+            .filter(|one| self.arena[*one].phase == Phase::Running)
             .collect();
         let candidates = if running.is_empty() { all } else { running };
         if let [one] = candidates[..] {
