@@ -222,28 +222,25 @@ impl Delta {
             .cluster_ranges
             .clone()
             .unwrap_or_else(|| base.cluster_ranges.clone());
-        let mut services = (*base.services).clone();
-        self.services_gone
-            .iter()
-            .for_each(|address| drop(services.remove(address)));
-        services.extend(
-            self.services
+        let mut services = base.services.clone();
+        if !(self.services.is_empty() && self.services_gone.is_empty()) {
+            let services = Arc::make_mut(&mut services);
+            self.services_gone
                 .iter()
-                .map(|(address, s)| (*address, s.clone())),
-        );
-        let graph = NodeGraph::new(
-            workloads,
-            rule_sets,
-            peer_sets,
-            known,
-            ranges,
-            Arc::new(services),
-        )
-        .with_closed(self.closed.clone().unwrap_or_else(|| base.closed.clone()))
-        .with_node_addresses(Arc::new(
-            base.node_addresses
-                .with(&self.node_addresses.added, &self.node_addresses.removed),
-        ));
+                .for_each(|address| drop(services.remove(address)));
+            services.extend(
+                self.services
+                    .iter()
+                    .map(|(address, s)| (*address, s.clone())),
+            );
+        }
+        let graph = NodeGraph::new(workloads, rule_sets, peer_sets, known, ranges, services)
+            .with_closed(self.closed.clone().unwrap_or_else(|| base.closed.clone()))
+            .sharing(base)
+            .with_node_addresses(Arc::new(
+                base.node_addresses
+                    .with(&self.node_addresses.added, &self.node_addresses.removed),
+            ));
         graph.check_references()?;
         if graph.digest() != self.target {
             return Err(DeltaError::WrongDigest {

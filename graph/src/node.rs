@@ -85,6 +85,8 @@ pub struct NodeGraph {
     /// The addresses of all nodes, this one's own among them: workloads have no business with tunnels that end there.
     pub node_addresses: Arc<PeerSet>,
     digest: OnceLock<Digest>,
+    /// Of what lies in many graphs, see [`NodeGraph::sharing`].
+    shared: OnceLock<[u8; 16]>,
 }
 
 impl NodeGraph {
@@ -107,6 +109,7 @@ impl NodeGraph {
             closed: Arc::default(),
             node_addresses: Arc::default(),
             digest: OnceLock::new(),
+            shared: OnceLock::new(),
         }
     }
 
@@ -126,8 +129,22 @@ impl NodeGraph {
         Self {
             closed,
             digest: OnceLock::new(),
+            shared: OnceLock::new(),
             ..self
         }
+    }
+
+    /// The same graph, which takes over what the other one knows of the hash of ranges and Services, where the two hold
+    /// the very same: they may be long, and a thousand graphs would each hash them anew.
+    #[must_use]
+    pub fn sharing(mut self, other: &Self) -> Self {
+        let same = Arc::ptr_eq(&self.cluster_ranges, &other.cluster_ranges)
+            && Arc::ptr_eq(&self.services, &other.services)
+            && Arc::ptr_eq(&self.closed, &other.closed);
+        if same {
+            self.shared = OnceLock::from(other.shared_hash());
+        }
+        self
     }
 
     /// Names the revision. Computed once; parts are hashed by their ids, members by their buckets.
@@ -136,7 +153,7 @@ impl NodeGraph {
     }
 
     fn compute_digest(&self) -> Digest {
-        let mut h = Hasher::new("node-graph/2");
+        let mut h = Hasher::new("node-graph/3");
         h.number(self.workloads.len() as u64);
         for (uid, workload) in &self.workloads {
             h.bytes(uid.0.as_bytes());
@@ -158,34 +175,76 @@ impl NodeGraph {
             h.fixed(&id.0).fixed(&set.digest().0);
         }
         h.fixed(&self.known.digest().0);
-        h.number(self.cluster_ranges.len() as u64);
-        for range in self.cluster_ranges.iter() {
-            h.fixed(&range.address.0).fixed(&[range.length]);
-        }
-        h.number(self.services.len() as u64);
-        for (address, service) in self.services.iter() {
-            h.fixed(&address.0)
-                .fixed(&[u8::from(service.external), u8::from(service.closed)]);
-            h.number(service.namespaces.len() as u64);
-            service.namespaces.iter().for_each(|namespace| {
-                h.bytes(namespace.as_bytes());
-            });
-            h.number(service.ports.len() as u64);
-            for port in &service.ports {
-                h.fixed(&[port.protocol as u8])
-                    .fixed(&port.port.to_le_bytes());
-                h.number(port.backends.len() as u64);
-                for backend in &port.backends {
-                    h.fixed(&backend.address.0)
-                        .fixed(&backend.port.to_le_bytes());
-                }
-            }
-        }
-        h.number(self.closed.len() as u64);
-        for prefix in self.closed.iter() {
-            h.fixed(&prefix.address.0).fixed(&[prefix.length]);
-        }
+        h.fixed(&self.shared_hash());
         h.fixed(&self.node_addresses.digest().0);
         Digest(h.finish())
+    }
+
+    /// Of the parts that are long and the same on many nodes.
+    fn shared_hash(&self) -> [u8; 16] {
+        *self.shared.get_or_init(|| {
+            let mut h = Hasher::new("shared-parts/1");
+            h.number(self.cluster_ranges.len() as u64);
+            for range in self.cluster_ranges.iter() {
+                h.fixed(&range.address.0).fixed(&[range.length]);
+            }
+            h.number(self.services.len() as u64);
+            for (address, service) in self.services.iter() {
+                h.fixed(&address.0)
+                    .fixed(&[u8::from(service.external), u8::from(service.closed)]);
+                h.number(service.namespaces.len() as u64);
+                service.namespaces.iter().for_each(|namespace| {
+                    h.bytes(namespace.as_bytes());
+                });
+                h.number(service.ports.len() as u64);
+                for port in &service.ports {
+                    h.fixed(&[port.protocol as u8])
+                        .fixed(&port.port.to_le_bytes());
+                    h.number(port.backends.len() as u64);
+                    for backend in &port.backends {
+                        h.fixed(&backend.address.0)
+                            .fixed(&backend.port.to_le_bytes());
+                    }
+                }
+            }
+            h.number(self.closed.len() as u64);
+            for prefix in self.closed.iter() {
+                h.fixed(&prefix.address.0).fixed(&[prefix.length]);
+            }
+            h.finish()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    fn in_ranges(ranges: &Arc<[Prefix]>) -> NodeGraph {
+        let (known, services) = (Arc::default(), Arc::default());
+        let parts = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        NodeGraph::new(parts.0, parts.1, parts.2, known, ranges.clone(), services)
+    }
+
+    #[test]
+    fn what_graphs_share_makes_no_other_digest() {
+        let range = |last| Prefix::host(Address::from(IpAddr::from(Ipv4Addr::new(10, 0, 0, last))));
+        let (one, two): (Arc<[Prefix]>, Arc<[Prefix]>) = ([range(1)].into(), [range(2)].into());
+        // Each is asked with what another graph knows, of the same ranges or of others.
+        for (own, others) in [(&one, &one), (&one, &two), (&two, &one)] {
+            let other = in_ranges(others);
+            other.digest();
+            let sharing = in_ranges(own).sharing(&other);
+            assert_eq!(sharing.digest(), in_ranges(own).digest());
+            assert_eq!(sharing.digest() == other.digest(), own == others);
+            // What changes afterwards is not what was shared.
+            let closed = sharing.with_closed(others.clone());
+            assert_eq!(
+                closed.digest(),
+                in_ranges(own).with_closed(others.clone()).digest()
+            );
+        }
     }
 }

@@ -39,6 +39,9 @@ impl Engine {
         if let Some(gone) = self.selectors.release(selector) {
             for profile in gone.members {
                 remove_sorted(&mut self.profiles.arena[profile].matched, &selector);
+                if gone.protects_anew {
+                    self.mark_profile(profile);
+                }
             }
             gone.key.names(|_| self.leftovers.add(1));
         }
@@ -46,18 +49,34 @@ impl Engine {
 
     pub(super) fn protect(&mut self, selector: Key<Selector>, protector: Protector) {
         insert_sorted(&mut self.selectors.arena[selector].protects, protector);
-        self.mark_members(selector);
+        self.mark_selector(selector);
     }
 
     pub(super) fn unprotect(&mut self, selector: Key<Selector>, protector: Protector) {
         remove_sorted(&mut self.selectors.arena[selector].protects, &protector);
-        self.mark_members(selector);
+        self.mark_selector(selector);
     }
 
-    fn mark_members(&mut self, selector: Key<Selector>) {
-        for profile in &self.selectors.arena[selector].members {
-            if !std::mem::replace(&mut self.profiles.arena[*profile].pending, true) {
-                self.pending.profiles.push(*profile);
+    /// Its members are to be settled. They are marked later, all at once: thousands of policies may share the selector.
+    fn mark_selector(&mut self, selector: Key<Selector>) {
+        let state = &mut self.selectors.arena[selector];
+        if !std::mem::replace(&mut state.protects_anew, true) {
+            self.pending.protecting.push(selector);
+        }
+    }
+
+    pub(super) fn mark_protected(&mut self) {
+        for selector in std::mem::take(&mut self.pending.protecting) {
+            let Some(state) = self.selectors.arena.get_mut(selector) else {
+                continue;
+            };
+            if !std::mem::take(&mut state.protects_anew) {
+                continue;
+            }
+            for profile in &state.members {
+                if !std::mem::replace(&mut self.profiles.arena[*profile].pending, true) {
+                    self.pending.profiles.push(*profile);
+                }
             }
         }
     }

@@ -145,6 +145,8 @@ pub struct Engine {
     ranges: Arc<[Prefix]>,
     /// Of all declared nodes.
     node_addresses: Arc<PeerSet>,
+    /// Nobody's graph: what all graphs share, hashed once.
+    shared: NodeGraph,
     pending: Pending,
     dirty_nodes: Vec<Key<NodeState>>,
     gone_nodes: BTreeSet<Interned>,
@@ -160,6 +162,9 @@ struct Pending {
     segments: BTreeSet<Interned>,
     policies: Vec<Key<PolicyState>>,
     profiles: Vec<Key<Profile>>,
+    /// Those whose members are protected otherwise than before.
+    protecting: Vec<Key<Selector>>,
+    /// Those whose members came or went.
     selectors: Vec<Key<Selector>>,
     nodes: Vec<Key<NodeState>>,
     /// The last word on an address is the last in the list.
@@ -205,6 +210,7 @@ impl Engine {
             curious: BTreeSet::new(),
             ranges: Arc::from([]),
             node_addresses: Arc::default(),
+            shared: NodeGraph::default(),
             pending: Pending {
                 ranges: true,
                 ..Pending::default()

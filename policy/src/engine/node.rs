@@ -374,6 +374,12 @@ impl Engine {
         };
         let work: Vec<(Key<NodeState>, Touched)> = nodes.iter().filter_map(take).collect();
         self.counters.graphs_built += work.len() as u64;
+        if work.is_empty() {
+            return;
+        }
+        self.shared = self
+            .graph_of(GraphParts::default(), Arc::default())
+            .sharing(&self.shared);
         let engine = &*self;
         let whole = work.iter().filter(|(_, touched)| touched.whole).count();
         let locals = if whole < MANY_GRAPHS {
@@ -431,7 +437,7 @@ impl Engine {
         let state = &self.nodes[node];
         let old = &state.graph;
         let patch = !touched.whole && old.rule_sets.len() > 2 * touched.rule_sets.len();
-        let (workloads, rule_sets, peer_sets) = if patch {
+        let parts = if patch {
             self.patched_parts(node, touched)
         } else {
             self.whole_parts(node, locals)
@@ -440,17 +446,19 @@ impl Engine {
             Some(known) if self.is_curious(node) => known,
             Some(_) | None => &self.outsiders,
         };
-        let graph = NodeGraph::new(
-            workloads,
-            rule_sets,
-            peer_sets,
-            known.clone(),
-            self.ranges.clone(),
-            self.services.map(),
-        );
-        graph
-            .with_closed(self.services.closed())
+        self.graph_of(parts, known.clone())
             .with_node_addresses(self.node_addresses.clone())
+            .sharing(&self.shared)
+    }
+
+    fn graph_of(
+        &self,
+        (workloads, rule_sets, peer_sets): GraphParts,
+        known: Arc<PeerSet>,
+    ) -> NodeGraph {
+        let (ranges, services) = (self.ranges.clone(), self.services.map());
+        NodeGraph::new(workloads, rule_sets, peer_sets, known, ranges, services)
+            .with_closed(self.services.closed())
     }
 
     fn patched_parts(&self, node: Key<NodeState>, touched: Touched) -> GraphParts {

@@ -291,6 +291,8 @@ pub(super) struct Selector {
     pub(super) members: Keys<Profile>,
     /// Policies and segments whose subjects it names; sorted, once each.
     pub(super) protects: SmallVec<[Protector; 2]>,
+    /// `protects` is another than when its members were settled last.
+    pub(super) protects_anew: bool,
     references: u32,
     /// Its name as a peer set, from the first time that somebody asked.
     id: Option<PeerSetId>,
@@ -351,6 +353,7 @@ impl Selectors {
             key,
             members: Keys::new(),
             protects: SmallVec::new(),
+            protects_anew: false,
             references: 1,
             id: None,
             peers: None,

@@ -93,6 +93,7 @@ impl Engine {
     }
 
     fn settle_profiles(&mut self) {
+        self.mark_protected();
         let mut groups = Groups::default();
         for profile in std::mem::take(&mut self.pending.profiles) {
             let Some(state) = self.profiles.arena.get_mut(profile) else {
@@ -171,7 +172,13 @@ impl Engine {
     fn settle_known(&mut self) {
         let pending = std::mem::take(&mut self.pending.known);
         let changed = !pending.is_empty();
-        let (added, removed) = parted(pending);
+        let ranges_changed = std::mem::take(&mut self.pending.ranges);
+        let from_scratch = ranges_changed && self.known.is_none();
+        let (added, removed) = if from_scratch {
+            Default::default()
+        } else {
+            parted(pending)
+        };
         if self.curious.is_empty() {
             self.known = None;
         } else if let Some(known) = &self.known {
@@ -182,8 +189,11 @@ impl Engine {
             self.known = Some(Arc::new(self.owned_addresses().collect()));
         }
         let mut everywhere = false;
-        if std::mem::take(&mut self.pending.ranges) {
-            let ranges: Arc<[Prefix]> = self.cluster_ranges().into();
+        if ranges_changed {
+            let mut ranges: Arc<[Prefix]> = self.cluster_ranges().into();
+            if ranges == self.ranges {
+                ranges = self.ranges.clone();
+            }
             let outsiders: PeerSet = self
                 .owned_addresses()
                 .filter(|address| !in_ranges(&ranges, *address))

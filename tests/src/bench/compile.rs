@@ -30,6 +30,16 @@ pub(super) fn engine() -> Engine {
     Engine::new(EngineConfig::default())
 }
 
+/// An engine that knows the range of all pods, as of a cluster whose network plugin has one. A pod outside of it would
+/// concern every node.
+pub(super) fn engine_of_one_range() -> Engine {
+    let range = ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 0, 0, 0), 8);
+    Engine::new(EngineConfig {
+        cluster_ranges: vec![range.into()],
+        ..EngineConfig::default()
+    })
+}
+
 /// Compiles the world of a row once: for all nodes, in row E for one.
 ///
 /// # Errors

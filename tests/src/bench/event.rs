@@ -13,7 +13,7 @@ use bulkhead_policy::model::{
     Event, Interned, LabelSelector, Object, Operator, Peer, Peers, Policy, Requirement, Workload,
 };
 
-use super::compile::engine;
+use super::compile::engine_of_one_range;
 use super::measure::{quantile, threads, timed, us};
 use super::report::{Figure, Unit};
 use crate::worlds::rows::Row;
@@ -28,7 +28,7 @@ struct Cluster {
 
 impl Cluster {
     fn start(events: &[Event]) -> Self {
-        let mut engine = engine();
+        let mut engine = engine_of_one_range();
         events.iter().cloned().for_each(|event| engine.apply(event));
         let nodes = engine.take_dirty();
         let graphs = engine.node_graphs(nodes, threads()).into_iter().collect();

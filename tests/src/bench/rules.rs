@@ -10,7 +10,7 @@ use bulkhead_graph::Timestamp;
 use bulkhead_policy::engine::Engine;
 use bulkhead_policy::model::{Event, Interned, Kind, Object, Phase, Workload};
 
-use super::compile::engine;
+use super::compile::engine_of_one_range;
 use super::measure::{ms, quantile, threads, timed, us};
 use super::report::{Figure, Unit};
 use crate::worlds::rows::{Row, networks};
@@ -24,7 +24,7 @@ const ROUNDS: usize = 20;
 /// # Errors
 /// None at present.
 pub fn run(seed: u64) -> Result<Vec<Figure>> {
-    let mut engine = engine();
+    let mut engine = engine_of_one_range();
     let events = Row::D.events(seed, 1000);
     events.into_iter().for_each(|event| engine.apply(event));
     let nodes = engine.take_dirty();
