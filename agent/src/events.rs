@@ -107,7 +107,7 @@ impl<'a> Namer<'a> {
     }
 }
 
-fn full_name(workload: &LocalWorkload) -> String {
+pub(crate) fn full_name(workload: &LocalWorkload) -> String {
     format!("{}/{}", workload.namespace, workload.name)
 }
 
@@ -122,7 +122,8 @@ pub const fn kind_name(kind: EventKind) -> &'static str {
     }
 }
 
-fn protocol_name(number: u8) -> String {
+/// Its name, or the number.
+pub(crate) fn protocol_name(number: u8) -> String {
     match number {
         1 => "icmp".to_owned(),
         6 => "tcp".to_owned(),

@@ -19,3 +19,4 @@ pub mod run;
 pub mod settings;
 pub mod store;
 pub mod stream;
+pub mod talks;

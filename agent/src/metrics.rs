@@ -13,6 +13,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::events::kind_name;
+use crate::kernel::Way;
+use crate::talks::{Pair, Reading};
 
 /// Seconds for a revision on a node.
 const APPLY_SECONDS: [f64; 12] = [
@@ -21,6 +23,7 @@ const APPLY_SECONDS: [f64; 12] = [
 
 type ByName = Family<[(&'static str, &'static str); 1], Counter>;
 type GaugeByName = Family<[(&'static str, &'static str); 1], Gauge>;
+type ByTalk = Family<[(&'static str, String); 6], Counter>;
 
 /// Read from the kernel at the moment of asking.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +34,17 @@ pub struct Kernel {
     pub packets: Vec<(&'static str, &'static str, bool, u64, u64)>,
     /// What observation lost.
     pub losses: Vec<(&'static str, u64)>,
+}
+
+/// What a sweep found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Flows that go on.
+    pub live: usize,
+    /// Flows taken out.
+    pub over: usize,
+    /// Budgets put right.
+    pub corrected: usize,
 }
 
 /// See the module.
@@ -51,6 +65,10 @@ pub struct Metrics {
     denied: Gauge,
     flows: Gauge,
     flows_over: Counter,
+    budgets_corrected: Counter,
+    denied_packets: ByTalk,
+    denied_bytes: ByTalk,
+    wait: GaugeByName,
     store: Gauge,
     connected: Gauge,
     generation: Gauge,
@@ -137,6 +155,22 @@ impl Default for Metrics {
                 "flows_over",
                 "Flows taken out because they were over",
                 Counter::default()
+            ),
+            budgets_corrected: metric!(
+                "flow_budgets_corrected",
+                "Budgets of flows that said something else than the flow table, and were put right",
+                Counter::default()
+            ),
+            denied_packets: metric!(
+                "denied_packets",
+                "Packets denied, by workload, peer, port and reason, taken up by each sweep",
+                ByTalk::default()
+            ),
+            denied_bytes: metric!("denied_bytes", "Bytes of those packets", ByTalk::default()),
+            wait: metric!(
+                "grace_period_wait",
+                "How the agent waits for packets under way",
+                GaugeByName::default()
             ),
             store: metric!(
                 "graph_on_disk",
@@ -229,9 +263,30 @@ impl Metrics {
     }
 
     /// A sweep is over.
-    pub fn swept(&self, live: usize, over: usize) {
-        gauge(&self.flows, live);
-        self.flows_over.inc_by(over as u64);
+    pub fn swept(&self, swept: &Swept) {
+        gauge(&self.flows, swept.live);
+        self.flows_over.inc_by(swept.over as u64);
+        self.budgets_corrected.inc_by(swept.corrected as u64);
+    }
+
+    /// What was denied was read.
+    pub fn talked(&self, reading: &Reading) {
+        for added in &reading.added {
+            let labels = talk_labels(&added.workload, &added.pair);
+            let (packets, bytes) = (&self.denied_packets, &self.denied_bytes);
+            packets.get_or_create(&labels).inc_by(added.value.packets);
+            bytes.get_or_create(&labels).inc_by(added.value.bytes);
+        }
+        for (workload, pair) in &reading.gone {
+            let labels = talk_labels(workload, pair);
+            self.denied_packets.remove(&labels);
+            self.denied_bytes.remove(&labels);
+        }
+    }
+
+    /// How packets under way are waited for.
+    pub fn waits_by(&self, way: Way) {
+        self.wait.get_or_create(&[("way", way.name())]).set(1);
     }
 
     /// The programs reported these.
@@ -262,6 +317,17 @@ impl Metrics {
         encode(&mut text, &registry)?;
         Ok(text)
     }
+}
+
+fn talk_labels(workload: &str, pair: &Pair) -> [(&'static str, String); 6] {
+    [
+        ("workload", workload.to_owned()),
+        ("peer", pair.peer.clone()),
+        ("port", pair.port.clone()),
+        ("hook", pair.hook.to_owned()),
+        ("reason", pair.reason.to_owned()),
+        ("intended", pair.intended.to_owned()),
+    ]
 }
 
 fn seconds(us: u64) -> f64 {

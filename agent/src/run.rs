@@ -68,9 +68,11 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     info!(
         ?opened,
         load_ms = kernel.load_time.as_millis(),
+        wait = %kernel.grace.way(),
         "kernel programs are loaded"
     );
     let metrics = Arc::new(Metrics::default());
+    metrics.waits_by(kernel.grace.way());
     if let Ok((_, until)) = certificate::validity(&keys.certificate) {
         metrics.certificate_ends(until.0 / 1000);
     }

@@ -6,6 +6,7 @@
 //! the node has come is on disk before the ack: a successor never leads it back ([`journal`]).
 
 mod accept;
+mod budgets;
 mod hooks;
 mod journal;
 mod pending;
@@ -505,8 +506,12 @@ impl Enforcer {
                 .state
                 .sweep(&Timeouts::default(), clock::tick(clock::monotonic_ns()))
             {
-                Ok((live, over)) => self.outputs.metrics.swept(live, over),
+                Ok(swept) => self.outputs.metrics.swept(&swept),
                 Err(error) => warn!(%error, "flows that are over could not be taken out"),
+            }
+            match self.state.read_talks() {
+                Ok(reading) => self.outputs.metrics.talked(&reading),
+                Err(error) => warn!(%error, "what was denied could not be read"),
             }
         }
         if self.audited.elapsed() >= self.rhythm.audit {

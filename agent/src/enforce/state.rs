@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bulkhead_datapath::abi::{
     Capacity, CounterIndex, EventRecord, Generation, Hook, LossIndex, NODE_ADDRESS_OTHER,
-    NODE_ADDRESS_OWN, Reason, WorkloadSlot,
+    NODE_ADDRESS_OWN, Reason, TalkKey, TalkValue, WorkloadSlot,
 };
 use bulkhead_encode::{Changes, Clock, Fitted, Limits, fit, table_address};
 use bulkhead_graph::{Digest, LocalWorkload, NodeGraph, PeerSet, Timestamp, WorkloadUid};
@@ -14,13 +14,16 @@ use bulkhead_wire::{self as wire, Frontier};
 use thiserror::Error;
 use tracing::{debug, error, info, warn};
 
+use super::budgets::with_budgets;
 use super::hooks::Hooks;
 use super::journal::{Entry, Journal, Others};
 use super::writer::Timed;
+use crate::events::full_name;
 use crate::interfaces::{Found, Links, Unfound, find, recover};
 use crate::kernel::{Kernel, KernelError, Timeouts};
 use crate::lanes::{self, Attached, CommitError, Interface, Kernel as _, Plan, PlanError, Planner};
-use crate::metrics::Kernel as Figures;
+use crate::metrics::{Kernel as Figures, Swept};
+use crate::talks::{Names, Reading, Talks};
 
 /// Why the kernel could not be led to a graph.
 #[derive(Debug, Error)]
@@ -95,6 +98,26 @@ pub struct State {
     /// Programs of other ABI versions on interfaces.
     others: Others,
     journal: Journal,
+    talks: Talks,
+}
+
+/// Who is who on this node now.
+struct Owners<'a> {
+    graph: &'a NodeGraph,
+    planner: &'a Planner,
+    by_address: BTreeMap<bulkhead_graph::Address, &'a LocalWorkload>,
+}
+
+impl Names for Owners<'_> {
+    fn workload(&self, slot: WorkloadSlot, incarnation: u8) -> Option<String> {
+        let held = self.planner.tables().workloads.get(&slot)?;
+        let owner = self.graph.workloads.get(self.planner.owner(slot)?)?;
+        (held.incarnation == incarnation).then(|| full_name(owner))
+    }
+
+    fn peer(&self, address: bulkhead_graph::Address) -> Option<String> {
+        self.by_address.get(&address).map(|owner| full_name(owner))
+    }
 }
 
 impl State {
@@ -131,6 +154,7 @@ impl State {
             has_been_enforced,
             others,
             journal,
+            talks: Talks::default(),
         })
     }
 
@@ -182,7 +206,14 @@ impl State {
     ) -> Result<Done, EnforceError> {
         let before = self.has_graph().then(|| self.graph.clone());
         let generation = self.generation();
-        let outcome = self.try_commit(&graph, note, clock);
+        let mut outcome = self.try_commit(&graph, note, clock);
+        if outcome.is_err() && before.is_none() && self.generation() == generation {
+            // The first one of this agent: what an apply of another one has left may have been in its way.
+            self.fitted = None;
+            if self.make_room() > 0 {
+                outcome = self.try_commit(&graph, note, clock);
+            }
+        }
         match outcome {
             Ok(done) => {
                 self.graph = graph;
@@ -190,16 +221,7 @@ impl State {
                 Ok(done)
             }
             Err(error) => {
-                // The planner compares everything next time; it has to start from what the kernel really holds.
-                match self.kernel.read() {
-                    Ok(tables) => self.planner.reread(tables),
-                    Err(error) => warn!(%error, "the tables cannot be read after a failure"),
-                }
-                // What it left behind, or somebody else put there, would take the room that the next one needs.
-                match lanes::clear_away(&mut self.kernel, &mut self.planner) {
-                    Ok(writes) => debug!(writes, "entries that nothing leads to are gone"),
-                    Err(error) => warn!(%error, "what is left over stays for now"),
-                }
+                self.make_room();
                 let flipped = self.generation() != generation;
                 match (before, &mut self.fitted) {
                     _ if flipped => self.graph = graph,
@@ -209,6 +231,25 @@ impl State {
                     (Some(_), None) => {}
                 }
                 Err(error)
+            }
+        }
+    }
+
+    /// After a failure: starts from what the kernel really holds, and takes out what it left behind, or somebody else put there,
+    /// and what would take the room that the next one needs. Returns how many entries that were.
+    fn make_room(&mut self) -> usize {
+        match self.kernel.read() {
+            Ok(tables) => self.planner.reread(tables),
+            Err(error) => warn!(%error, "the tables cannot be read after a failure"),
+        }
+        match lanes::clear_away(&mut self.kernel, &mut self.planner) {
+            Ok(writes) => {
+                debug!(writes, "entries that nothing leads to are gone");
+                writes
+            }
+            Err(error) => {
+                warn!(%error, "what is left over stays for now");
+                0
             }
         }
     }
@@ -282,6 +323,7 @@ impl State {
         let committed = plan
             .map_err(EnforceError::from)
             .and_then(|plan| self.perform(plan, note));
+        self.share_flows(attached.len());
         // Before there was a revision, nothing is closed because it could not be taken. From then on a workload that comes
         // while none can be taken is guarded all the same, and closed: the tables do not know its interface.
         if committed.is_ok() || self.has_been_enforced {
@@ -292,6 +334,17 @@ impl State {
         self.found = found;
         self.supersede();
         Ok(done)
+    }
+
+    /// Gives every workload its share of the flow table, whichever of the old and the new ones are more.
+    fn share_flows(&mut self, workloads: usize) {
+        let held = self.planner.tables().interfaces.values();
+        let held: BTreeSet<_> = held.filter(|slot| **slot != WorkloadSlot::BRIDGE).collect();
+        let maps = &self.kernel.maps;
+        if let Some(node) = maps.node.read(0) {
+            let shared = with_budgets(node, &maps.capacity, workloads.max(held.len()));
+            maps.node.write_limits(&shared);
+        }
     }
 
     /// Performs a plan up to the flip and its read-back.
@@ -486,11 +539,11 @@ impl State {
         self.hooks.check(&mut self.kernel)
     }
 
-    /// Takes out flows that are over. Returns how many go on and how many do not.
+    /// Takes out flows that are over, and puts budgets right.
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn sweep(&mut self, timeouts: &Timeouts, tick: u32) -> Result<(usize, usize), KernelError> {
+    pub fn sweep(&mut self, timeouts: &Timeouts, tick: u32) -> Result<Swept, KernelError> {
         let tables = self.planner.tables();
         let owned: BTreeSet<WorkloadSlot> = tables.interfaces.values().copied().collect();
         let incarnations: BTreeMap<WorkloadSlot, u8> = tables
@@ -502,7 +555,51 @@ impl State {
             owned.contains(&slot) && incarnations.get(&slot) == Some(&incarnation)
         };
         let sweep = self.kernel.sweep(timeouts, tick, is_owner)?;
-        Ok((sweep.live.len(), sweep.over.len()))
+        Ok(Swept {
+            live: sweep.live.len(),
+            over: sweep.over.len(),
+            corrected: sweep.corrected,
+        })
+    }
+
+    /// Takes up what was denied since the last time.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn read_talks(&mut self) -> Result<Reading, KernelError> {
+        let workloads = self.graph.workloads.values();
+        let owners = Owners {
+            graph: &self.graph,
+            planner: &self.planner,
+            by_address: workloads
+                .flat_map(|workload| workload.addresses.iter().map(move |at| (*at, &**workload)))
+                .collect(),
+        };
+        let talks = &mut self.kernel.maps.talks;
+        let sum = |values: Vec<TalkValue>| TalkValue {
+            packets: values.iter().map(|value| value.packets).sum(),
+            bytes: values.iter().map(|value| value.bytes).sum(),
+        };
+        // A reading that meets a deletion may begin again, and tell an entry twice.
+        let entries: BTreeMap<TalkKey, Vec<TalkValue>> = talks.entries()?.into_iter().collect();
+        let entries = entries.into_iter().map(|(key, values)| (key, sum(values)));
+        let capacity = self.kernel.maps.capacity.talks;
+        let mut reading = self.talks.read(entries.collect(), capacity, &owners);
+        for key in &reading.over {
+            if let Some(last) = talks.take(key)? {
+                reading
+                    .added
+                    .extend(self.talks.taken(key, sum(last), &owners));
+            }
+        }
+        let here: BTreeSet<String> = self
+            .graph
+            .workloads
+            .values()
+            .map(|w| full_name(w))
+            .collect();
+        reading.gone = self.talks.keep(|workload| here.contains(workload));
+        Ok(reading)
     }
 
     /// Logs what the programs say of themselves.

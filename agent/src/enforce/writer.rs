@@ -5,7 +5,7 @@ use bulkhead_datapath::abi::{
 };
 use bulkhead_datapath::memory::MemoryTables;
 
-use crate::kernel::{Array, Kernel, KernelError, Maps, grace_period};
+use crate::kernel::{Array, Kernel, KernelError, Maps};
 use crate::lanes::{self, MapWrite};
 
 /// An insert met an entry that nobody here knew of; or a place does not exist.
@@ -147,7 +147,7 @@ impl lanes::Kernel for Kernel {
     }
 
     fn grace(&mut self) -> Result<(), KernelError> {
-        grace_period()
+        self.grace.wait()
     }
 
     fn holds(&mut self, write: &MapWrite) -> Result<bool, KernelError> {

@@ -78,6 +78,17 @@ pub enum KernelError {
     /// The agent's own note of what is in force.
     #[error("the agent's note in the kernel: {0}")]
     Slate(#[source] Box<aya::maps::MapError>),
+    /// Nothing here tells when packets under way are through.
+    #[error(
+        "no revision could be confirmed on this machine: nothing tells when packets under way are through \
+         ({membarrier}; {map_update}). Boot without `nohz_full=`, or with a kernel that has maps of maps"
+    )]
+    NoGracePeriod {
+        /// What one way met.
+        membarrier: Box<KernelError>,
+        /// What the other did.
+        map_update: Box<KernelError>,
+    },
     /// A system call failed.
     #[error("{call}: {source}")]
     Call {

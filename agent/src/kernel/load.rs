@@ -5,6 +5,8 @@
 //! (`<pins>/slate`) belongs to no version.
 
 use super::clock;
+use super::flows::Differences;
+use super::grace::Grace;
 use super::maps::{Maps, failed};
 use super::slate::Slate;
 use super::{Diagnostics, Events, KernelError};
@@ -65,6 +67,10 @@ pub struct Kernel {
     pub diagnostics: Diagnostics,
     /// What the last agent noted.
     pub slate: Slate,
+    /// How to wait for packets under way.
+    pub grace: Grace,
+    /// What budgets were off by at the last sweep.
+    pub(super) differences: Differences,
     /// Whether the maps existed.
     pub opened: Opened,
     /// How long loading and verifying took; zero if the pinned programs were the same.
@@ -179,6 +185,8 @@ impl Kernel {
         if object.is_empty() {
             return Err(KernelError::NoObject);
         }
+        // Before anything is made that would have to be led somewhere.
+        let grace = Grace::find()?;
         let opened = match &pins {
             Some(pins) if pins.maps().join(MapName::Losses.name()).exists() => Opened::Again,
             Some(_) | None => Opened::New,
@@ -229,6 +237,8 @@ impl Kernel {
             events,
             diagnostics,
             slate,
+            grace,
+            differences: Differences::default(),
             opened,
             load_time,
             programs,
@@ -238,6 +248,7 @@ impl Kernel {
 
     /// Opens pins whose programs came from the same object: nothing is loaded, nothing is written.
     fn take_up(pins: &Pins, programs: &Path, options: &Options) -> Result<Self, KernelError> {
+        let grace = Grace::find()?;
         let take = |name: MapName| {
             let data = MapData::from_pin(pins.maps().join(name.name()))
                 .map_err(|source| failed(name, source))?;
@@ -258,6 +269,8 @@ impl Kernel {
             events,
             diagnostics: Diagnostics::of(&from_workload),
             slate: Slate::open(Some(&pins.slate))?,
+            grace,
+            differences: Differences::default(),
             maps: Maps::assemble(take, options.capacity)?,
             opened: Opened::Again,
             load_time: Duration::ZERO,

@@ -178,23 +178,45 @@ pub struct PerCpuHash<K: Plain, V: Plain> {
 }
 
 impl<K: Plain, V: Plain> PerCpuHash<K, V> {
-    /// Takes every entry out. What is counted between reading and removing one is lost; the caller reads rarely.
-    pub fn drain(&mut self) -> Result<Vec<(K, Vec<V>)>, KernelError> {
-        let keys: Vec<_> = self
-            .inner
-            .keys()
-            .collect::<Result<_, _>>()
-            .map_err(|source| failed(self.name, source))?;
-        let mut drained = Vec::with_capacity(keys.len());
-        for key in keys {
-            let Ok(values) = self.inner.get(&key, 0) else {
-                continue;
-            };
-            if self.inner.remove(&key).is_ok() {
-                drained.push((key.0, values.iter().map(|Raw(value)| *value).collect()));
+    /// All entries. Those that come or go meanwhile may be missing.
+    pub fn entries(&self) -> Result<Vec<(K, Vec<V>)>, KernelError> {
+        let mut entries = Vec::new();
+        for key in self.inner.keys() {
+            let key = key.map_err(|source| failed(self.name, source))?;
+            if let Some(values) = self.get(&key.0)? {
+                entries.push((key.0, values));
             }
         }
+        Ok(entries)
+    }
+
+    /// The values of all processors.
+    pub fn get(&self, key: &K) -> Result<Option<Vec<V>>, KernelError> {
+        match self.inner.get(&Raw(*key), 0) {
+            Ok(values) => Ok(Some(values.iter().map(|Raw(value)| *value).collect())),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(source) => Err(failed(self.name, source)),
+        }
+    }
+
+    /// Takes every entry out.
+    pub fn drain(&mut self) -> Result<Vec<(K, Vec<V>)>, KernelError> {
+        let mut drained = Vec::new();
+        for (key, _) in self.entries()? {
+            drained.extend(self.take(&key)?.map(|values| (key, values)));
+        }
         Ok(drained)
+    }
+
+    /// Takes an entry out and returns what it was at the last moment: only what a program adds in the instant between is lost.
+    pub fn take(&mut self, key: &K) -> Result<Option<Vec<V>>, KernelError> {
+        let values = self.get(key)?;
+        match self.inner.remove(&Raw(*key)) {
+            Ok(()) => Ok(values),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(source) if errno(&source) == Some(2) => Ok(None),
+            Err(source) => Err(failed(self.name, source)),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use bulkhead_datapath::abi::{
 use std::io;
 use std::marker::PhantomData;
 use std::mem::offset_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -288,7 +288,7 @@ impl Mapped<u64> {
 }
 
 impl Mapped<bulkhead_datapath::abi::AllowanceValue> {
-    /// Takes `count` off the word at `offset`; the programs may be adding to it at the same moment.
+    /// Takes `count` off the word at `offset`, modulo 2⁶⁴; the programs may be adding to it at the same moment.
     pub fn release(&self, index: u32, offset: usize, count: u64) {
         if let Some(word) = self.word64(index, offset) {
             word.fetch_sub(count, Ordering::Relaxed);
@@ -296,12 +296,21 @@ impl Mapped<bulkhead_datapath::abi::AllowanceValue> {
     }
 }
 
-/// Waits until every program that could have read the old lane has returned.
-pub fn grace_period() -> Result<(), KernelError> {
-    // MEMBARRIER_CMD_GLOBAL waits for an RCU grace period; it takes no pointers.
-    const GLOBAL: libc::c_int = 1;
+/// `membarrier`'s commands; it takes no pointers.
+const MEMBARRIER_QUERY: libc::c_int = 0;
+const MEMBARRIER_GLOBAL: libc::c_int = 1;
+
+/// Whether the kernel offers the barrier that waits for an RCU grace period. It does not where it is booted with `nohz_full=`.
+pub(super) fn offers_membarrier() -> bool {
     // SAFETY: a system call without memory arguments.
-    let result = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+    let offered = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_QUERY, 0, 0) };
+    offered > 0 && offered & libc::c_long::from(MEMBARRIER_GLOBAL) != 0
+}
+
+/// Waits for an RCU grace period.
+pub(super) fn membarrier() -> Result<(), KernelError> {
+    // SAFETY: a system call without memory arguments.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_GLOBAL, 0, 0) };
     if result == 0 {
         return Ok(());
     }
@@ -309,4 +318,99 @@ pub fn grace_period() -> Result<(), KernelError> {
         call: "membarrier",
         source: io::Error::last_os_error(),
     })
+}
+
+/// An array of one map, which holds an array of one number. No program uses it; replacing what it holds waits for all of them.
+#[derive(Debug)]
+pub(super) struct MapOfMaps {
+    outer: OwnedFd,
+    inner: OwnedFd,
+}
+
+/// The beginning of the kernel's `union bpf_attr` for creating a map; the rest is zero.
+#[repr(C)]
+struct CreateMap {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    inner_map_fd: u32,
+}
+
+/// The same for setting an element.
+#[repr(C)]
+struct SetElement {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+const ARRAY: u32 = 2;
+const ARRAY_OF_MAPS: u32 = 12;
+
+fn bpf<T>(
+    call: &'static str,
+    command: libc::c_int,
+    attributes: &T,
+) -> Result<libc::c_long, KernelError> {
+    // SAFETY: the kernel reads so many bytes of a live value, and what its pointers lead to, before the call returns.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        let source = io::Error::last_os_error();
+        return Err(KernelError::Call { call, source });
+    }
+    Ok(result)
+}
+
+fn create_map(map_type: u32, inner_map_fd: u32) -> Result<OwnedFd, KernelError> {
+    let attributes = CreateMap {
+        map_type,
+        key_size: 4,
+        value_size: 4,
+        max_entries: 1,
+        map_flags: 0,
+        inner_map_fd,
+    };
+    let fd = bpf("creating a map of maps", BPF_MAP_CREATE, &attributes)?;
+    let fd = libc::c_int::try_from(fd).map_err(|_| KernelError::Missing("file descriptor"))?;
+    // SAFETY: the kernel has just made it for us, closed on exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+impl MapOfMaps {
+    pub(super) fn new() -> Result<Self, KernelError> {
+        let inner = create_map(ARRAY, 0)?;
+        let outer = create_map(ARRAY_OF_MAPS, number(&inner))?;
+        Ok(Self { outer, inner })
+    }
+
+    /// Puts the inner map in once more. The kernel returns when programs that could have seen what was there are through.
+    pub(super) fn replace(&self) -> Result<(), KernelError> {
+        let (key, value) = (0_u32, number(&self.inner));
+        let attributes = SetElement {
+            map_fd: number(&self.outer),
+            padding: 0,
+            key: std::ptr::from_ref(&key) as u64,
+            value: std::ptr::from_ref(&value) as u64,
+            flags: 0,
+        };
+        bpf("replacing an inner map", BPF_MAP_UPDATE_ELEM, &attributes).map(drop)
+    }
+}
+
+/// A file descriptor as the kernel's structures hold it.
+fn number(fd: &OwnedFd) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
 }

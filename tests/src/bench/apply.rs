@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use bulkhead_agent::clock;
 use bulkhead_agent::enforce::{Note, State};
-use bulkhead_agent::kernel::{Kernel, Options, grace_period};
+use bulkhead_agent::kernel::{Grace, Kernel, Options};
 use bulkhead_graph::{Address, Delta, NodeGraph, PeerSet};
 use bulkhead_wire::Frontier;
 
@@ -44,9 +44,10 @@ pub fn run(seed: u64) -> Result<Vec<Figure>> {
     for delta in [&there, &back].into_iter().cycle().take(CHANGES) {
         took.push(change(&mut state, delta)?);
     }
+    let grace = Grace::find()?;
     let mut waits: Vec<Duration> = Vec::new();
     for _ in 0..CHANGES / 4 {
-        let (waited, time) = timed(grace_period);
+        let (waited, time) = timed(|| grace.wait());
         waited?;
         waits.push(time);
     }
