@@ -21,6 +21,8 @@ mod diagnostics;
 mod flips;
 #[path = "kernel/node.rs"]
 mod node;
+#[path = "kernel/nonlinear.rs"]
+mod nonlinear;
 #[path = "kernel/pins.rs"]
 mod pins;
 #[path = "kernel/place.rs"]
@@ -29,6 +31,8 @@ mod place;
 mod policies;
 #[path = "kernel/restart.rs"]
 mod restart;
+#[path = "kernel/shares.rs"]
+mod shares;
 #[path = "kernel/verdict.rs"]
 mod verdict;
 #[path = "../../encode/tests/world/mod.rs"]

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use bulkhead_agent::enforce::{Enforcer, Input, Outputs, Rhythm, State};
 use bulkhead_agent::interfaces::{Far, Link, Links};
-use bulkhead_agent::kernel::{Kernel, KernelError};
+use bulkhead_agent::kernel::{Kernel, KernelError, Skb, attached};
 use bulkhead_agent::store::Store;
 use bulkhead_datapath::abi::{
-    self, Class, DecisionKey, DecisionValue, Generation, NetworkKey, NetworkSlot, PeerSlot,
-    WorkloadSlot,
+    self, Action as Fate, Class, DecisionKey, DecisionValue, Generation, Hook, Mac, NetworkKey,
+    NetworkSlot, PeerSlot, WorkloadSlot,
 };
+use bulkhead_datapath::frame::{IpFrame, Payload, SYN};
 use bulkhead_graph::{
     Action, Address, Delta, Digest, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph,
     PeerMatch, PeerSetId, PortMatch, RuleSet, Stage, WorkloadUid, Workloads,
@@ -47,8 +48,8 @@ impl Agent {
             .enable_all()
             .build()
             .unwrap();
-        let state =
-            std::env::temp_dir().join(format!("bulkhead-acks-{}-{workloads}", std::process::id()));
+        // The folder that its place has for pins is the test's own, too.
+        let state = place.pins().with_extension("state");
         std::fs::create_dir_all(&state).unwrap();
         let (acks_sender, acks) = watch::channel(None);
         let (refusals_sender, refusals) = mpsc::channel(16);
@@ -336,6 +337,82 @@ fn g15_what_a_full_table_refused_is_not_acknowledged() {
                 );
             }
         }
+    });
+}
+
+#[test]
+fn g8_an_agent_without_a_graph_makes_room_for_its_first_one() {
+    for table in &TABLES {
+        alone(move || {
+            let place = Place::new("room");
+            node::wire(2);
+            let mut agent = Agent::start(&place, 2);
+            // As an apply that broke off left it, whose graph is lost.
+            let mut beside = crate::kernel(&place.options(node::CAPACITY));
+            fill(&mut beside, table);
+            let first = graph(2, 9);
+            agent.send(&first);
+            agent
+                .outcome(first.digest())
+                .unwrap_or_else(|refused| panic!("{}: {}", table.name, refused.reason));
+        });
+    }
+}
+
+/// What the programs say about a packet of a workload in both directions.
+fn fates(kernel: &Kernel, number: usize) -> [Fate; 2] {
+    let (own, peer) = (own(number).ip(), IpAddr::from([10, 9, 0, 0]));
+    let ifindex = node::ifindex(number);
+    [
+        (Hook::FromWorkload, node::mac(number), own, peer, ifindex),
+        (Hook::ToWorkload, Mac::default(), peer, own, 2),
+    ]
+    .map(|(hook, mac, from, to, ingress_ifindex)| {
+        let syn = Payload::Tcp {
+            source: 40_000,
+            destination: 80,
+            flags: SYN,
+        };
+        let skb = Skb {
+            ifindex,
+            ingress_ifindex,
+        };
+        let frame = IpFrame::new(mac, from, to, syn).build();
+        kernel.run(hook, &frame, skb).unwrap().action
+    })
+}
+
+#[test]
+fn g2_a_workload_that_comes_while_no_revision_can_be_taken_is_guarded_and_closed() {
+    alone(|| {
+        let place = Place::new("comes");
+        node::wire(2);
+        let mut agent = Agent::start(&place, 1);
+        let mut beside = crate::kernel(&place.options(node::CAPACITY));
+        let one = graph(1, 1);
+        agent.send(&one);
+        agent.outcome(one.digest()).unwrap();
+        let programs = |number: usize| {
+            Hook::ALL.map(|hook| {
+                let there = attached(&format!("near{number}"), hook, 0).unwrap();
+                there.programs.len()
+            })
+        };
+        assert_eq!((programs(0), programs(1)), ([1, 1], [0, 0]));
+        assert_eq!(fates(&beside, 0), [Fate::Pass, Fate::Pass]);
+        fill(&mut beside, &TABLES[0]);
+        let links = Input::Links(Box::new(links(2)));
+        agent.inputs.blocking_send(links).unwrap();
+        let two = graph(2, 9);
+        agent.send(&two);
+        agent.outcome(two.digest()).unwrap_err();
+        assert_eq!(programs(1), [1, 1], "it is not guarded");
+        assert_eq!(fates(&beside, 1), [Fate::Drop, Fate::Drop]);
+        assert_eq!(fates(&beside, 0), [Fate::Pass, Fate::Pass]);
+        // Its rules come with the next revision that fits.
+        agent.send(&two);
+        agent.outcome(two.digest()).unwrap();
+        assert_eq!(fates(&beside, 1), [Fate::Pass, Fate::Pass]);
     });
 }
 

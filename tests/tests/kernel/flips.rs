@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bulkhead_agent::kernel::{Kernel, KernelError, Options, Skb};
+use bulkhead_agent::kernel::{Grace, Kernel, KernelError, Options, Skb, Way};
 use bulkhead_agent::lanes::{self, Attached, Interface, MapWrite, Planner};
 use bulkhead_datapath::abi::{CounterIndex, Generation, Hook, Reason};
 use bulkhead_datapath::frame::{IpFrame, Payload, SYN};
@@ -141,8 +141,9 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(options: &Options) -> Self {
+    fn new(options: &Options, way: Way) -> Self {
         let mut kernel = crate::kernel(options);
+        kernel.grace = Grace::by(way).unwrap();
         let planner = Planner::new(lanes::Kernel::read(&mut kernel).unwrap());
         let graphs: Vec<_> = (0..REVISIONS).map(revision).collect();
         let interface = |n| Interface {
@@ -236,11 +237,11 @@ impl Drop for Ends<'_> {
 }
 
 /// Lets readers look on while `work` writes. Returns the packets that passed, and those that were denied.
-fn watched(name: &'static str, work: impl FnOnce(&mut Writer)) -> (u64, u64) {
+fn watched(name: &'static str, way: Way, work: impl FnOnce(&mut Writer)) -> (u64, u64) {
     let place = Place::new(name);
     node::wire(1);
     let options = place.options(node::CAPACITY);
-    let mut writer = Writer::new(&options);
+    let mut writer = Writer::new(&options, way);
     writer.flip(0);
     assert_eq!(writer.counted(), (0, 0));
     let stop = AtomicBool::new(false);
@@ -254,20 +255,32 @@ fn watched(name: &'static str, work: impl FnOnce(&mut Writer)) -> (u64, u64) {
     writer.counted()
 }
 
-#[test]
-fn g4_readers_see_no_mixture_of_revisions() {
-    alone(|| {
+fn no_mixture(name: &'static str, way: Way, flips: usize) {
+    alone(move || {
         let start = Instant::now();
-        let (passed, denied) = watched("flips", |writer| {
-            for number in 1..=FLIPS {
+        let (passed, denied) = watched(name, way, |writer| {
+            assert_eq!(writer.kernel.grace.way(), way);
+            for number in 1..=flips {
                 writer.flip(number);
             }
         });
         let took = start.elapsed();
-        println!("{FLIPS} flips in {took:?}: {denied} verdicts of one revision, {passed} of two");
+        println!(
+            "{flips} flips by {way} in {took:?}: {denied} verdicts of one revision, {passed} of two"
+        );
         assert_eq!(passed, 0, "packets saw two revisions");
         assert!(denied > 1_000_000, "the readers saw little: {denied}");
     });
+}
+
+#[test]
+fn g4_readers_see_no_mixture_of_revisions() {
+    no_mixture("flips", Way::Membarrier, FLIPS);
+}
+
+#[test]
+fn g4_readers_see_none_where_membarrier_is_refused_either() {
+    no_mixture("updates", Way::MapUpdate, FLIPS / 8);
 }
 
 #[test]
@@ -275,7 +288,7 @@ fn g4_without_the_grace_period_readers_do_see_a_mixture() {
     alone(|| {
         let start = Instant::now();
         let mut flips = 0_usize;
-        let (passed, denied) = watched("hasty", |writer| {
+        let (passed, denied) = watched("hasty", Way::Membarrier, |writer| {
             writer.flip(1);
             // What each of the two ways writes, once there has been everything.
             let ways = [writer.flip(2), writer.flip(3)];
