@@ -4,6 +4,8 @@
 //! compiler. Needs root; the programs of the product have to be built (`cargo xtask test net` does it).
 #![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+#[path = "net/adoption.rs"]
+mod adoption;
 #[path = "net/audit.rs"]
 mod audit;
 #[path = "net/continuity.rs"]
@@ -14,6 +16,8 @@ mod deadline;
 mod demo;
 #[path = "net/false_controller.rs"]
 mod false_controller;
+#[path = "net/floods.rs"]
+mod floods;
 #[path = "net/full_map.rs"]
 mod full_map;
 #[path = "net/guarded.rs"]

@@ -29,7 +29,7 @@ fn between(from: Instant, to: Instant) -> Duration {
 /// What had passed both hooks before the acknowledgement may still lie in a queue of the receiver's kernel for a moment, where the
 /// machine is busy. After that moment nothing arrives, although the sender tries again and again; and nothing at all that was
 /// sent after the acknowledgement.
-fn assert_no_byte_after(acknowledged: Instant, intake: &dyn Fn() -> Intake) {
+pub(crate) fn assert_no_byte_after(acknowledged: Instant, intake: &dyn Fn() -> Intake) {
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap();
     let mut late = Vec::new();
     let mut before = None;
