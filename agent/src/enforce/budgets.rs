@@ -1,8 +1,8 @@
-//! How many entries of the flow table a workload may take: a fair share of it, so that nobody's flood, nor all the others'
-//! together, costs a workload a flow (G9).
+//! How many entries of the flow table a workload may take, so that [`FLOODS`] floods at once cost nobody else a flow (G9).
 //!
-//! A function of the table's size and the number of workloads. That is rounded up to a power of two, so that shares seldom
-//! change; and an eighth of the table is nobody's, for workloads that come while others still hold what was theirs before.
+//! A function of the table's size and the number of workloads. Half of the table is shared out fairly; three eighths are for as
+//! many workloads as flood, because most use little and some need much; an eighth is nobody's, for workloads that come while others
+//! still hold what was theirs before. The number of workloads is rounded up to a power of two, so that shares seldom change.
 
 use bulkhead_datapath::abi::{Capacity, NodeValue};
 
@@ -11,14 +11,14 @@ const MOST: u32 = 8_192;
 const MOST_BY_HOST: u32 = 1_024;
 const MOST_FRAGMENTS: u32 = 64;
 
-/// Where there are fewer workloads, the rest waits for those to come.
-const FEWEST_WORKLOADS: u32 = 8;
+/// So many may take all they may, and everybody else still has a fair share.
+const FLOODS: u32 = 8;
 
 /// The node's limits with shares for so many workloads.
 pub(super) fn with_budgets(node: NodeValue, capacity: &Capacity, workloads: usize) -> NodeValue {
     let places = u32::try_from(workloads).unwrap_or(u32::MAX).min(1 << 30);
-    let places = places.max(FEWEST_WORKLOADS).next_power_of_two();
-    let share = |entries: u32| (entries - entries / 8) / places;
+    let places = places.max(FLOODS).next_power_of_two();
+    let share = |entries: u32| entries / 2 / places + entries / 8 * 3 / FLOODS;
     let flows = share(capacity.flows);
     // What the host opens is little, and never denied: only its answers need the entry.
     let by_host = (flows / 16).clamp(1, MOST_BY_HOST);
@@ -49,18 +49,25 @@ mod tests {
     }
 
     #[test]
-    fn g9_all_budgets_together_leave_room_in_the_table() {
+    fn g9_eight_floods_leave_everybody_a_fair_share() {
         for flows in [4_096, 65_536, 131_072, 1 << 20] {
-            for workloads in (0..=300).chain([511, 512]) {
+            for workloads in (1_usize..=300).chain([511, 512]) {
                 let node = budgets(flows, workloads);
                 let one = node.flows_by_workload + node.flows_to_workload + node.flows_by_host;
-                let all = one as usize * workloads;
+                let floods = workloads.min(8);
+                let others = workloads - floods;
+                let fair = flows as usize / 2 / 512_usize.min(workloads.next_power_of_two().max(8));
+                let all = one as usize * floods + fair * others;
                 assert!(
                     all <= (flows - flows / 8) as usize,
                     "{workloads} workloads take {all} of {flows}"
                 );
-                let fragments = node.fragments as usize * workloads;
-                assert!(fragments <= CAPACITIES.fragments as usize);
+                assert!(
+                    one as usize >= fair.min(8_192),
+                    "a share is no less than fair"
+                );
+                let floods = node.fragments as usize * floods;
+                assert!(floods <= CAPACITIES.fragments as usize / 8 * 7);
             }
         }
     }
@@ -73,8 +80,8 @@ mod tests {
             (flows, node.flows_by_host, node.fragments)
         };
         assert_eq!(of(1), ((8_192, 3_360), 896, 64));
-        assert_eq!(of(110), ((630, 210), 56, 56));
-        assert_eq!(of(512), ((158, 52), 14, 14));
+        assert_eq!(of(110), ((4_680, 1_560), 416, 64));
+        assert_eq!(of(512), ((4_410, 1_470), 392, 64));
         // A table that is far too small still lets everybody begin.
         let small = budgets(16, 512);
         assert_eq!((small.flows_by_workload, small.flows_to_workload), (1, 1));
