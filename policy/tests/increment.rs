@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use bulkhead_graph::{Digest, NodeGraph};
 use bulkhead_policy::engine::{Counters, Engine, EngineConfig, Size};

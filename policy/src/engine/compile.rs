@@ -29,7 +29,7 @@ pub(super) struct Compiled {
     /// One reference each; its subjects are registered with them.
     pub(super) subjects: Keys<Selector>,
     /// One reference each.
-    peers: Keys<Selector>,
+    pub(super) peers: Keys<Selector>,
     /// Its rules towards a subject depend on what that subject's ports are called.
     pub(super) named_ingress: bool,
 }

@@ -65,9 +65,10 @@ impl Engine {
             self.policies_by_port_name.values().flatten().collect();
         let mut findings = Vec::new();
         for object in policies {
-            let Some(state) = self.policies.get(object) else {
+            let Some(key) = self.policies.find(object) else {
                 continue;
             };
+            let state = &self.policies.arena[key];
             let Some(compiled) = state.compiled else {
                 continue;
             };
