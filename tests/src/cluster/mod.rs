@@ -19,6 +19,7 @@ pub(crate) mod process;
 mod programs;
 mod requirements;
 pub mod suite;
+pub mod upstream_definitions;
 mod wait;
 
 use std::fs::{self, File};

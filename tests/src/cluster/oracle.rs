@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::kubectl::Kubectl;
 use super::probe::{self, Reach, Target};
+use super::upstream_definitions;
 
 /// Everything that intent or identity depends on.
 const RESOURCES: &str = "nodes,namespaces,pods,services,endpointslices.discovery.k8s.io,networkpolicies.networking.k8s.io,\
@@ -27,7 +28,18 @@ pub struct Oracle {
 impl Oracle {
     /// Reads all objects. An object that the model refuses is an error: stories use only good ones.
     pub fn of(client: &Kubectl) -> Result<Self> {
-        let list = client.get(&[RESOURCES, "--all-namespaces"])?;
+        let mut resources = RESOURCES.to_owned();
+        let definition = [
+            "get",
+            "crd",
+            upstream_definitions::NAME,
+            "--ignore-not-found",
+        ];
+        // Not every cluster has this kind.
+        if !client.run(&definition)?.is_empty() {
+            resources = format!("{resources},{}", upstream_definitions::NAME);
+        }
+        let list = client.get(&[&resources, "--all-namespaces"])?;
         let mut world = World::new([]);
         for object in list["items"].as_array().context("kubectl get: no items")? {
             let text = |field: &str| object[field].as_str().unwrap_or_default();

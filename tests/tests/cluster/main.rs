@@ -4,9 +4,11 @@
 //! a cluster of its own name, and one cluster at a time is enough for the machine.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod cluster_network_policy;
 mod definitions;
 mod harness;
 mod segmentation;
+mod story;
 mod upstream;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
