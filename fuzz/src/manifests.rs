@@ -4,7 +4,7 @@
 use bulkhead_crds::convert::plain_object;
 use bulkhead_crds::manifest::{Manifest, Severity, read};
 use bulkhead_encode::Desired;
-use bulkhead_policy::engine::{Engine, EngineConfig};
+use bulkhead_policy::engine::{Engine, EngineConfig, Size};
 use bulkhead_policy::eval::{Flow, World, eval};
 use bulkhead_policy::model::{Address, Event, Kind, Object, Protocol, Timestamp};
 
@@ -132,9 +132,10 @@ fn play(objects: &[Object]) {
         engine.apply(Event::Delete(object.reference()));
     }
     engine.take_dirty();
-    assert_eq!(
-        engine.size(),
-        bulkhead_policy::engine::Size::default(),
-        "something of it stays"
-    );
+    let left = Size {
+        // Given back once they are many.
+        strings: 0,
+        ..engine.size()
+    };
+    assert_eq!(left, Size::default(), "something of it stays");
 }
