@@ -6,7 +6,7 @@ use bulkhead_encode::Clock;
 use bulkhead_graph::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
-/// Both clocks at one moment.
+/// Both clocks at one moment; what was heard when is not theirs to know.
 pub fn now() -> Clock {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -15,6 +15,7 @@ pub fn now() -> Clock {
     Clock {
         wall,
         monotonic_ns: monotonic_ns(),
+        heard_ns: 0,
     }
 }
 

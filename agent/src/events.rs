@@ -172,6 +172,7 @@ mod tests {
         let clock = Clock {
             wall: Timestamp(100_000),
             monotonic_ns: 9_000_000_000,
+            heard_ns: 9_000_000_000,
         };
         let record = EventRecord {
             time_ns: 8_990_000_000,

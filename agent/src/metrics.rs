@@ -2,6 +2,8 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bulkhead_datapath::abi::{EventKind, EventRecord};
 use bulkhead_wire::{Ack, Refusal};
@@ -34,6 +36,8 @@ pub struct Kernel {
     pub packets: Vec<(&'static str, &'static str, bool, u64, u64)>,
     /// What observation lost.
     pub losses: Vec<(&'static str, u64)>,
+    /// For how long the controller has not said that what is enforced is right; `None` = it never has.
+    pub unheard: Option<Duration>,
 }
 
 /// What a sweep found.
@@ -76,6 +80,7 @@ pub struct Metrics {
     bytes: Family<[(&'static str, &'static str); 3], Gauge>,
     losses: GaugeByName,
     certificate: Gauge,
+    unheard: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -203,6 +208,11 @@ impl Default for Metrics {
                 "When the agent's certificate ends",
                 Gauge::default()
             ),
+            unheard: metric!(
+                "unheard_seconds",
+                "For how long the controller has not said that what is enforced is right; infinite before it first has",
+                Gauge::default()
+            ),
             registry: Mutex::new(registry),
         }
     }
@@ -304,6 +314,8 @@ impl Metrics {
     pub fn render(&self, kernel: &Kernel) -> Result<String, std::fmt::Error> {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         gauge(&self.generation, kernel.generation);
+        let unheard = kernel.unheard.map_or(f64::INFINITY, |it| it.as_secs_f64());
+        self.unheard.set(unheard);
         for (hook, reason, passes, packets, bytes) in &kernel.packets {
             let verdict = if *passes { "pass" } else { "drop" };
             let labels = [("hook", *hook), ("reason", *reason), ("verdict", verdict)];

@@ -238,7 +238,15 @@ async fn forward(mut received: mpsc::Receiver<Received>, inputs: mpsc::Sender<In
     while let Some(received) = received.recv().await {
         let input = match received {
             Received::Revision(revision) => Input::Revision(revision),
-            Received::Confirm { digest, frontier } => Input::Confirm { digest, frontier },
+            Received::Confirm {
+                digest,
+                frontier,
+                answer,
+            } => Input::Confirm {
+                digest,
+                frontier,
+                answer,
+            },
         };
         if inputs.send(input).await.is_err() {
             return;

@@ -5,17 +5,18 @@ use std::time::Duration;
 use bulkhead_graph::Digest;
 use bulkhead_wire::proto::distribution_client::DistributionClient;
 use bulkhead_wire::{
-    Ack, Assembly, AssemblyError, FromAgent, FromController, Frontier, Hello, Refusal, Refused,
-    Revision, certificate, limits,
+    Ack, Answer, Assembly, AssemblyError, FromAgent, FromController, Frontier, Hello, Refusal,
+    Refused, Revision, certificate, limits,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tracing::{info, warn};
 
 use crate::checks::Keys;
+use crate::clock;
 
 /// The shortest and the longest wait before another attempt. Jitter keeps a thousand agents from coming at once.
 const RETRY: Duration = Duration::from_millis(100);
@@ -32,6 +33,8 @@ pub enum Received {
         digest: Digest,
         /// The inputs.
         frontier: Frontier,
+        /// To the newest question.
+        answer: Option<Answer>,
     },
 }
 
@@ -172,6 +175,9 @@ impl Stream {
         info!(controller = self.controller, "connected");
         state.send_replace(Connection::Up);
         let mut arriving = Arriving::Nothing;
+        let mut heard_at = tokio::time::Instant::now();
+        let mut questions = tokio::time::interval(limits::ASK);
+        questions.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let open = matches!(arriving, Arriving::Open(_));
             let patience = if open {
@@ -180,7 +186,8 @@ impl Stream {
                 Duration::from_secs(3600)
             };
             tokio::select! {
-                message = timeout(patience, incoming.message()) => {
+                message = timeout_at(heard_at + patience, incoming.message()) => {
+                    heard_at = tokio::time::Instant::now();
                     let message = match message {
                         Ok(message) => message?,
                         Err(_) if open => return Err(Ended::Stalled),
@@ -197,6 +204,9 @@ impl Stream {
                     if changed.is_err() { return Err(Ended::Shutdown); }
                     let ack = outgoing.acks.borrow_and_update().clone();
                     if let Some(ack) = ack { put(&sender, FromAgent::Ack(ack)).await?; }
+                }
+                _ = questions.tick() => {
+                    put(&sender, FromAgent::Ask(clock::monotonic_ns())).await?;
                 }
                 refused = outgoing.refusals.recv() => match refused {
                     None => return Err(Ended::Shutdown),
@@ -234,8 +244,16 @@ impl Arriving {
         message: FromController,
     ) -> Result<Option<Result<Received, Refused>>, Ended> {
         match message {
-            FromController::Confirm { digest, frontier } => {
-                return Ok(Some(Ok(Received::Confirm { digest, frontier })));
+            FromController::Confirm {
+                digest,
+                frontier,
+                answer,
+            } => {
+                return Ok(Some(Ok(Received::Confirm {
+                    digest,
+                    frontier,
+                    answer,
+                })));
             }
             FromController::Header(header) => *self = Self::Open(Assembly::new(header)),
             FromController::Part { offset, content } => match self {

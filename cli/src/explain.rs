@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use anyhow::{Context, Result, anyhow, bail};
 use bulkhead_policy::eval::{Flow, Half, Outcome, Provenance, RuleReference, Stage};
-use bulkhead_policy::model::{Kind, Object, Tier};
+use bulkhead_policy::model::{Kind, Lease, Object, Tier};
 use serde::Serialize;
 
-use crate::at::{At, instant};
+use crate::at::When;
 use crate::endpoint;
 use crate::engine::{Answer, EngineKind, Evidence, Oracle, prepare};
 use crate::input::Manifests;
@@ -30,9 +30,8 @@ pub(crate) struct Arguments {
     /// Who judges; steps are the oracle's, and a judge who disagrees with it is an error
     #[arg(long, value_enum, default_value = "oracle")]
     engine: EngineKind,
-    /// The instant to judge for, like 2026-11-23T12:00:00Z; now if it is not given
-    #[arg(long)]
-    at: Option<At>,
+    #[command(flatten)]
+    when: When,
     /// How to print
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -67,6 +66,9 @@ struct Explanation {
     port: u16,
     enforced: Stance,
     intended: Stance,
+    /// What is enforced ends once a node has not heard its controller for so long, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_staleness_ms: Option<u64>,
     /// What the engine says, where another than the oracle was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     engine: Option<Answer>,
@@ -119,12 +121,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     let ranges = &arguments.manifests.cluster_ranges;
-    let now = instant(arguments.at);
-    let oracle = Oracle::new(&objects, ranges, now);
+    let at = arguments.when.moment();
+    let oracle = Oracle::new(&objects, ranges, at);
     let mut judge = match arguments.engine {
         EngineKind::Oracle => None,
         other @ (EngineKind::Compiled | EngineKind::Kernel) => {
-            Some(prepare(other, &objects, ranges, now)?)
+            Some(prepare(other, &objects, ranges, at)?)
         }
     };
     let mut flows = Vec::new();
@@ -146,6 +148,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             port: port.number(),
             enforced: stance(&verdict.enforced, &objects),
             intended: stance(&verdict.intended, &objects),
+            max_staleness_ms: oracle.ends_unheard_after(&flow).map(|Lease(ms)| ms),
             engine: match &mut judge {
                 Some(judge) => Some(judge.judge(&flow)?),
                 None => None,
@@ -303,6 +306,7 @@ fn print(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
         port,
         enforced,
         intended,
+        max_staleness_ms,
         engine,
     } = explanation;
     let port = if *port == 0 {
@@ -317,6 +321,13 @@ fn print(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
         word(enforced)
     )?;
     print_stance(out, enforced)?;
+    if let Some(ms) = max_staleness_ms {
+        let span = jiff::SignedDuration::from_millis(i64::try_from(*ms).unwrap_or(i64::MAX));
+        writeln!(
+            out,
+            "It ends on a node that has not heard its controller for {span:#} (maxStaleness)."
+        )?;
+    }
     if enforced.allowed == intended.allowed
         && enforced.egress.rule == intended.egress.rule
         && enforced.ingress.rule == intended.ingress.rule

@@ -8,7 +8,7 @@ use anyhow::Result;
 use bulkhead_policy::eval::Flow;
 use serde::Serialize;
 
-use crate::at::{At, instant};
+use crate::at::When;
 use crate::endpoint::{self, Endpoint, EndpointKind};
 use crate::engine::{Answer, EngineKind, Evidence, Judge, Side, prepare};
 use crate::input::Manifests;
@@ -31,9 +31,8 @@ pub(crate) struct Arguments {
     /// Who judges
     #[arg(long, value_enum, default_value = "oracle")]
     engine: EngineKind,
-    /// The instant to judge for, like 2026-11-23T12:00:00Z; now if it is not given
-    #[arg(long)]
-    at: Option<At>,
+    #[command(flatten)]
+    when: When,
     /// How to print
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -63,12 +62,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let objects = arguments.manifests.read()?;
     let mut endpoints = endpoint::workloads(&objects)?;
     endpoints.extend(arguments.external.iter().copied().map(Endpoint::external));
-    let now = instant(arguments.at);
+    let at = arguments.when.moment();
     let mut judge = prepare(
         arguments.engine,
         &objects,
         &arguments.manifests.cluster_ranges,
-        now,
+        at,
     )?;
     let mut verdicts = Vec::new();
     for port in &arguments.ports {

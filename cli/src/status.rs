@@ -49,6 +49,7 @@ struct Node {
     message: String,
     desired: Option<String>,
     realised: Option<String>,
+    heard_at_ms: Option<i64>,
     #[serde(default)]
     protected: u64,
     #[serde(default)]
@@ -111,18 +112,21 @@ fn print(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
         "HEALTH",
         "DESIRED",
         "REALISED",
+        "HEARD",
         "PROTECTED",
         "UNPROTECTED",
         "DENIED",
         "MESSAGE",
     ];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
+    let now = jiff::Timestamp::now().as_millisecond();
     rows.extend(answer.nodes.iter().map(|node| {
         vec![
             node.name.clone(),
             node.health.clone(),
             short(node.desired.as_deref()),
             short(node.realised.as_deref()),
+            ago(node.heard_at_ms, now),
             node.protected.to_string(),
             node.unprotected.len().to_string(),
             node.denied.len().to_string(),
@@ -149,6 +153,14 @@ fn print(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
 /// Enough of a digest to tell two apart.
 fn short(digest: Option<&str>) -> String {
     digest.map_or("-".to_owned(), |digest| digest.chars().take(12).collect())
+}
+
+/// Since when the node has not been told that what it enforces is right, as far as this controller knows.
+fn ago(heard_at_ms: Option<i64>, now_ms: i64) -> String {
+    heard_at_ms.map_or("-".to_owned(), |at_ms| {
+        let seconds = now_ms.saturating_sub(at_ms).max(0) / 1000;
+        format!("{:#} ago", jiff::SignedDuration::from_secs(seconds))
+    })
 }
 
 fn object(object: &Object) -> Vec<String> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bulkhead_graph::{Digest, NodeGraph};
 use bulkhead_wire::Frontier;
@@ -17,6 +18,8 @@ pub struct Board {
     nodes: Mutex<Nodes>,
     /// `None` until the sources were read once: before that, an empty graph would mean nothing.
     frontier: watch::Sender<Option<Frontier>>,
+    /// When the source last knew that all of its inputs are in the graphs here.
+    known_at: Mutex<Option<Instant>>,
 }
 
 impl Default for Board {
@@ -24,6 +27,7 @@ impl Default for Board {
         Self {
             nodes: Mutex::default(),
             frontier: watch::Sender::new(None),
+            known_at: Mutex::default(),
         }
     }
 }
@@ -52,6 +56,17 @@ impl Board {
     /// All graphs of this state of the inputs are there.
     pub fn reached(&self, frontier: Frontier) {
         self.frontier.send_replace(Some(frontier));
+    }
+
+    /// All inputs that there were at that moment are in the graphs here, as far as the source knows.
+    pub fn known(&self, at: Instant) {
+        let mut known_at = self.known_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *known_at = (*known_at).max(Some(at));
+    }
+
+    /// The newest such moment. To be read before the graphs that it is to be told of.
+    pub fn known_at(&self) -> Option<Instant> {
+        *self.known_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state of the inputs, once there is one.

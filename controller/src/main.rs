@@ -16,7 +16,7 @@ use bulkhead_controller::{api, clock};
 use bulkhead_policy::engine::EngineConfig;
 use bulkhead_settings::{Resolved, SettingsError};
 use bulkhead_source::folder::{self, FolderConfig};
-use bulkhead_source::kubernetes;
+use bulkhead_source::{Freshness, kubernetes};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
@@ -101,18 +101,23 @@ async fn start(run: Run) -> anyhow::Result<()> {
         cluster_ranges: run.cluster_ranges.clone(),
         ..EngineConfig::default()
     };
+    let freshness = Freshness::default();
     let updates = match (&run.folder, run.kubernetes) {
         (Some(folder), false) => {
-            folder::watch(FolderConfig::new(folder, Some(run.state.clone()))).context("--folder")?
+            let config = FolderConfig {
+                freshness: freshness.clone(),
+                ..FolderConfig::new(folder, Some(run.state.clone()))
+            };
+            folder::watch(config).context("--folder")?
         }
-        (None, true) => kubernetes::watch(api::client().await?)
+        (None, true) => kubernetes::watch(api::client().await?, freshness.clone())
             .await
             .context("--kubernetes")?,
         (None, false) | (Some(_), true) => {
             bail!("--folder and --kubernetes exclude each other, and one is needed")
         }
     };
-    let questions = start_compiler(shared.clone(), config, updates)?;
+    let questions = start_compiler(shared.clone(), config, updates, freshness)?;
     if run.kubernetes {
         tokio::spawn(api::write_statuses(
             api::client().await?,

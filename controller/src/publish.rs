@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_graph::{Delta, Digest, NodeGraph};
-use bulkhead_wire::{Frontier, Refusal, Revision};
+use bulkhead_wire::{Answer, Frontier, Refusal, Revision};
 
 /// How patient a publisher is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub enum Step {
         digest: Digest,
         /// The inputs.
         frontier: Frontier,
+        /// To the newest question, if there was one.
+        answer: Option<Answer>,
     },
     /// Nothing until then, or until something happens.
     Wait(Option<Duration>),
@@ -102,6 +104,10 @@ pub struct Publisher {
     refusals: Option<Refusals>,
     sent_at: Option<Duration>,
     confirmed_at: Option<Duration>,
+    /// The newest question that has no answer yet, by the agent's clock.
+    asked: Option<u64>,
+    /// When the inputs of `newest` were last known to be the newest there are.
+    known_at: Option<Duration>,
 }
 
 impl Publisher {
@@ -118,7 +124,19 @@ impl Publisher {
             refusals: None,
             sent_at: None,
             confirmed_at: None,
+            asked: None,
+            known_at: None,
         }
+    }
+
+    /// The agent asks whether what it enforces is right. Only its newest question is answered.
+    pub fn asked(&mut self, at: u64) {
+        self.asked = Some(at);
+    }
+
+    /// What was offered last is made of all inputs there were at that moment, as far as the source knows.
+    pub fn known(&mut self, at: Option<Duration>) {
+        self.known_at = at;
     }
 
     /// The node's newest state.
@@ -200,7 +218,9 @@ impl Publisher {
         let Some(newest) = &self.newest else {
             return Step::Wait(None);
         };
-        if self.confirmed.as_ref() == Some(&newest.frontier) {
+        // A controller that has never heard of all its inputs has no answer.
+        let answers = self.asked.is_some() && self.known_at.is_some();
+        if self.confirmed.as_ref() == Some(&newest.frontier) && !answers {
             return Step::Wait(None);
         }
         let earliest = self
@@ -211,9 +231,15 @@ impl Publisher {
         }
         self.confirmed_at = Some(now);
         self.confirmed = Some(newest.frontier.clone());
+        let answer = self.known_at.and_then(|known_at| {
+            let age = now.saturating_sub(known_at).as_millis();
+            let age_ms = u64::try_from(age).unwrap_or(u64::MAX);
+            self.asked.take().map(|at| Answer { at, age_ms })
+        });
         Step::Confirm {
             digest: newest.graph.digest(),
             frontier: newest.frontier.clone(),
+            answer,
         }
     }
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use bulkhead_crds::manifest::{Problem, Severity};
 use bulkhead_graph::Timestamp;
 use bulkhead_policy::engine::{EngineConfig, Finding};
-use bulkhead_source::Update;
+use bulkhead_source::{Freshness, Update};
 use bulkhead_wire::limits;
 use bulkhead_wire::proto::distribution_server::DistributionServer;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,8 +27,9 @@ use crate::tls::Tls;
 /// How long open streams may take to end at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
-/// The longest sleep of the compiler, so that a step of the wall clock is noticed.
-const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
+/// The longest sleep of the compiler, so that a step of the wall clock is noticed, and nodes that ask hear of inputs that stayed
+/// as they were.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
 
 /// What the compiler's thread is asked.
 enum Question {
@@ -71,6 +72,7 @@ pub fn start_compiler(
     shared: Arc<Shared>,
     config: EngineConfig,
     updates: mpsc::Receiver<Update>,
+    freshness: Freshness,
 ) -> anyhow::Result<Questions> {
     let (sender, questions) = mpsc::channel(16);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -78,7 +80,7 @@ pub fn start_compiler(
         .build()?;
     std::thread::Builder::new()
         .name("compiler".to_owned())
-        .spawn(move || runtime.block_on(compile(&shared, config, updates, questions)))
+        .spawn(move || runtime.block_on(compile(&shared, config, (updates, freshness), questions)))
         .context("cannot start the compiler's thread")?;
     Ok(Questions(sender))
 }
@@ -86,7 +88,7 @@ pub fn start_compiler(
 async fn compile(
     shared: &Shared,
     config: EngineConfig,
-    mut updates: mpsc::Receiver<Update>,
+    (mut updates, freshness): (mpsc::Receiver<Update>, Freshness),
     mut questions: mpsc::Receiver<Question>,
 ) {
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -96,6 +98,8 @@ async fn compile(
         tokio::select! {
             update = updates.recv() => {
                 let Some(mut update) = update else { return };
+                // Before what was handed on by then is taken in.
+                let known_at = freshness.instant();
                 while let Ok(more) = updates.try_recv() {
                     append(&mut update, more);
                 }
@@ -106,6 +110,7 @@ async fn compile(
                 let compiled = intent.take(update, clock::now());
                 shared.status().problems(with_findings(problems, intent.findings()));
                 publish(shared, compiled);
+                known(shared, known_at);
                 let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let (_, size) = intent.counts();
                 info!(micros, workloads = size.workloads, policies = size.policies, rule_sets = size.rule_sets, "compiled");
@@ -116,11 +121,23 @@ async fn compile(
                 Question::Rule(asked, answer) => drop(answer.send(intent.rule(&asked))),
             },
             () = tokio::time::sleep(pause) => {
+                let known_at = freshness.instant();
                 if let Some(compiled) = intent.advance(clock::now()) {
                     publish(shared, compiled);
                 }
+                // What waits in the queue was handed on by then, perhaps, and is not in the graphs.
+                if updates.is_empty() {
+                    known(shared, known_at);
+                }
             }
         }
+    }
+}
+
+/// All that the source knew by then is on the board.
+fn known(shared: &Shared, at: Option<std::time::Instant>) {
+    if let Some(at) = at {
+        shared.board.known(at);
     }
 }
 

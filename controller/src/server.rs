@@ -13,7 +13,7 @@ use bulkhead_graph::Timestamp;
 use bulkhead_wire::proto::distribution_server::Distribution;
 use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
 use bulkhead_wire::{
-    Ack, FromAgent, FromController, Hello, Refused, Revision, certificate, limits,
+    Ack, Answer, FromAgent, FromController, Hello, Refused, Revision, certificate, limits,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -146,7 +146,7 @@ async fn serve(
             let problem = format!("the certificate is for node {node}, not for {}", hello.node);
             return Err(tonic::Status::permission_denied(problem));
         }
-        Some(FromAgent::Ack(_) | FromAgent::Refused(_)) => {
+        Some(FromAgent::Ack(_) | FromAgent::Refused(_) | FromAgent::Ask(_)) => {
             return Err(tonic::Status::invalid_argument(
                 "the first message has to be Hello",
             ));
@@ -174,6 +174,13 @@ async fn receive(
                 .map_err(|error| tonic::Status::invalid_argument(error.to_string()))
         }
     }
+}
+
+/// Whether the board has to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Again,
+    No,
 }
 
 struct Session {
@@ -210,17 +217,35 @@ impl Session {
             if !self.shared.is_newest(&self.node, self.connection) {
                 return Err(tonic::Status::aborted("the node has a newer connection"));
             }
-            if look && let Some((graph, frontier)) = self.newest.newest() {
-                self.publisher.offer(graph, frontier, self.shared.elapsed());
+            if look {
+                // First, so that it is never newer than the graph.
+                let known_at = self.shared.board.known_at();
+                if let Some((graph, frontier)) = self.newest.newest() {
+                    self.publisher.offer(graph, frontier, self.shared.elapsed());
+                    let start = self.shared.start.into_std();
+                    self.publisher
+                        .known(known_at.map(|at| at.saturating_duration_since(start)));
+                }
             }
             let wake = match self.publisher.step(self.shared.elapsed()) {
                 Step::Send(revision) => {
                     self.send(&revision).await?;
                     continue;
                 }
-                Step::Confirm { digest, frontier } => {
-                    self.put(FromController::Confirm { digest, frontier })
-                        .await?;
+                Step::Confirm {
+                    digest,
+                    frontier,
+                    answer,
+                } => {
+                    if let Some(answer) = answer {
+                        self.answered(answer);
+                    }
+                    self.put(FromController::Confirm {
+                        digest,
+                        frontier,
+                        answer,
+                    })
+                    .await?;
                     continue;
                 }
                 Step::Overdue => {
@@ -235,7 +260,8 @@ impl Session {
             look = tokio::select! {
                 message = receive(incoming) => match message? {
                     None => return Ok(()),
-                    Some(message) => { self.heard(message)?; false }
+                    // Whoever asks is told of what there is now.
+                    Some(message) => self.heard(message)? == Look::Again,
                 },
                 changed = self.newest.changed() => {
                     if !changed { return Err(tonic::Status::unavailable("the controller is shutting down")); }
@@ -290,18 +316,29 @@ impl Session {
         Ok(())
     }
 
-    fn heard(&mut self, message: FromAgent) -> Result<(), tonic::Status> {
+    fn heard(&mut self, message: FromAgent) -> Result<Look, tonic::Status> {
         match message {
             FromAgent::Hello(_) => Err(tonic::Status::invalid_argument("a second Hello")),
             FromAgent::Ack(ack) => {
                 self.acked(ack, clock::now());
-                Ok(())
+                Ok(Look::No)
             }
             FromAgent::Refused(refused) => {
                 self.refused(refused);
-                Ok(())
+                Ok(Look::No)
+            }
+            FromAgent::Ask(at) => {
+                self.publisher.asked(at);
+                Ok(Look::Again)
             }
         }
+    }
+
+    /// From when on the node's leases count is the age of the inputs before now.
+    fn answered(&self, answer: Answer) {
+        let age_ms = i64::try_from(answer.age_ms).unwrap_or(i64::MAX);
+        let heard_at = Timestamp(clock::now().0.saturating_sub(age_ms));
+        self.shared.status().heard(&self.node, heard_at);
     }
 
     fn acked(&mut self, ack: Ack, now: Timestamp) {

@@ -17,11 +17,11 @@ use bulkhead_controller::tls::Tls;
 use bulkhead_graph::NodeGraph;
 use bulkhead_policy::engine::EngineConfig;
 use bulkhead_policy::model::{Event, Kind, Object, Phase, Workload};
-use bulkhead_source::Update;
+use bulkhead_source::{Freshness, Update};
 use bulkhead_wire::proto::distribution_client::DistributionClient;
 use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
 use bulkhead_wire::{
-    Ack, Assembly, FromAgent, FromController, Hello, Limits, Revision, certificate,
+    Ack, Answer, Assembly, FromAgent, FromController, Hello, Limits, Revision, certificate,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
@@ -81,7 +81,13 @@ impl Controller {
         let keys = Folder::new(name, nodes);
         let shared = Arc::new(Shared::new(Pace::default()));
         let (updates, receiver) = mpsc::channel(4);
-        let questions = start_compiler(shared.clone(), EngineConfig::default(), receiver).unwrap();
+        let questions = start_compiler(
+            shared.clone(),
+            EngineConfig::default(),
+            receiver,
+            Freshness::default(),
+        )
+        .unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
         let listeners = Listeners::bind(any, any).await.unwrap();
         let address = listeners.agents.local_addr().unwrap();
@@ -203,6 +209,28 @@ impl Agent {
                 return Ok(whole.finish().unwrap());
             }
         }
+    }
+
+    /// Asks whether what it enforces is right, and waits for the answer.
+    async fn ask(&mut self, at: u64) -> Option<(bulkhead_graph::Digest, Answer)> {
+        self.sender
+            .send((&FromAgent::Ask(at)).into())
+            .await
+            .unwrap();
+        let answered = async {
+            loop {
+                let message = self.incoming.message().await.unwrap().unwrap();
+                if let FromController::Confirm {
+                    digest,
+                    answer: Some(answer),
+                    ..
+                } = FromController::try_from(message).unwrap()
+                {
+                    return (digest, answer);
+                }
+            }
+        };
+        timeout(SOON, answered).await.ok()
     }
 
     async fn realise(&mut self) -> Revision {
@@ -403,6 +431,31 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         timeout(SOON, looking).await.is_ok(),
         "{what} did not come true"
     );
+}
+
+#[tokio::test]
+async fn an_agent_that_asks_hears_how_old_the_inputs_are() {
+    let mut controller = Controller::start("asked", &["n1"]).await;
+    controller
+        .apply([workload("web", "n1", [10, 0, 0, 1])])
+        .await;
+    let mut agent = controller.connect("n1", "n1").await.unwrap();
+    let revision = agent.realise().await;
+    let known_at = std::time::Instant::now();
+    controller.board().known(known_at);
+    let asked = std::time::Instant::now();
+    let (digest, answer) = agent.ask(42).await.expect("an answer");
+    assert_eq!((digest, answer.at), (revision.delta.target, 42));
+    let age = Duration::from_millis(answer.age_ms);
+    assert!(
+        age <= asked.duration_since(known_at) + asked.elapsed(),
+        "{age:?}"
+    );
+    let view = controller
+        .shared
+        .status()
+        .view(controller.board().frontier(), &[]);
+    assert!(view.nodes[0].heard_at_ms.is_some());
 }
 
 #[tokio::test]

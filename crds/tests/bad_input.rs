@@ -264,6 +264,23 @@ fn rules_between_fields() {
         ),
         "policies.yaml:6: SegmentationPolicy web/p: spec.isolates: isolates and expiresAt exclude each other",
     );
+    for (text, problem) in [
+        (
+            "\"10\"",
+            "`10` is no duration; write it like 90s, 10m or 1h30m",
+        ),
+        ("\"\"", "`` is no duration"),
+        ("10 min", "`10 min` is no duration"),
+        ("30s", "`30s` is not between 1m and 720h"),
+        ("721h", "`721h` is not between 1m and 720h"),
+    ] {
+        check(
+            &policy(&format!(
+                "  subjects: [{{pods: {{}}}}]\n  isolates: [Ingress]\n  maxStaleness: {text}"
+            )),
+            &format!("policies.yaml:7: SegmentationPolicy web/p: spec.maxStaleness: {problem}"),
+        );
+    }
     check(
         &policy("  subjects: [{pods: {}}]\n  isolates: [Ingress]\n  activeFrom: tomorrow"),
         "policies.yaml:7: SegmentationPolicy web/p: spec.activeFrom: ",

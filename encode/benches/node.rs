@@ -49,6 +49,7 @@ fn entry(stage: Stage, action: Action, peers: PeerMatch, ports: &[u16]) -> Entry
         peers,
         ports,
         until: None,
+        lease: None,
     }
 }
 
@@ -180,6 +181,7 @@ fn main() {
     let clock = Clock {
         wall: now,
         monotonic_ns: 1,
+        heard_ns: 1,
     };
     measure("tables in memory", 20, || Memory::new(&desired, clock));
     let mut fitted = fit(&before, &Limits::default(), now);

@@ -15,7 +15,7 @@ use crate::ports::Ports;
 use crate::regions::Regions;
 use crate::rule_set::EffectiveRules;
 use crate::service::{Itself, ServiceClass};
-use crate::{Class, ClassKey, Judge, PortClass, PortLayout, Region};
+use crate::{Class, ClassKey, Deadline, Judge, PortClass, PortLayout, Region};
 
 /// A class and how many addresses and prefixes are of it.
 #[derive(Debug, Clone)]
@@ -96,20 +96,20 @@ impl Desired {
         self.now
     }
 
-    /// When it has to be built again: the next deadline of some entry. The tables end that entry by themselves; what
-    /// comes after needs the next decisions.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
+    /// When it has to be built again: the next date on which some entry ends. The tables end that entry by themselves; what
+    /// comes after needs the next decisions. A lease that ends needs nothing: it may be renewed.
+    pub fn next_date(&self) -> Option<Timestamp> {
         self.rule_sets
             .values()
-            .filter_map(|rules| rules.deadlines.first().copied())
+            .filter_map(|rules| rules.dates.first().copied())
             .min()
     }
 
-    /// Every instant that decisions may refer to, ascending.
-    pub fn deadlines(&self) -> BTreeSet<Timestamp> {
+    /// Every end that decisions may refer to.
+    pub fn deadlines(&self) -> BTreeSet<Deadline> {
         self.rule_sets
             .values()
-            .flat_map(|rules| rules.deadlines.iter().copied())
+            .flat_map(EffectiveRules::deadlines)
             .collect()
     }
 

@@ -1,8 +1,8 @@
 //! Which entry of a rule set decides, for people. Reads the graph itself, so that it also checks the tables.
 
 use bulkhead_graph::{
-    Address, Direction, Judgement, Known, NodeGraph, Peer, PeerSetId, Protocol, RuleSet, Stance,
-    Timestamp, judge,
+    Address, Direction, Judgement, Known, Moment, NodeGraph, Peer, PeerSetId, Protocol, RuleSet,
+    Stance, judge,
 };
 
 /// What decides one half of a flow.
@@ -48,8 +48,9 @@ pub fn explain(
     protocol: Protocol,
     port: u16,
     stance: Stance,
-    at: Timestamp,
+    at: impl Into<Moment>,
 ) -> Explanation {
+    let at = at.into();
     let as_it_is = |address: Address, port: u16| {
         let (known, sets) = known_as(graph, address);
         (

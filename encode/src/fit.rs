@@ -146,6 +146,7 @@ pub(crate) fn deny_all(direction: Direction) -> RuleSet {
         peers: PeerMatch::Any,
         ports: PortMatch::Any,
         until: None,
+        lease: None,
     };
     RuleSet {
         direction,

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bulkhead_graph::{Action, Direction, Matched, Mode, PortMatch, Stance, Timestamp};
+use bulkhead_graph::{Action, Direction, Lease, Matched, Mode, PortMatch, Stance, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::deadline::Over;
 use crate::peer_match::MatchIndex;
 use crate::rule_set::Line;
 use crate::service::{Itself, Others, ServiceClass};
-use crate::{Class, ClassKey, Desired, EffectiveRules, PortClass, PortLayout};
+use crate::{Class, ClassKey, Deadline, Desired, EffectiveRules, PortClass, PortLayout};
 
 type Bits = Vec<u64>;
 /// Which words of [`Bits`] have bits, and these.
@@ -32,8 +33,8 @@ pub struct Row {
     pub enforced_after: u64,
     /// Intended from the deadline on.
     pub intended_after: u64,
-    /// The earliest instant at which one of these bits changes.
-    pub until: Option<Timestamp>,
+    /// The earliest end at which one of these bits changes.
+    pub ends: Option<Deadline>,
 }
 
 /// Evaluates rule sets of one [`Desired`] in one port layout.
@@ -46,12 +47,47 @@ pub struct Judge<'a> {
     everything: Mask,
 }
 
-/// Both verdicts from one instant to the next.
+/// Both verdicts while some dates have come and some leases have ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Phase {
-    from: Option<Timestamp>,
     enforced: Bits,
     intended: Bits,
+}
+
+impl Phase {
+    fn word(&self, word: usize) -> (u64, u64) {
+        (self.enforced[word], self.intended[word])
+    }
+}
+
+/// What may come: after so many dates, and after so many leases.
+struct Phases {
+    dates: Vec<Timestamp>,
+    leases: Vec<Lease>,
+    /// By dates, then by leases.
+    list: Vec<Phase>,
+}
+
+impl Phases {
+    /// After the first so many dates and leases.
+    fn at(&self, dates: usize, leases: usize) -> &Phase {
+        &self.list[dates * (self.leases.len() + 1) + leases]
+    }
+
+    /// Until how many dates and leases one word of bits stays what it is now. As far as it can be had, leases are let run: a
+    /// date is followed by new decisions where anybody is left to make them, the end of a lease by nothing.
+    fn stands(&self, word: usize) -> (usize, usize) {
+        let now = self.at(0, 0).word(word);
+        let same = |dates: usize, leases: usize| self.at(dates, leases).word(word) == now;
+        let (all_dates, all_leases) = (self.dates.len() + 1, self.leases.len() + 1);
+        let leases = (1..all_leases)
+            .find(|leases| !same(0, *leases))
+            .unwrap_or(all_leases);
+        let dates = (1..all_dates)
+            .find(|dates| (0..leases).any(|leases| !same(*dates, leases)))
+            .unwrap_or(all_dates);
+        (dates, leases)
+    }
 }
 
 impl<'a> Judge<'a> {
@@ -164,39 +200,43 @@ impl<'a> Judge<'a> {
         rows.iter().map(|(_, rows)| rows.len()).sum()
     }
 
-    fn phases(&self, rules: &EffectiveRules, class: &Class) -> Vec<Phase> {
-        let first = std::iter::once(None);
-        let instants = first.chain(self.deadlines(rules, class).into_iter().map(Some));
-        instants
-            .map(|from| Phase {
-                from,
-                enforced: self.bits(rules, class, Stance::Enforced, from),
-                intended: self.bits(rules, class, Stance::Intended, from),
-            })
-            .collect()
+    fn phases(&self, rules: &EffectiveRules, class: &Class) -> Phases {
+        let (dates, leases) = self.ends(rules, class);
+        let mut list = Vec::with_capacity((dates.len() + 1) * (leases.len() + 1));
+        for date in std::iter::once(None).chain(dates.iter().copied().map(Some)) {
+            for lease in std::iter::once(None).chain(leases.iter().copied().map(Some)) {
+                let over = Over { date, lease };
+                list.push(Phase {
+                    enforced: self.bits(rules, class, Stance::Enforced, over),
+                    intended: self.bits(rules, class, Stance::Intended, over),
+                });
+            }
+        }
+        Phases {
+            dates,
+            leases,
+            list,
+        }
     }
 
-    /// The instants at which what a rule set says about a class may change: those of lines that concern it.
-    fn deadlines(&self, rules: &EffectiveRules, class: &Class) -> BTreeSet<Timestamp> {
-        if rules.deadlines.is_empty() {
-            return BTreeSet::new();
+    /// The dates and leases at which what a rule set says about a class may change: those of lines that concern it, ascending.
+    fn ends(&self, rules: &EffectiveRules, class: &Class) -> (Vec<Timestamp>, Vec<Lease>) {
+        if rules.dates.is_empty() && rules.leases.is_empty() {
+            return (Vec::new(), Vec::new());
         }
         let backends = class.service.iter().flat_map(|service| &service.ports);
         let backends = backends.flat_map(|port| &port.backends);
         let ends = std::iter::once(&*class.seen).chain(backends.map(|backend| &*backend.seen));
-        ends.flat_map(|seen| rules.concerning(seen))
-            .filter_map(|line| line.until)
-            .collect()
+        let (mut dates, mut leases) = (BTreeSet::new(), BTreeSet::new());
+        for line in ends.flat_map(|seen| rules.concerning(seen)) {
+            dates.extend(line.until);
+            leases.extend(line.lease);
+        }
+        (dates.into_iter().collect(), leases.into_iter().collect())
     }
 
-    fn bits(
-        &self,
-        rules: &EffectiveRules,
-        class: &Class,
-        stance: Stance,
-        at: Option<Timestamp>,
-    ) -> Bits {
-        let half = |seen: &Seen| self.half(&rules.concerning(seen), seen, stance, at);
+    fn bits(&self, rules: &EffectiveRules, class: &Class, stance: Stance, over: Over) -> Bits {
+        let half = |seen: &Seen| self.half(&rules.concerning(seen), seen, stance, over);
         let mut bits = half(&class.seen);
         if let (Some(service), Direction::Egress) = (&class.service, rules.direction) {
             self.behind(service, &mut bits, half);
@@ -235,12 +275,16 @@ impl<'a> Judge<'a> {
         bits[word] >> bit & 1 == 1
     }
 
-    fn half(&self, lines: &[&Line], seen: &Seen, stance: Stance, at: Option<Timestamp>) -> Bits {
+    fn half(&self, lines: &[&Line], seen: &Seen, stance: Stance, over: Over) -> Bits {
+        let at = over.moment();
         let applies = |line: &Line| {
             (stance == Stance::Intended || line.mode == Mode::Enforce)
-                && !at.is_some_and(|at| crate::rule_set::is_over(line.until, at))
+                && !crate::rule_set::is_over(line.until, at.now)
+                // Nothing is left of an Allow whose lease has ended.
+                && !(line.action == Action::Allow && at.is_past(line.lease))
         };
-        self.run(lines, self.all.clone(), seen, &applies)
+        let is_unsure = |line: &Line| line.certainty != Matched::Yes || at.is_past(line.lease);
+        self.run(lines, self.all.clone(), seen, &(&applies, &is_unsure))
     }
 
     /// The bits of `active` that the lines allow.
@@ -249,8 +293,9 @@ impl<'a> Judge<'a> {
         lines: &[&Line],
         mut active: Bits,
         seen: &Seen,
-        applies: &impl Fn(&Line) -> bool,
+        reading: &(impl Fn(&Line) -> bool, impl Fn(&Line) -> bool),
     ) -> Bits {
+        let (applies, is_unsure) = reading;
         let mut allowed = vec![0; active.len()];
         // What passed waits here for the next stage; it takes no part in the rest of its own.
         let mut passed = vec![0; active.len()];
@@ -269,9 +314,10 @@ impl<'a> Judge<'a> {
             let matched = line
                 .peers
                 .map_or(Matched::Yes, |peers| Class::matched(seen, peers));
-            let matched = match line.certainty {
-                Matched::Yes => matched,
-                Matched::Maybe | Matched::No => matched.perhaps(),
+            let matched = if is_unsure(line) {
+                matched.perhaps()
+            } else {
+                matched
             };
             let mask = line
                 .ports
@@ -290,7 +336,7 @@ impl<'a> Judge<'a> {
                             .iter()
                             .take_while(|l| l.stage == line.stage)
                             .count();
-                    let ways = self.run(&lines[later..], hit.clone(), seen, applies);
+                    let ways = self.run(&lines[later..], hit.clone(), seen, reading);
                     active
                         .iter_mut()
                         .zip(hit.iter().zip(ways))
@@ -307,29 +353,33 @@ impl<'a> Judge<'a> {
         allowed
     }
 
-    fn blocks(&self, phases: &[Phase]) -> Vec<Row> {
+    fn blocks(&self, phases: &Phases) -> Vec<Row> {
         let mut rows = Vec::new();
         for (word, block) in self.layout.blocks.iter().enumerate() {
-            let (enforced, intended) = (phases[0].enforced[word], phases[0].intended[word]);
-            let change = phases
-                .iter()
-                .position(|p| (p.enforced[word], p.intended[word]) != (enforced, intended));
+            let (enforced, intended) = phases.at(0, 0).word(word);
+            let (dates, leases) = phases.stands(word);
             let mut row = Row {
                 block: *block,
                 enforced,
                 intended,
-                enforced_after: enforced,
-                intended_after: intended,
-                until: change.and_then(|at| phases[at].from),
+                enforced_after: u64::MAX,
+                intended_after: u64::MAX,
+                ends: Deadline::of(
+                    phases.dates.get(dates - 1).copied(),
+                    phases.leases.get(leases - 1).copied(),
+                ),
             };
-            // Later changes are beyond what a decision can say: what any of them denies is denied from the first on.
-            for phase in &phases[change.unwrap_or(phases.len())..] {
-                if phase.from == row.until {
-                    (row.enforced_after, row.intended_after) =
-                        (phase.enforced[word], phase.intended[word]);
-                } else {
-                    row.enforced_after &= phase.enforced[word];
-                    row.intended_after &= phase.intended[word];
+            if row.ends.is_none() {
+                (row.enforced_after, row.intended_after) = (enforced, intended);
+            }
+            // A decision has one end: what anything that may come by then or later denies is denied from it on.
+            for date in 0..=phases.dates.len() {
+                for lease in 0..=phases.leases.len() {
+                    if date >= dates || lease >= leases {
+                        let (enforced, intended) = phases.at(date, lease).word(word);
+                        row.enforced_after &= enforced;
+                        row.intended_after &= intended;
+                    }
                 }
             }
             if row.enforced | row.intended | row.enforced_after | row.intended_after != 0 {

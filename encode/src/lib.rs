@@ -10,6 +10,7 @@
 mod address;
 mod class;
 mod clock;
+mod deadline;
 mod desired;
 mod explain;
 mod fit;
@@ -29,6 +30,7 @@ mod update;
 pub use address::table_address;
 pub use class::{Class, ClassKey};
 pub use clock::Clock;
+pub use deadline::Deadline;
 pub use desired::Desired;
 pub use explain::{Explanation, explain};
 pub use fit::{Fitted, Unfit, fit};

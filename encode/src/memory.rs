@@ -9,10 +9,10 @@ use bulkhead_datapath::abi::{
 };
 use bulkhead_datapath::memory::MemoryTables;
 use bulkhead_datapath::tables::Tables;
-use bulkhead_graph::{Address, LocalWorkload, Protocol, RuleSetId, Timestamp, WorkloadUid};
+use bulkhead_graph::{Address, LocalWorkload, Protocol, RuleSetId, WorkloadUid};
 
 use crate::judge::ClassIndex;
-use crate::{ClassKey, Clock, Desired, Judge, PortLayout, Row, table_address, table_of};
+use crate::{ClassKey, Clock, Deadline, Desired, Judge, PortLayout, Row, table_address, table_of};
 
 /// A node's tables and what the numbers in them stand for.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Memory {
         memory.tables.now_ns = clock.monotonic_ns;
         let expiries = number(desired.deadlines().into_iter(), ExpiryId);
         for (at, id) in &expiries {
-            memory.tables.expiries.insert(*id, clock.monotonic_of(*at));
+            memory.tables.expiries.insert(*id, clock.ends(at));
         }
         memory.fill_ports(desired, &layout);
         memory.fill_workloads(desired);
@@ -201,14 +201,14 @@ impl Memory {
         &mut self,
         desired: &Desired,
         layout: &PortLayout,
-        expiries: &BTreeMap<Timestamp, ExpiryId>,
+        expiries: &BTreeMap<Deadline, ExpiryId>,
     ) {
         let judge = Judge::new(desired, layout);
         let index = ClassIndex::of(desired);
         for (id, rules) in desired.rule_sets() {
             for (key, rows) in judge.all_rows(rules, &index) {
                 for row in rows.iter() {
-                    let expiry = row.until.map_or(ExpiryId::NONE, |until| expiries[&until]);
+                    let expiry = row.ends.map_or(ExpiryId::NONE, |end| expiries[&end]);
                     let (key, value) = row.entry(self.rule_sets[id], self.classes[&key], expiry);
                     self.tables.decisions.insert(key, value);
                 }
@@ -218,7 +218,7 @@ impl Memory {
 }
 
 impl Row {
-    /// The row as an entry of DECISIONS. `expiry` stands for [`Row::until`].
+    /// The row as an entry of DECISIONS. `expiry` stands for [`Row::ends`].
     pub fn entry(
         &self,
         rule_set: abi::RuleSet,

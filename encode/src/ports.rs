@@ -10,6 +10,7 @@ use bulkhead_datapath::abi::PortTable;
 use bulkhead_graph::{Hasher, PortMatch, PortRange, Protocol, RuleSet, RuleSetId, Timestamp};
 use rustc_hash::FxHashMap;
 
+use crate::Deadline;
 use crate::rule_set::is_over;
 
 /// Position of a port match in [`Ports`].
@@ -90,7 +91,7 @@ fn group_of(deadlines: &[[u8; 16]]) -> u8 {
 fn cutter(
     protocol: Protocol,
     ranges: &[PortRange],
-    deadline: Option<(RuleSetId, Timestamp)>,
+    deadline: Option<(RuleSetId, Deadline)>,
 ) -> Option<Cutter> {
     let ranges: Vec<(u16, u16)> = ranges
         .iter()
@@ -104,8 +105,8 @@ fn cutter(
     h.fixed(&[protocol as u8]);
     match deadline {
         // Which ports it falls on decides the group, not how they are written.
-        Some((id, Timestamp(ms))) => {
-            h.fixed(&id.0).fixed(&ms.to_le_bytes());
+        Some((id, deadline)) => {
+            h.fixed(&id.0).fixed(&deadline.bytes());
         }
         None => ranges.iter().for_each(|(from, to)| {
             h.fixed(&from.to_le_bytes()).fixed(&to.to_le_bytes());
@@ -149,8 +150,8 @@ impl Ports {
                 if fresh {
                     cutters.extend(cutter(protocol, ranges, None));
                 }
-                if let Some(until) = entry.until {
-                    cutters.extend(cutter(protocol, ranges, Some((*id, until))));
+                if let Some(deadline) = Deadline::of(entry.until, entry.lease) {
+                    cutters.extend(cutter(protocol, ranges, Some((*id, deadline))));
                 }
             }
         }

@@ -1,12 +1,16 @@
 //! Rule sets as they are at one instant, with their matches replaced by positions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Action, Direction, Matched, Mode, PeerMatch, PortMatch, RuleSet, RuleSetId, Stage, Timestamp,
+    Action, Direction, Lease, Matched, Mode, PeerMatch, PortMatch, RuleSet, RuleSetId, Stage,
+    Timestamp,
 };
 use rustc_hash::FxHashMap;
 
+use crate::Deadline;
+use crate::deadline::deadlines;
 use crate::peer_match::MatchIndex;
 use crate::ports::PortMatchIndex;
 
@@ -31,6 +35,7 @@ pub(crate) struct Line {
     /// `None` = any.
     pub(crate) ports: Option<PortMatchIndex>,
     pub(crate) until: Option<Timestamp>,
+    pub(crate) lease: Option<Lease>,
 }
 
 /// A rule set without the entries that are over.
@@ -48,7 +53,9 @@ pub struct EffectiveRules {
     /// The matches that its lines name, ascending.
     pub(crate) matches: Arc<[MatchIndex]>,
     /// The instants at which what it says may change, ascending.
-    pub(crate) deadlines: Arc<[Timestamp]>,
+    pub(crate) dates: Arc<[Timestamp]>,
+    /// For how long the controller need not have been heard for what it says to change, ascending.
+    pub(crate) leases: Arc<[Lease]>,
 }
 
 pub(crate) fn is_over(until: Option<Timestamp>, now: Timestamp) -> bool {
@@ -94,6 +101,7 @@ impl EffectiveRules {
                     certainty,
                     ports: ports.get(&entry.ports).copied(),
                     until: entry.until,
+                    lease: entry.lease,
                 }
             })
             .collect();
@@ -108,9 +116,8 @@ impl EffectiveRules {
         by_match.sort_unstable();
         let mut matches: Vec<MatchIndex> = by_match.iter().map(|(index, _)| *index).collect();
         matches.dedup();
-        let mut deadlines: Vec<Timestamp> = lines.iter().filter_map(|line| line.until).collect();
-        deadlines.sort_unstable();
-        deadlines.dedup();
+        let dates: BTreeSet<Timestamp> = lines.iter().filter_map(|line| line.until).collect();
+        let leases: BTreeSet<Lease> = lines.iter().filter_map(|line| line.lease).collect();
         Self {
             key: RuleSetKey::at(id, rules, now),
             direction: rules.direction,
@@ -118,8 +125,14 @@ impl EffectiveRules {
             by_match: by_match.into(),
             lines,
             matches: matches.into(),
-            deadlines: deadlines.into(),
+            dates: dates.into_iter().collect(),
+            leases: leases.into_iter().collect(),
         }
+    }
+
+    /// What its decisions may end at.
+    pub(crate) fn deadlines(&self) -> impl Iterator<Item = Deadline> + '_ {
+        deadlines(&self.dates, &self.leases)
     }
 
     /// The lines that have something to say about a peer of whom this is seen, in their order.

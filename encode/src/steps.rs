@@ -11,6 +11,7 @@ use bulkhead_graph::{
 };
 use rustc_hash::FxHashSet;
 
+use crate::Deadline;
 use crate::rule_set::is_over;
 
 /// A network around a prefix, beside the first, costs this much: the class of everything in it is a list that holds them all, to be
@@ -40,7 +41,7 @@ pub(crate) fn steps<'a>(
     for rules in rule_sets.iter().copied() {
         for entry in alive(rules) {
             ports.insert(&entry.ports);
-            dated.extend(entry.until.map(|_| &entry.ports));
+            dated.extend(Deadline::of(entry.until, entry.lease).map(|_| &entry.ports));
         }
         judged = judged.saturating_add(to_judge(alive(rules)));
     }
@@ -49,14 +50,15 @@ pub(crate) fn steps<'a>(
         .saturating_add(judged)
 }
 
-/// Lines times classes times instants of one rule set: every class meets the lines for everybody and its own.
+/// Lines times classes times instants times leases of one rule set: every class meets the lines for everybody and its own.
 fn to_judge<'a>(entries: impl Iterator<Item = &'a bulkhead_graph::Entry>) -> usize {
     let (mut lines, mut for_all) = (0_usize, 1_usize);
     let mut named: FxHashSet<&PeerMatch> = FxHashSet::default();
-    let mut instants = BTreeSet::new();
+    let (mut dates, mut leases) = (BTreeSet::new(), BTreeSet::new());
     for entry in entries {
         lines += 1;
-        instants.extend(entry.until);
+        dates.extend(entry.until);
+        leases.extend(entry.lease);
         match entry.peers.certainty().0 {
             PeerMatch::Any => for_all += 1,
             some @ (PeerMatch::Of { .. } | PeerMatch::Perhaps(_)) => {
@@ -68,7 +70,8 @@ fn to_judge<'a>(entries: impl Iterator<Item = &'a bulkhead_graph::Entry>) -> usi
     for_all
         .saturating_mul(classes)
         .saturating_add(lines)
-        .saturating_mul(instants.len() + 1)
+        .saturating_mul(dates.len() + 1)
+        .saturating_mul(leases.len() + 1)
 }
 
 /// For every prefix, the networks around it; inside the cluster also everybody who might be one of the peers named by identity.
@@ -158,6 +161,7 @@ mod tests {
                 peers,
                 ports,
                 until,
+                lease: None,
             }
         };
         RuleSet {

@@ -115,8 +115,7 @@ impl Desired {
     /// Whether only memberships and workloads differ.
     fn is_like(&self, graph: &NodeGraph, now: Timestamp) -> bool {
         let old = &self.graph;
-        let time_stands =
-            now >= self.now && self.next_deadline().is_none_or(|deadline| now < deadline);
+        let time_stands = now >= self.now && self.next_date().is_none_or(|date| now < date);
         time_stands
             && old.rule_sets.keys().eq(graph.rule_sets.keys())
             && old.cluster_ranges == graph.cluster_ranges

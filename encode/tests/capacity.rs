@@ -22,6 +22,7 @@ const NOW: Timestamp = Timestamp(0);
 const CLOCK: Clock = Clock {
     wall: NOW,
     monotonic_ns: 1_000_000_000,
+    heard_ns: 1_000_000_000,
 };
 const CLOSED: Half = Half {
     enforced: false,
@@ -66,6 +67,7 @@ impl Node {
                         to: port,
                     }]),
                     until: None,
+                    lease: None,
                 }
             })
             .collect();
@@ -76,6 +78,7 @@ impl Node {
             peers: PeerMatch::Any,
             ports: PortMatch::Any,
             until: None,
+            lease: None,
         });
         let ingress = RuleSet {
             direction: Direction::Ingress,

@@ -61,6 +61,7 @@ fn rules(direction: Direction) -> RuleSet {
         peers: PeerMatch::Any,
         ports,
         until: None,
+        lease: None,
     };
     let open = Protocol::ALL.map(|protocol| PortRange {
         protocol,
@@ -103,6 +104,7 @@ fn tables() -> MemoryTables {
     let clock = Clock {
         wall: Timestamp(0),
         monotonic_ns: 1 << 40,
+        heard_ns: 1 << 40,
     };
     let mut memory = Memory::new(&Desired::build(&Arc::new(graph), Timestamp(0)), clock)
         .expect("few port classes");

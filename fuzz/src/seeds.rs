@@ -10,8 +10,8 @@ use bulkhead_graph::{Delta, NodeGraph, Timestamp};
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::model::Event;
 use bulkhead_wire::{
-    Ack, Denied, FromAgent, FromController, Frontier, Hello, Limits, Refusal, Refused, Revision,
-    Unprotected, encode_delta, proto,
+    Ack, Answer, Denied, FromAgent, FromController, Frontier, Hello, Limits, Refusal, Refused,
+    Revision, Unprotected, encode_delta, proto,
 };
 use prost::Message;
 
@@ -239,6 +239,15 @@ pub(crate) fn messages() -> Vec<Vec<u8>> {
     inputs.push(controller(FromController::Confirm {
         digest: nothing.digest(),
         frontier: frontier.clone(),
+        answer: None,
+    }));
+    inputs.push(controller(FromController::Confirm {
+        digest: nothing.digest(),
+        frontier: frontier.clone(),
+        answer: Some(Answer {
+            at: 7_000_000_000,
+            age_ms: 1_500,
+        }),
     }));
     inputs.extend(agents(&nothing, &frontier).iter().map(|message| {
         let bytes = proto::AgentMessage::from(message).encode_to_vec();
@@ -252,7 +261,7 @@ fn controller(message: FromController) -> Vec<u8> {
     packed(Kind::Controller, &bytes)
 }
 
-fn agents(graph: &NodeGraph, frontier: &Frontier) -> [FromAgent; 3] {
+fn agents(graph: &NodeGraph, frontier: &Frontier) -> [FromAgent; 4] {
     let text = |text: &str| text.to_owned();
     let used = Limits {
         workloads: 1,
@@ -297,6 +306,7 @@ fn agents(graph: &NodeGraph, frontier: &Frontier) -> [FromAgent; 3] {
         FromAgent::Hello(hello),
         FromAgent::Ack(ack),
         FromAgent::Refused(refused),
+        FromAgent::Ask(7_000_000_000),
     ]
 }
 

@@ -4,7 +4,7 @@
 
 use bulkhead_agent::store::{Damage, Stored};
 
-const MAGIC: &[u8] = b"bulkhead graph 1";
+const MAGIC: &[u8] = b"bulkhead graph 2";
 const SEALED: u8 = 1;
 
 /// Body of a file, as an input.

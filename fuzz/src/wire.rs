@@ -126,6 +126,7 @@ pub(crate) fn compile(graph: &NodeGraph) {
     let clock = Clock {
         wall: now,
         monotonic_ns: 1 << 40,
+        heard_ns: 1 << 40,
     };
     let limits = Limits(Need {
         peers: 1024,

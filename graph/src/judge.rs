@@ -5,7 +5,7 @@
 //! counts unless it cannot match, and a `Pass` counts only if both ways allow.
 
 use crate::{
-    Action, Address, Entry, Mode, PeerMatch, PeerSetId, Protocol, RuleSet, Timestamp, Workloads,
+    Action, Address, Entry, Mode, Moment, PeerMatch, PeerSetId, Protocol, RuleSet, Workloads,
 };
 
 /// What is known of the other end.
@@ -103,32 +103,47 @@ impl PeerMatch {
     }
 }
 
-/// Judges one half of a flow at the instant `at`.
+impl Entry {
+    /// Whether it speaks of the peer once its lease may have ended: of an `Allow` nothing is left then, and a `Pass` holds or
+    /// does not.
+    pub fn matches_at(&self, peer: &Peer<'_>, at: Moment) -> Matched {
+        let matched = self.peers.matches(peer);
+        match (self.action, at.is_past(self.lease)) {
+            (Action::Allow, true) => Matched::No,
+            (Action::Pass, true) => matched.perhaps(),
+            (Action::Deny, true) | (_, false) => matched,
+        }
+    }
+}
+
+/// Judges one half of a flow at the moment `at`; an instant alone is one at which the controller has just been heard.
 pub fn judge(
     rules: &RuleSet,
     peer: &Peer<'_>,
     protocol: Protocol,
     port: u16,
     stance: Stance,
-    at: Timestamp,
+    at: impl Into<Moment>,
 ) -> Judgement {
+    let at = at.into();
     let applies = |entry: &Entry| {
         (stance == Stance::Intended || entry.mode == Mode::Enforce)
-            && entry.until.is_none_or(|until| at < until)
+            && entry.until.is_none_or(|until| at.now < until)
             && entry.ports.contains(protocol, port)
     };
-    judge_from(rules, 0, peer, &applies)
+    let matched = |entry: &Entry| entry.matches_at(peer, at);
+    judge_from(rules, 0, &matched, &applies)
 }
 
 fn judge_from(
     rules: &RuleSet,
     mut index: usize,
-    peer: &Peer<'_>,
+    matched: &impl Fn(&Entry) -> Matched,
     applies: &impl Fn(&Entry) -> bool,
 ) -> Judgement {
     while let Some(entry) = rules.entries.get(index) {
         if applies(entry) {
-            match (entry.action, entry.peers.matches(peer)) {
+            match (entry.action, matched(entry)) {
                 (Action::Allow, Matched::Yes) => {
                     return Judgement {
                         allow: true,
@@ -148,7 +163,7 @@ fn judge_from(
                 (Action::Pass, Matched::Maybe) => {
                     // Either way may be the true one: first as if it passed, then, by going on, as if not.
                     // The depth is bounded by the number of stages, since each call starts in a later one.
-                    let passed = judge_from(rules, next_stage(rules, index), peer, applies);
+                    let passed = judge_from(rules, next_stage(rules, index), matched, applies);
                     if !passed.allow {
                         return passed;
                     }

@@ -28,4 +28,4 @@ pub use rules::{
     Action, Direction, Entry, Mode, PeerMatch, PortMatch, PortRange, Protocol, RuleSet, Stage,
     Workloads,
 };
-pub use time::Timestamp;
+pub use time::{Lease, Moment, Timestamp};

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Hasher, Matched, Network, PeerSetId, RuleSetId, Timestamp};
+use crate::{Hasher, Lease, Matched, Network, PeerSetId, RuleSetId, Timestamp};
 
 /// Seen from the subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -209,12 +209,15 @@ pub struct Entry {
     pub ports: PortMatch,
     /// From this instant on the entry is absent, in the kernel too.
     pub until: Option<Timestamp>,
+    /// Once the controller has not been heard for so long, an `Allow` is absent, and of a `Pass` it is not sure any more that
+    /// it holds: both ways have to allow. So a lease that ends never opens anything. A `Deny` has none.
+    pub lease: Option<Lease>,
 }
 
 impl Entry {
     /// The entry's content hash.
     pub fn content(&self) -> [u8; 16] {
-        let mut h = Hasher::new("entry/1");
+        let mut h = Hasher::new("entry/2");
         self.hash_into(&mut h);
         h.finish()
     }
@@ -240,6 +243,14 @@ impl Entry {
                 h.fixed(&[0]);
             }
             Some(Timestamp(ms)) => {
+                h.fixed(&[1]).fixed(&ms.to_le_bytes());
+            }
+        }
+        match self.lease {
+            None => {
+                h.fixed(&[0]);
+            }
+            Some(Lease(ms)) => {
                 h.fixed(&[1]).fixed(&ms.to_le_bytes());
             }
         }

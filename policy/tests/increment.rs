@@ -58,6 +58,7 @@ fn policy(namespace: u32, app: u32, from: u32) -> Policy {
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
+        max_staleness: None,
         ingress: vec![Rule {
             name: name(""),
             action: Action::Allow,

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod folder;
+mod freshness;
 pub mod index;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
@@ -13,4 +14,5 @@ pub mod review;
 mod update;
 
 pub use bulkhead_crds::manifest::{Problem, Severity};
+pub use freshness::Freshness;
 pub use update::{ObjectVersion, Update};

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use bulkhead_source::Update;
 use bulkhead_source::folder::{FolderConfig, FolderError, watch};
+use bulkhead_source::{Freshness, Update};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
@@ -65,6 +65,41 @@ async fn changes_arrive_with_growing_numbers_and_well_before_the_poll() {
     assert_eq!(third.events.len(), 1);
     fs::remove_file(folder.path().join("a.yaml")).unwrap();
     assert_eq!(next(&mut updates).await.events.len(), 1);
+}
+
+/// Waits until the folder was looked at less, or more, than so long ago.
+async fn wait_age(freshness: &Freshness, is_it: impl Fn(Duration) -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let looking = async {
+        while !freshness.instant().is_some_and(|at| is_it(at.elapsed())) {
+            looks.tick().await;
+        }
+    };
+    timeout(DEADLINE, looking).await.expect("in time");
+}
+
+#[tokio::test]
+async fn a_folder_is_known_while_nothing_changes_and_not_when_it_cannot_be_read() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("manifests");
+    fs::create_dir(&folder).unwrap();
+    let config = FolderConfig {
+        poll: Duration::from_millis(20),
+        ..FolderConfig::new(&folder, None)
+    };
+    let freshness = config.freshness.clone();
+    assert_eq!(freshness.instant(), None);
+    let mut updates = watch(config).unwrap();
+    next(&mut updates).await;
+    let first = freshness.instant();
+    wait_age(&freshness, |age| {
+        freshness.instant() != first && age < Duration::from_millis(200)
+    })
+    .await;
+    fs::rename(&folder, place.path().join("elsewhere")).unwrap();
+    wait_age(&freshness, |age| age > Duration::from_millis(600)).await;
+    fs::rename(place.path().join("elsewhere"), &folder).unwrap();
+    wait_age(&freshness, |age| age < Duration::from_millis(200)).await;
 }
 
 #[tokio::test]

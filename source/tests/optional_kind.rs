@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bulkhead_policy::model::{Event, Kind, Object};
+use bulkhead_source::Freshness;
 use bulkhead_source::Update;
 use bulkhead_source::kubernetes::watch;
 use kube::{Client, Config};
@@ -34,6 +35,8 @@ struct Server {
     definition: state::Receiver<Definition>,
     /// How often the kind was asked for in vain.
     refusals: Arc<AtomicU32>,
+    /// How often it had been when the policy was told of last: whoever goes on from there is told of it once.
+    told_after: AtomicU32,
 }
 
 impl Server {
@@ -72,7 +75,16 @@ impl Server {
         }
         if path.contains("clusternetworkpolicies") {
             return match now {
-                Definition::Served => ("200 OK", format!("{}\n{}\n", added(), whole("20"))),
+                Definition::Served => {
+                    let refusals = self.refusals.load(Ordering::SeqCst);
+                    let told_after = self.told_after.swap(refusals, Ordering::SeqCst);
+                    let policy = if told_after == refusals {
+                        String::new()
+                    } else {
+                        format!("{}\n", added())
+                    };
+                    ("200 OK", format!("{policy}{}\n", whole("20")))
+                }
                 Definition::Absent | Definition::NotServedYet => {
                     self.refusals.fetch_add(1, Ordering::SeqCst);
                     ("404 Not Found", "404 page not found\n".to_owned())
@@ -161,10 +173,11 @@ async fn a_kind_that_is_not_defined_holds_up_nobody_and_is_noticed_when_it_is() 
     let server = Server {
         definition,
         refusals: refusals.clone(),
+        told_after: AtomicU32::new(0),
     };
     tokio::spawn(server.serve(listener));
     let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
-    let mut updates = watch(client).await.unwrap();
+    let mut updates = watch(client, Freshness::default()).await.unwrap();
     assert_eq!(until(&mut updates, 0).await, [0]);
 
     define.send_replace(Definition::Served);

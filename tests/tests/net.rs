@@ -38,3 +38,5 @@ mod scan;
 mod services;
 #[path = "net/spoofing.rs"]
 mod spoofing;
+#[path = "net/staleness.rs"]
+mod staleness;

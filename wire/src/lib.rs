@@ -31,5 +31,5 @@ pub use assembly::{Assembly, AssemblyError, Header, Revision};
 pub use delta::{decode_delta, encode_delta};
 pub use field::Malformed;
 pub use frontier::Frontier;
-pub use message::{FromAgent, FromController};
+pub use message::{Answer, FromAgent, FromController};
 pub use report::{Ack, Denied, Hello, Limits, Refusal, Refused, Unprotected};

@@ -28,3 +28,6 @@ pub const REVISION: Duration = Duration::from_secs(60);
 
 /// From a revision's last part to its Ack or Refused.
 pub const ACK: Duration = Duration::from_secs(60);
+
+/// Between two questions of an agent whether what it enforces is right.
+pub const ASK: Duration = Duration::from_secs(5);

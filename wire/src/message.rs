@@ -15,6 +15,17 @@ pub enum FromAgent {
     Ack(Ack),
     /// Not taken.
     Refused(Refused),
+    /// Whether what is enforced is right now; holds when that was asked, by the agent's own clock.
+    Ask(u64),
+}
+
+/// What a controller says to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// When it was asked, by the agent's own clock: nothing that the answer met on its way makes it any newer.
+    pub at: u64,
+    /// For how long the controller itself had not heard of its inputs.
+    pub age_ms: u64,
 }
 
 /// What the controller sends.
@@ -35,6 +46,8 @@ pub enum FromController {
         digest: bulkhead_graph::Digest,
         /// The newer inputs.
         frontier: Frontier,
+        /// To the newest question, if there was one.
+        answer: Option<Answer>,
     },
 }
 
@@ -46,6 +59,7 @@ impl From<&FromAgent> for proto::AgentMessage {
                 FromAgent::Hello(hello) => Message::Hello(hello.to_proto()),
                 FromAgent::Ack(ack) => Message::Ack(ack.to_proto()),
                 FromAgent::Refused(refused) => Message::Refused(refused.to_proto()),
+                FromAgent::Ask(at) => Message::Ask(proto::Ask { at: *at }),
             }),
         }
     }
@@ -66,6 +80,7 @@ impl TryFrom<proto::AgentMessage> for FromAgent {
             Message::Refused(refused) => Refused::from_proto(refused)
                 .map(Self::Refused)
                 .map_err(|e| e.within("Refused")),
+            Message::Ask(ask) => Ok(Self::Ask(ask.at)),
         }
     }
 }
@@ -84,9 +99,17 @@ impl From<FromController> for proto::ControllerMessage {
                 FromController::Part { offset, content } => {
                     Message::Part(proto::Part { offset, content })
                 }
-                FromController::Confirm { digest, frontier } => Message::Confirm(proto::Confirm {
+                FromController::Confirm {
+                    digest,
+                    frontier,
+                    answer,
+                } => Message::Confirm(proto::Confirm {
                     digest: digest.0.to_vec(),
                     frontier: Some(frontier.to_proto()),
+                    answer: answer.map(|Answer { at, age_ms }| proto::Answer {
+                        at,
+                        age_ms: Some(age_ms),
+                    }),
                 }),
             }),
         }
@@ -119,10 +142,23 @@ impl TryFrom<proto::ControllerMessage> for FromController {
                 let frontier = field::required(confirm.frontier, "Confirm.frontier")?;
                 let frontier =
                     Frontier::from_proto(frontier).map_err(|e| e.within("Confirm.frontier"))?;
-                Ok(Self::Confirm { digest, frontier })
+                let answer = confirm.answer.map(answer_from).transpose();
+                let answer = answer.map_err(|e| e.within("Confirm.answer"))?;
+                Ok(Self::Confirm {
+                    digest,
+                    frontier,
+                    answer,
+                })
             }
         }
     }
+}
+
+fn answer_from(answer: proto::Answer) -> Result<Answer, Malformed> {
+    Ok(Answer {
+        at: answer.at,
+        age_ms: field::required(answer.age_ms, "age_ms")?,
+    })
 }
 
 fn header_from(header: proto::Header) -> Result<Header, Malformed> {

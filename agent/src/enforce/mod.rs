@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_encode::Clock;
 use bulkhead_graph::{Digest, NodeGraph};
-use bulkhead_wire::{Ack, Frontier, Refusal, Refused, Revision};
+use bulkhead_wire::{Ack, Answer, Frontier, Refusal, Refused, Revision};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{debug, error, info, info_span, warn};
@@ -34,7 +34,7 @@ use crate::store::{Context, Mark, Store, Stored};
 use journal::{Boot, Folder, OnDisk, Start};
 
 use state::Done;
-pub use state::{EnforceError, Note, State};
+pub use state::{EnforceError, Heard, Note, State};
 pub use writer::read_tables;
 
 /// How often events are taken out of the ring, and time is looked at.
@@ -57,6 +57,8 @@ pub enum Input {
         digest: Digest,
         /// The inputs.
         frontier: Frontier,
+        /// To the newest question.
+        answer: Option<Answer>,
     },
     /// The node's links as they are now.
     Links(Box<Links>),
@@ -238,7 +240,17 @@ impl Enforcer {
     fn take(&mut self, input: Input) {
         match input {
             Input::Revision(revision) => self.revision(&revision),
-            Input::Confirm { digest, frontier } => self.confirm(digest, frontier),
+            Input::Confirm {
+                digest,
+                frontier,
+                answer,
+            } => {
+                if self.confirm(digest, frontier)
+                    && let Some(answer) = answer
+                {
+                    self.heard(answer);
+                }
+            }
             Input::Links(links) => {
                 let changed = self.state.set_links(*links);
                 if changed || self.state.is_unattached() {
@@ -294,15 +306,19 @@ impl Enforcer {
         }
     }
 
-    fn confirm(&mut self, digest: Digest, frontier: Frontier) {
+    /// Says whether this is what is in force here, of inputs that are no older.
+    fn confirm(&mut self, digest: Digest, frontier: Frontier) -> bool {
         let known = self.frontier.as_ref();
         if !known.is_some_and(|(held, before)| *held == digest && frontier.reaches(before)) {
-            return;
+            return false;
         }
-        let is_acked = self.outputs.acks.send_if_modified(|ack| match ack {
+        let mut is_acked = false;
+        self.outputs.acks.send_if_modified(|ack| match ack {
             Some(ack) if ack.digest == digest => {
+                is_acked = true;
+                let moved = ack.frontier != frontier;
                 ack.frontier = frontier.clone();
-                true
+                moved
             }
             Some(_) | None => false,
         });
@@ -313,6 +329,23 @@ impl Enforcer {
                 frontier: frontier.clone(),
             });
             self.frontier = Some((digest, frontier));
+        }
+        is_acked
+    }
+
+    /// Leases count from when it was asked, less the age of what was answered: whatever held the answer up makes it no newer.
+    fn heard(&mut self, answer: Answer) {
+        let clock = clock::now();
+        if answer.at > clock.monotonic_ns {
+            warn!("an answer to a question that was never asked; it counts for nothing");
+            return;
+        }
+        let age_ns = answer.age_ms.saturating_mul(1_000_000);
+        let heard_ns = answer.at.saturating_sub(age_ns);
+        match self.state.heard(heard_ns, clock) {
+            Ok(Heard::Renewed | Heard::Known) => {}
+            Ok(Heard::ToCommit) => self.again("leases and dates change places"),
+            Err(error) => error!(%error, "leases cannot be renewed; what they allow ends"),
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bulkhead_datapath::abi::{
-    Capacity, CounterIndex, EventRecord, Generation, Hook, LossIndex, NODE_ADDRESS_OTHER,
+    Capacity, CounterIndex, EventRecord, ExpiryId, Generation, Hook, LossIndex, NODE_ADDRESS_OTHER,
     NODE_ADDRESS_OWN, Reason, TalkKey, TalkValue, WorkloadSlot,
 };
 use bulkhead_encode::{Changes, Clock, Fitted, Limits, fit, table_address};
@@ -19,6 +19,7 @@ use super::hooks::Hooks;
 use super::journal::{Entry, Journal, Others};
 use super::writer::Timed;
 use crate::events::full_name;
+use crate::clock;
 use crate::interfaces::{Found, Links, Unfound, find, recover};
 use crate::kernel::{Kernel, KernelError, Timeouts};
 use crate::lanes::{self, Attached, CommitError, Interface, Kernel as _, Plan, PlanError, Planner};
@@ -79,6 +80,23 @@ pub struct Note {
     pub frontier: Frontier,
 }
 
+/// The element of EXPIRIES that no decision refers to holds when the controller was last heard.
+pub(super) const HEARD: u32 = ExpiryId::NONE.0;
+
+/// Leases are not moved by less: it comes with every answer.
+const HEARD_STEP_NS: u64 = 500_000_000;
+
+/// What came of hearing the controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Every lease counts from then on.
+    Renewed,
+    /// The next commit has to bring the leases there.
+    ToCommit,
+    /// It is no news.
+    Known,
+}
+
 /// See the module.
 pub struct State {
     kernel: Kernel,
@@ -99,6 +117,9 @@ pub struct State {
     others: Others,
     journal: Journal,
     talks: Talks,
+    /// When what is enforced was last known to be right, by the programs' clock. It lies in the kernel, so that a restart makes
+    /// it no newer; a kernel that was booted has heard nothing.
+    heard_ns: u64,
 }
 
 /// Who is who on this node now.
@@ -141,6 +162,7 @@ impl State {
         };
         let journal = Journal::from_bytes(&kernel.slate.read()?);
         let has_been_enforced = !hooks.guarded().is_empty();
+        let heard_ns = kernel.maps.expiries.read(HEARD).unwrap_or(0);
         Ok(Self {
             kernel,
             planner,
@@ -155,6 +177,7 @@ impl State {
             others,
             journal,
             talks: Talks::default(),
+            heard_ns,
         })
     }
 
@@ -204,6 +227,7 @@ impl State {
         note: &Note,
         clock: Clock,
     ) -> Result<Done, EnforceError> {
+        let clock = self.hearing(clock);
         let before = self.has_graph().then(|| self.graph.clone());
         let generation = self.generation();
         let mut outcome = self.try_commit(&graph, note, clock);
@@ -218,6 +242,7 @@ impl State {
             Ok(done) => {
                 self.graph = graph;
                 self.note(note);
+                self.keep_heard();
                 Ok(done)
             }
             Err(error) => {
@@ -251,6 +276,62 @@ impl State {
                 warn!(%error, "what is left over stays for now");
                 0
             }
+        }
+    }
+
+    fn hearing(&self, clock: Clock) -> Clock {
+        Clock {
+            heard_ns: self.heard_ns,
+            ..clock
+        }
+    }
+
+    /// When what is enforced was last known to be right; `None` = never since the machine was started.
+    pub fn heard_ns(&self) -> Option<u64> {
+        (self.heard_ns != 0).then_some(self.heard_ns)
+    }
+
+    /// What is enforced was right at `heard_ns`. Kept in the kernel after everything that follows from it: whoever is killed in
+    /// between leaves leases that its successor does not take for its own.
+    ///
+    /// # Errors
+    /// If the kernel does not take a store.
+    pub fn heard(&mut self, heard_ns: u64, clock: Clock) -> Result<Heard, KernelError> {
+        if heard_ns < self.heard_ns.saturating_add(HEARD_STEP_NS) {
+            return Ok(Heard::Known);
+        }
+        // What the leases in the kernel count from, and not what a commit that failed was to bring them to.
+        let before = Clock {
+            heard_ns: self.kernel.maps.expiries.read(HEARD).unwrap_or(0),
+            ..clock
+        };
+        let after = Clock { heard_ns, ..clock };
+        match self.planner.renewal(before, after) {
+            lanes::Renewal::Stores(stores) => {
+                for store in stores {
+                    self.kernel.write(&store)?;
+                    self.planner.note(&store);
+                }
+                self.heard_ns = heard_ns;
+                self.keep_heard();
+                Ok(Heard::Renewed)
+            }
+            lanes::Renewal::Anew => {
+                self.planner.doubt();
+                self.heard_ns = heard_ns;
+                Ok(Heard::ToCommit)
+            }
+        }
+    }
+
+    /// Notes in the kernel what the leases in it count from.
+    fn keep_heard(&mut self) {
+        let element = self.kernel.maps.expiries.read(HEARD);
+        if element != Some(self.heard_ns) && !self.kernel.maps.expiries.store(HEARD, self.heard_ns)
+        {
+            error!(
+                "when the controller was heard cannot be noted; a restarted agent takes leases for ended"
+            );
         }
     }
 
@@ -517,7 +598,7 @@ impl State {
         let next = self
             .fitted
             .as_ref()
-            .and_then(|fitted| fitted.desired.next_deadline());
+            .and_then(|fitted| fitted.desired.next_date());
         next.is_some_and(|deadline| deadline <= now)
     }
 
@@ -620,11 +701,18 @@ impl State {
             .map(Arc::as_ref)
     }
 
+    /// For how long it has not been known that what is enforced is right.
+    fn unheard(&self, now_ns: u64) -> Option<Duration> {
+        let heard_ns = self.heard_ns()?;
+        Some(Duration::from_nanos(now_ns.saturating_sub(heard_ns)))
+    }
+
     /// What the kernel counts.
     pub fn figures(&self) -> Figures {
         let maps = &self.kernel.maps;
         let mut figures = Figures {
             generation: self.planner.generation().0,
+            unheard: self.unheard(clock::monotonic_ns()),
             ..Figures::default()
         };
         for hook in Hook::ALL {

@@ -5,6 +5,7 @@ use bulkhead_datapath::abi::{
 };
 use bulkhead_datapath::memory::MemoryTables;
 
+use super::state::HEARD;
 use crate::kernel::{Array, Kernel, KernelError, Maps};
 use crate::lanes::{self, MapWrite};
 
@@ -235,6 +236,7 @@ pub fn read_tables(maps: &Maps) -> Result<MemoryTables, KernelError> {
             .collect(),
         decisions: maps.decisions.entries()?.into_iter().collect(),
         expiries: elements(&maps.expiries)
+            .filter(|(id, _)| *id != HEARD)
             .map(|(id, at_ns)| (ExpiryId(id), at_ns))
             .collect(),
         node_addresses: maps.node_addresses.entries()?.into_iter().collect(),

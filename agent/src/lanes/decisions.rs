@@ -372,8 +372,8 @@ fn entry(
     class: ClassKey,
 ) -> Result<(DecisionKey, DecisionValue), PlanError> {
     let expiry = row
-        .until
-        .map_or(Ok(ExpiryId::NONE), |until| draft.expiry_for(until))?;
+        .ends
+        .map_or(Ok(ExpiryId::NONE), |end| draft.expiry_for(end))?;
     let class = draft
         .planner
         .numbers

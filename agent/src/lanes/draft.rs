@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bulkhead_datapath::abi::{
     Class, ExpiryId, Generation, Lane, PeerLane, PeerSlot, PeerValue, WorkloadSlot,
 };
-use bulkhead_encode::{Changes, Clock, Desired, table_address};
-use bulkhead_graph::{Address, Timestamp};
+use bulkhead_encode::{Changes, Clock, Deadline, Desired, table_address};
+use bulkhead_graph::Address;
 
 use super::plan::{Plan, PlanError};
 use super::planner::{Attached, Planner, Standing};
@@ -107,7 +107,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The number of a deadline that some decision refers to.
-    pub(crate) fn expiry_for(&mut self, at: Timestamp) -> Result<ExpiryId, PlanError> {
+    pub(crate) fn expiry_for(&mut self, at: Deadline) -> Result<ExpiryId, PlanError> {
         if let Some(id) = self.planner.numbers.expiries.get(&at) {
             return Ok(*id);
         }
@@ -125,7 +125,7 @@ impl<'a> Draft<'a> {
         let deadlines = self.desired.deadlines();
         let mut writes = Vec::new();
         for (at, id) in &self.planner.numbers.expiries {
-            let at_ns = self.clock.monotonic_of(*at);
+            let at_ns = self.clock.ends(at);
             let held = self.planner.tables.expiries.get(id);
             if !deadlines.contains(at) {
                 self.plan.freed.expiries.push(id.0);

@@ -10,6 +10,7 @@ mod commit;
 mod decisions;
 mod draft;
 mod kernel;
+mod leases;
 mod leftovers;
 mod networks;
 mod numbers;
@@ -22,6 +23,7 @@ mod write;
 
 pub use commit::{CommitError, Committed, clear_away, commit, settle};
 pub use kernel::Kernel;
+pub use leases::Renewal;
 pub use numbers::Numbers;
 pub use plan::{Plan, PlanError};
 pub(crate) use planner::Pools;

@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bulkhead_datapath::abi::{Class, ExpiryId, PortClass, RuleSet};
-use bulkhead_encode::{ClassKey, PortClassKey, PortLayout, RuleSetKey};
-use bulkhead_graph::Timestamp;
+use bulkhead_encode::{ClassKey, Deadline, PortClassKey, PortLayout, RuleSetKey};
 
 /// Blocks of 64 numbers that port classes can have.
 pub(crate) const PORT_BLOCKS: u32 = 1 << 10;
@@ -16,7 +15,7 @@ pub struct Numbers {
     pub(crate) rule_sets: BTreeMap<RuleSetKey, RuleSet>,
     pub(crate) classes: BTreeMap<ClassKey, Class>,
     pub(crate) ports: BTreeMap<PortClassKey, PortClass>,
-    pub(crate) expiries: BTreeMap<Timestamp, ExpiryId>,
+    pub(crate) expiries: BTreeMap<Deadline, ExpiryId>,
     pub(crate) last_rule_set: u32,
     pub(crate) last_class: u32,
 }

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bulkhead_datapath::abi::{self, Class, ExpiryId, NetworkKey, PortClass, RuleSet, WorkloadSlot};
 use bulkhead_encode::{
-    ClassKey, Clock, Desired, PortClassKey, RuleSetKey, table_address, table_of,
+    ClassKey, Clock, Deadline, Desired, PortClassKey, RuleSetKey, table_address, table_of,
 };
-use bulkhead_graph::{Address, Timestamp};
+use bulkhead_graph::Address;
 
 use crate::lanes::{Attached, Numbers, Planner};
 use crate::lanes::{Pool, Pools};
@@ -163,7 +163,7 @@ fn ports(planner: &Planner, desired: &Desired) -> BTreeMap<PortClassKey, PortCla
         .collect()
 }
 
-fn expiries(planner: &Planner, desired: &Desired, clock: Clock) -> BTreeMap<Timestamp, ExpiryId> {
+fn expiries(planner: &Planner, desired: &Desired, clock: Clock) -> BTreeMap<Deadline, ExpiryId> {
     let used: BTreeSet<ExpiryId> = planner
         .tables
         .decisions
@@ -180,10 +180,12 @@ fn expiries(planner: &Planner, desired: &Desired, clock: Clock) -> BTreeMap<Time
     let mut taken: BTreeSet<ExpiryId> = BTreeSet::new();
     let mut found = BTreeMap::new();
     for at in desired.deadlines() {
-        let ns = clock.monotonic_of(at);
-        let near = held
-            .iter()
-            .filter(|(id, held)| held.abs_diff(ns) <= DEADLINE_TOLERANCE_NS && !taken.contains(id));
+        let ns = clock.ends(&at);
+        let near = held.iter().filter(|(id, held)| {
+            held.abs_diff(ns) <= DEADLINE_TOLERANCE_NS
+                && Clock::is_one_deadline(*held, ns)
+                && !taken.contains(id)
+        });
         if let Some((id, _)) = near.min_by_key(|(_, held)| held.abs_diff(ns)) {
             taken.insert(*id);
             found.insert(at, *id);

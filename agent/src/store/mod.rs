@@ -18,7 +18,7 @@ use thiserror::Error;
 
 pub use mark::Mark;
 
-const MAGIC: &[u8; 16] = b"bulkhead graph 1";
+const MAGIC: &[u8; 16] = b"bulkhead graph 2";
 const CHECKSUM_BYTES: usize = 32;
 /// Addresses and rules of the node's neighbours are nobody else's business.
 const OWNER_ONLY: u32 = 0o600;

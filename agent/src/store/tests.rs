@@ -34,6 +34,7 @@ fn graph() -> NodeGraph {
             to: 90,
         }]),
         until: Some(Timestamp(1_700_000_000_000)),
+        lease: None,
     };
     let rules = RuleSet {
         direction: Direction::Egress,

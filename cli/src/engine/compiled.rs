@@ -8,7 +8,7 @@ use bulkhead_encode::{Clock, Desired, Memory};
 use bulkhead_graph::{Address, NodeGraph, RuleSetId, Stance};
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::eval::Flow;
-use bulkhead_policy::model::{Direction, Event, Interned, Object, Timestamp, Workload};
+use bulkhead_policy::model::{Direction, Event, Interned, Moment, Object, Workload};
 use ipnet::IpNet;
 
 use super::{Answer, Judge, Side};
@@ -41,6 +41,14 @@ pub(crate) struct Compilation {
     pub(crate) nodes: Vec<NodeTables>,
     /// Addresses that belong to nobody, because several claim them.
     pub(crate) contested: BTreeSet<Address>,
+}
+
+/// A node that has been up for as long as anybody may ask about.
+const AGES_NS: u64 = 1 << 62;
+
+/// When the controller was heard last, if it is `monotonic_ns` now.
+pub(crate) fn heard_ns(monotonic_ns: u64, at: Moment) -> u64 {
+    monotonic_ns.saturating_sub(at.unheard_ms.saturating_mul(1_000_000))
 }
 
 /// Compiles the objects for an instant.
@@ -79,6 +87,7 @@ pub(crate) fn compile(objects: &[Object], ranges: &[IpNet], clock: Clock) -> Res
 pub(crate) struct Compiled {
     compilation: Compilation,
     guards: BTreeMap<Address, Guard>,
+    unheard_ms: u64,
 }
 
 /// Where an address is guarded, and by what.
@@ -91,13 +100,14 @@ struct Guard {
 
 impl Compiled {
     /// Compiles the objects for an instant.
-    pub(crate) fn new(objects: &[Object], ranges: &[IpNet], now: Timestamp) -> Result<Self> {
+    pub(crate) fn new(objects: &[Object], ranges: &[IpNet], at: Moment) -> Result<Self> {
         let compilation = compile(
             objects,
             ranges,
             Clock {
-                wall: now,
-                monotonic_ns: 0,
+                wall: at.now,
+                monotonic_ns: AGES_NS,
+                heard_ns: heard_ns(AGES_NS, at),
             },
         )?;
         let mut guards = BTreeMap::new();
@@ -118,6 +128,7 @@ impl Compiled {
         Ok(Self {
             compilation,
             guards,
+            unheard_ms: at.unheard_ms,
         })
     }
 
@@ -158,10 +169,14 @@ impl Compiled {
         let (allowed, intended) =
             half.map_or((false, false), |half| (half.enforced, half.intended));
         let port = (flow.protocol, flow.port);
-        let explained =
-            self.compilation
-                .engine
-                .explain(subject, direction, peer, port, Stance::Enforced);
+        let explained = self.compilation.engine.explain_unheard(
+            subject,
+            direction,
+            peer,
+            port,
+            Stance::Enforced,
+            self.unheard_ms,
+        );
         let rule = match explained {
             Some(explained) if explained.allowed == allowed => explained.reason.to_string(),
             // The tables decide; a reason for something else would be a lie.

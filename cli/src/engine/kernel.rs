@@ -16,12 +16,12 @@ use bulkhead_datapath::frame::{IpFrame, Payload, SYN};
 use bulkhead_encode::{Clock, Memory};
 use bulkhead_graph::{Address, NodeGraph, Protocol};
 use bulkhead_policy::eval::Flow;
-use bulkhead_policy::model::{Object, Timestamp};
+use bulkhead_policy::model::{Moment, Object};
 use ipnet::IpNet;
 use nix::sched::{CloneFlags, unshare};
 use nix::time::{ClockId, clock_gettime};
 
-use super::compiled::{Compilation, compile};
+use super::compiled::{Compilation, compile, heard_ns};
 use super::{Answer, Evidence, Judge, Side};
 
 /// Where packets from elsewhere come in; nothing of ours has this interface.
@@ -60,14 +60,16 @@ struct Half {
 
 impl Kernels {
     /// Compiles, loads the programs once for each node, and fills its tables.
-    pub(crate) fn new(objects: &[Object], ranges: &[IpNet], now: Timestamp) -> Result<Self> {
+    pub(crate) fn new(objects: &[Object], ranges: &[IpNet], at: Moment) -> Result<Self> {
         ensure!(
             nix::unistd::Uid::effective().is_root(),
             "--engine kernel loads programs into the kernel: run it as root"
         );
+        let monotonic_ns = monotonic_ns()?;
         let clock = Clock {
-            wall: now,
-            monotonic_ns: monotonic_ns()?,
+            wall: at.now,
+            monotonic_ns,
+            heard_ns: heard_ns(monotonic_ns, at),
         };
         let Compilation {
             nodes: compiled,

@@ -9,7 +9,7 @@ use std::fmt;
 
 use anyhow::Result;
 use bulkhead_policy::eval::Flow;
-use bulkhead_policy::model::{Object, Timestamp};
+use bulkhead_policy::model::{Moment, Object};
 use ipnet::IpNet;
 use serde::Serialize;
 
@@ -104,18 +104,18 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// Sets an engine up for a set of objects and an instant.
+/// Sets an engine up for a set of objects and a moment.
 pub(crate) fn prepare(
     kind: EngineKind,
     objects: &[Object],
     ranges: &[IpNet],
-    now: Timestamp,
+    at: Moment,
 ) -> Result<Box<dyn Judge>> {
     Ok(match kind {
-        EngineKind::Oracle => Box::new(Oracle::new(objects, ranges, now)),
-        EngineKind::Compiled => Box::new(compiled::Compiled::new(objects, ranges, now)?),
+        EngineKind::Oracle => Box::new(Oracle::new(objects, ranges, at)),
+        EngineKind::Compiled => Box::new(compiled::Compiled::new(objects, ranges, at)?),
         #[cfg(all(feature = "kernel", target_os = "linux"))]
-        EngineKind::Kernel => Box::new(kernel::Kernels::new(objects, ranges, now)?),
+        EngineKind::Kernel => Box::new(kernel::Kernels::new(objects, ranges, at)?),
         #[cfg(not(all(feature = "kernel", target_os = "linux")))]
         EngineKind::Kernel => anyhow::bail!(
             "this bulkhead was built without the kernel's programs; build it on Linux with `--features kernel`"

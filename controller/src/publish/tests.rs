@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_graph::{Address, Digest, NodeGraph, PeerSetId};
-use bulkhead_wire::{Frontier, Refusal};
+use bulkhead_wire::{Answer, Frontier, Refusal};
 use proptest::prelude::*;
 
 use super::{Pace, Publisher, Step};
@@ -41,6 +41,82 @@ fn sent(step: Step) -> bulkhead_wire::Revision {
             panic!("expected a revision, got {step:?}")
         }
     }
+}
+
+/// The answer, if the agent is told that it is right.
+fn answer(step: Step) -> Option<Answer> {
+    match step {
+        Step::Confirm { answer, .. } => answer,
+        Step::Send(_) | Step::Wait(_) | Step::Overdue => None,
+    }
+}
+
+#[test]
+fn an_agent_that_asks_is_told_how_old_the_inputs_are() {
+    let mut publisher = Publisher::new(Pace::default(), Some((graph(1).digest(), frontier(1))));
+    publisher.offer(graph(1), frontier(1), ms(0));
+    publisher.known(Some(ms(200)));
+    assert!(
+        matches!(publisher.step(ms(1_000)), Step::Wait(None)),
+        "nobody has asked"
+    );
+    publisher.asked(77);
+    publisher.asked(78);
+    assert_eq!(
+        answer(publisher.step(ms(1_000))),
+        Some(Answer {
+            at: 78,
+            age_ms: 800
+        }),
+        "the newest question"
+    );
+    assert!(matches!(publisher.step(ms(1_000)), Step::Wait(None)));
+    publisher.asked(79);
+    assert!(
+        matches!(publisher.step(ms(1_500)), Step::Wait(Some(until)) if until == ms(2_000)),
+        "whoever asks without end is answered at the pace of confirmations"
+    );
+    assert_eq!(
+        answer(publisher.step(ms(2_000))),
+        Some(Answer {
+            at: 79,
+            age_ms: 1_800
+        })
+    );
+}
+
+#[test]
+fn an_agent_that_is_not_right_gets_no_answer_before_it_is() {
+    let mut publisher = Publisher::new(Pace::default(), Some((graph(1).digest(), frontier(1))));
+    publisher.offer(graph(2), frontier(2), ms(0));
+    publisher.known(Some(ms(0)));
+    publisher.asked(77);
+    sent(publisher.step(ms(1)));
+    assert!(matches!(publisher.step(ms(2)), Step::Wait(Some(_))));
+    publisher.refused(graph(2).digest(), Refusal::Kernel, ms(3));
+    assert!(matches!(publisher.step(ms(4)), Step::Wait(Some(_))));
+    sent(publisher.step(ms(300)));
+    publisher.acked(graph(2).digest(), ms(310));
+    assert_eq!(
+        answer(publisher.step(ms(310))),
+        Some(Answer {
+            at: 77,
+            age_ms: 310
+        })
+    );
+}
+
+#[test]
+fn a_controller_that_does_not_know_its_inputs_has_no_answer() {
+    let mut publisher = Publisher::new(Pace::default(), Some((graph(1).digest(), frontier(1))));
+    publisher.offer(graph(1), frontier(1), ms(0));
+    publisher.asked(77);
+    assert!(matches!(publisher.step(ms(5)), Step::Wait(None)));
+    publisher.known(Some(ms(6)));
+    assert_eq!(
+        answer(publisher.step(ms(7))),
+        Some(Answer { at: 77, age_ms: 1 })
+    );
 }
 
 #[test]

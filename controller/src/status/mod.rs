@@ -60,6 +60,8 @@ pub struct NodeState {
     behind: Option<u64>,
     ack: Option<Ack>,
     refused: Option<Refused>,
+    /// When the node was last told that what it enforces is right, less the age of the inputs.
+    heard_at: Option<Timestamp>,
 }
 
 impl Default for NodeState {
@@ -76,6 +78,7 @@ impl Default for NodeState {
             behind: None,
             ack: None,
             refused: None,
+            heard_at: None,
         }
     }
 }
@@ -161,6 +164,13 @@ impl Status {
     /// The agent did not take a revision.
     pub fn refused(&mut self, node: &str, refused: Refused) {
         self.node(node).refused = Some(refused);
+    }
+
+    /// The node was told that what it enforces is right for the inputs of that moment. No change: it comes with every question.
+    pub fn heard(&mut self, node: &str, at: Timestamp) {
+        if let Some(state) = self.nodes.get_mut(node) {
+            state.heard_at = state.heard_at.max(Some(at));
+        }
     }
 
     /// A stream has ended. An older stream than the present one says nothing about the agent.

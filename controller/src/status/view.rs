@@ -50,6 +50,9 @@ pub struct NodeView {
     pub realised: Option<String>,
     /// Since when, milliseconds since the epoch.
     pub realised_at_ms: Option<i64>,
+    /// When it last heard that this is right for all inputs, milliseconds since the epoch. From then on the `maxStaleness` of
+    /// policies counts.
+    pub heard_at_ms: Option<i64>,
     /// Workloads behind both hooks.
     pub protected: u32,
     /// Workloads that no hook guards, with reasons.
@@ -254,6 +257,7 @@ impl NodeState {
             desired: self.desired.map(|digest| digest.to_string()),
             realised: self.realised.map(|digest| digest.to_string()),
             realised_at_ms: self.realised_at.map(|Timestamp(ms)| ms),
+            heard_at_ms: self.heard_at.map(|Timestamp(ms)| ms),
             protected: ack.map_or(0, |ack| ack.protected),
             unprotected: workloads(unprotected.unwrap_or_default()),
             denied: workloads(denied.unwrap_or_default()),

@@ -63,6 +63,7 @@ fn policy(
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
+        max_staleness: None,
         ingress: rules(ingress, "spec.ingress", faults),
         egress: rules(egress, "spec.egress", faults),
     })

@@ -24,6 +24,7 @@ mod rule;
 mod segment;
 mod segmentation_policy;
 mod service;
+mod staleness;
 mod stand_in;
 mod syntax;
 mod unknown_field;

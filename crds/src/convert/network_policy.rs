@@ -67,6 +67,7 @@ fn policy(
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
+        max_staleness: None,
         ingress: ingress
             .enumerate()
             .map(|(index, rule)| {

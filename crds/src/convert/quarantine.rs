@@ -10,6 +10,7 @@ use bulkhead_policy::model::{
 use super::instant::instant;
 use super::limits::{LIST, filled, optional};
 use super::rule::rules;
+use super::staleness::max_staleness;
 use super::violation::{Checked, Rejection, Violation};
 use super::{Converted, metadata, syntax, workload_selector};
 use crate::kinds::{Quarantine, QuarantineSpec, QuarantineSubject};
@@ -55,6 +56,7 @@ fn policy(object: ObjectRef, spec: &QuarantineSpec, faults: &mut Vec<Fault>) -> 
         mode: Mode::Enforce,
         active_from: None,
         expires_at: spec.expires_at.as_ref().map(instant),
+        max_staleness: max_staleness(spec.max_staleness.as_ref())?,
         ingress: rules(ingress, &(), "spec.exceptions.ingress", faults)?,
         egress: rules(egress, &(), "spec.exceptions.egress", faults)?,
     })

@@ -8,6 +8,7 @@ use super::instant::lifetime;
 use super::limits::{LIST, filled, optional};
 use super::rule::rules;
 use super::segment::mode;
+use super::staleness::max_staleness;
 use super::violation::{Checked, Rejection, Violation};
 use super::{Converted, metadata, workload_selector};
 use crate::kinds::{IsolatedDirection, SegmentationPolicy, SegmentationPolicySpec};
@@ -51,6 +52,7 @@ fn policy(
         mode: mode(spec.mode),
         active_from,
         expires_at,
+        max_staleness: max_staleness(spec.max_staleness.as_ref())?,
         ingress: rules(ingress, &namespace, "spec.ingress", faults)?,
         egress: rules(egress, &namespace, "spec.egress", faults)?,
         object,

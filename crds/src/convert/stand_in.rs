@@ -427,6 +427,7 @@ fn policy(object: ObjectRef, tier: Tier, subjects: Vec<Subject>) -> Policy {
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
+        max_staleness: None,
         ingress: Vec::new(),
         egress: Vec::new(),
     }

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::time::date_time;
+use super::time::{STALENESS, STALENESS_MESSAGE, date_time, duration};
 use super::{ClusterEgressRule, ClusterIngressRule, ClusterWorkloads, Mode, PolicyStatus};
 
 /// Rules over any workloads, read in order before (`Admin`) or after (`Baseline`) the policies of the namespaces.
@@ -38,6 +38,7 @@ use super::{ClusterEgressRule, ClusterIngressRule, ClusterWorkloads, Mode, Polic
     .message("activeFrom must be before expiresAt"))]
 #[x_kube(validation = Rule::new("has(self.ingress) || has(self.egress)")
     .message("a policy needs ingress or egress rules"))]
+#[x_kube(validation = Rule::new(STALENESS).message(STALENESS_MESSAGE))]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterSegmentationPolicySpec {
     /// Before or after the policies of the namespaces.
@@ -59,6 +60,12 @@ pub struct ClusterSegmentationPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "date_time")]
     pub expires_at: Option<Time>,
+    /// On a node that has not heard its controller for so long, what this policy allows or passes on ends, live connections
+    /// included; what it denies stays. It comes back when the controller is heard again. Between `1m` and `720h`, like `10m` or
+    /// `1h30m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub max_staleness: Option<String>,
     /// Rules on what is opened to the subjects; the first match decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::time::date_time;
+use super::time::{STALENESS, STALENESS_MESSAGE, date_time, duration};
 use super::{ClusterPeer, ClusterWorkloads, PolicyPort, PolicyStatus};
 
 /// Cuts subjects off at once, before everything else, live connections included.
@@ -31,6 +31,7 @@ use super::{ClusterPeer, ClusterWorkloads, PolicyPort, PolicyStatus};
         json_path = ".metadata.creationTimestamp"
     )
 )]
+#[x_kube(validation = Rule::new(STALENESS).message(STALENESS_MESSAGE))]
 #[serde(rename_all = "camelCase")]
 pub struct QuarantineSpec {
     /// Whom to cut off: any of these.
@@ -46,6 +47,11 @@ pub struct QuarantineSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "date_time")]
     pub expires_at: Option<Time>,
+    /// On a node that has not heard its controller for so long, the exceptions end; the quarantine stays. They come back when the
+    /// controller is heard again. Between `1m` and `720h`, like `10m` or `1h30m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub max_staleness: Option<String>,
 }
 
 /// Whom to cut off: exactly one of the fields.

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::time::date_time;
+use super::time::{STALENESS, STALENESS_MESSAGE, date_time, duration};
 use super::{Mode, NamespacedEgressRule, NamespacedIngressRule, PolicyStatus, SubjectWorkloads};
 
 /// Allow and deny rules for workloads of one namespace. Nothing in it changes a verdict for a workload of another.
@@ -41,6 +41,7 @@ use super::{Mode, NamespacedEgressRule, NamespacedIngressRule, PolicyStatus, Sub
     .message("activeFrom must be before expiresAt"))]
 #[x_kube(validation = Rule::new("has(self.isolates) || has(self.ingress) || has(self.egress)")
     .message("a policy needs isolates, ingress or egress"))]
+#[x_kube(validation = Rule::new(STALENESS).message(STALENESS_MESSAGE))]
 #[serde(rename_all = "camelCase")]
 pub struct SegmentationPolicySpec {
     /// Whom the policy protects: any of these, all in the policy's own namespace.
@@ -61,6 +62,11 @@ pub struct SegmentationPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "date_time")]
     pub expires_at: Option<Time>,
+    /// On a node that has not heard its controller for so long, what this policy allows ends, live connections included; what it
+    /// denies stays. It comes back when the controller is heard again. Between `1m` and `720h`, like `10m` or `1h30m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub max_staleness: Option<String>,
     /// Rules on what is opened to the subjects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]

@@ -8,7 +8,7 @@
 mod story;
 
 use bulkhead_policy::eval::{World, eval};
-use bulkhead_policy::model::Timestamp;
+use bulkhead_policy::model::Moment;
 
 use story::Expectation;
 
@@ -23,7 +23,8 @@ fn every_story_ends_as_it_is_told() {
         let world = story.world();
         for told in story.expectations(&world) {
             wrong.extend(
-                contradiction(&world, &told, story.now()).map(|what| format!("{name}\n    {what}")),
+                contradiction(&world, &told, story.moment())
+                    .map(|what| format!("{name}\n    {what}")),
             );
         }
     }
@@ -38,14 +39,14 @@ fn every_story_ends_as_it_is_told() {
 }
 
 /// How the oracle's answer differs from what is told.
-fn contradiction(world: &World, told: &Expectation, now: Timestamp) -> Option<String> {
+fn contradiction(world: &World, told: &Expectation, at: Moment) -> Option<String> {
     let Expectation {
         line,
         flow,
         enforced,
         intended,
     } = told;
-    let verdict = eval(world, flow, now);
+    let verdict = eval(world, flow, at);
     let readings = [
         ("enforced", *enforced, verdict.allowed(), &verdict.enforced),
         ("intended", *intended, verdict.intended(), &verdict.intended),

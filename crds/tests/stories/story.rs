@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use bulkhead_crds::manifest;
 use bulkhead_policy::eval::{Flow, World};
-use bulkhead_policy::model::{Address, Event, Object, Protocol, Timestamp};
+use bulkhead_policy::model::{Address, Event, Moment, Object, Protocol, Timestamp};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
@@ -34,6 +34,9 @@ pub(crate) struct Story {
     story: String,
     manifests: String,
     at: Option<String>,
+    /// For how long no node has heard its controller.
+    #[serde(default)]
+    unheard_minutes: u64,
     #[serde(default)]
     pub(crate) cluster_ranges: Vec<IpNet>,
     /// Some of the manifests cannot be read, and what stands in for them is in force.
@@ -119,6 +122,14 @@ impl Story {
         let text = self.at.as_deref().unwrap_or(USUAL_INSTANT);
         let time: Time = serde_json::from_value(text.into()).unwrap();
         Timestamp(time.0.as_millisecond())
+    }
+
+    /// When it plays, and for how long the controller was not heard then.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment {
+            now: self.now(),
+            unheard_ms: self.unheard_minutes * 60_000,
+        }
     }
 
     pub(crate) fn world(&self) -> World {

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Action, Address, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph, PeerMatch, PeerSet,
-    PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress, ServiceBackend,
-    ServicePort, Stage, Timestamp, WorkloadUid, Workloads,
+    Action, Address, Direction, Entry, Lease, LocalWorkload, Mode, Network, NodeGraph, PeerMatch,
+    PeerSet, PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress,
+    ServiceBackend, ServicePort, Stage, Timestamp, WorkloadUid, Workloads,
 };
 use proptest::prelude::*;
 
@@ -51,6 +51,7 @@ pub(crate) const CLOSED: [&str; 4] = [
 ];
 pub(crate) const PORTS: [u16; 7] = [0, 53, 80, 81, 443, 8080, 65_535];
 pub(crate) const DEADLINES: [i64; 4] = [1_000, 2_000, 3_000, 4_000];
+pub(crate) const LEASES: [u64; 3] = [500, 1_500, 2_500];
 pub(crate) const SETS: u8 = 5;
 
 pub(crate) fn address(text: &str) -> Address {
@@ -143,14 +144,16 @@ fn entry() -> impl Strategy<Value = Entry> {
         0.2,
         prop::sample::select(&DEADLINES[..]).prop_map(Timestamp),
     );
-    (stage, action, mode, peers(), ports(), until).prop_map(
-        |(stage, action, mode, peers, ports, until)| Entry {
+    let lease = prop::option::weighted(0.2, prop::sample::select(&LEASES[..]).prop_map(Lease));
+    (stage, action, mode, peers(), ports(), until, lease).prop_map(
+        |(stage, action, mode, peers, ports, until, lease)| Entry {
             stage,
             action,
             mode,
             peers,
             ports,
             until,
+            lease: lease.filter(|_| action != Action::Deny),
         },
     )
 }

@@ -229,6 +229,7 @@ impl Engine {
             certainty: Matched::Yes,
             ports,
             until: policy.expires_at,
+            lease: policy.max_staleness.filter(|_| action != Action::Deny),
         };
         if direction == Direction::Ingress && !names.is_empty() {
             return (Lines::new(), Some(Box::new(NamedLine { spec, names })));

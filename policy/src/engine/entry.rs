@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Action, Direction, Entry, Matched, Mode, Network, PeerMatch, PortMatch, RuleSet, RuleSetId,
-    Stage, Timestamp, Workloads,
+    Action, Direction, Entry, Lease, Matched, Mode, Network, PeerMatch, PortMatch, RuleSet,
+    RuleSetId, Stage, Timestamp, Workloads,
 };
 use smallvec::SmallVec;
 
@@ -34,6 +34,7 @@ pub(super) struct EntrySpec {
     pub(super) certainty: Matched,
     pub(super) ports: PortMatch,
     pub(super) until: Option<Timestamp>,
+    pub(super) lease: Option<Lease>,
 }
 
 pub(super) struct EntryState {
@@ -111,6 +112,7 @@ impl Context<'_> {
             peers,
             ports: spec.ports.clone(),
             until: spec.until,
+            lease: spec.lease,
         }
     }
 }

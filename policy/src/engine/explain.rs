@@ -4,8 +4,8 @@
 use std::fmt;
 
 use bulkhead_graph::{
-    Action, Address, Direction, Entry, Judgement, Known, Matched, Peer, PeerSetId, Protocol, Stage,
-    Stance, judge,
+    Action, Address, Direction, Entry, Judgement, Known, Matched, Moment, Peer, PeerSetId,
+    Protocol, Stage, Stance, judge,
 };
 
 use super::Engine;
@@ -97,10 +97,27 @@ impl Engine {
         subject: Address,
         direction: Direction,
         peer: Address,
-        (protocol, port): (Protocol, u16),
+        port: (Protocol, u16),
         stance: Stance,
     ) -> Option<Explanation> {
+        self.explain_unheard(subject, direction, peer, port, stance, 0)
+    }
+
+    /// The same on nodes that have not heard their controller for so long, milliseconds.
+    pub fn explain_unheard(
+        &mut self,
+        subject: Address,
+        direction: Direction,
+        peer: Address,
+        (protocol, port): (Protocol, u16),
+        stance: Stance,
+        unheard_ms: u64,
+    ) -> Option<Explanation> {
         self.settle();
+        let at = Moment {
+            now: self.now,
+            unheard_ms,
+        };
         let Owner::One(owner) = self.workloads.owner(subject, &self.nodes) else {
             return None;
         };
@@ -123,7 +140,7 @@ impl Engine {
             known,
             sets: &sets,
         };
-        let Judgement { allow, entry } = judge(&rules, &peer, protocol, port, stance, self.now);
+        let Judgement { allow, entry } = judge(&rules, &peer, protocol, port, stance, at);
         let reason = match entry {
             None => Reason::Unisolated,
             Some(entry) => {
@@ -131,9 +148,9 @@ impl Engine {
                 // What all quarantines except is named by the first exception that they were passed on by.
                 let applies = |entry: &Entry| {
                     (stance == Stance::Intended || entry.mode == Mode::Enforce)
-                        && entry.until.is_none_or(|until| self.now < until)
+                        && entry.until.is_none_or(|until| at.now < until)
                         && entry.ports.contains(protocol, port)
-                        && entry.peers.matches(&peer) == Matched::Yes
+                        && entry.matches_at(&peer, at) == Matched::Yes
                 };
                 let source = match sources[entry] {
                     Source::Excepted => {

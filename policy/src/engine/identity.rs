@@ -448,6 +448,7 @@ impl Engine {
                 certainty: Matched::Yes,
                 ports: PortMatch::Any,
                 until: None,
+                lease: None,
             };
             if compile::matches_nobody(&spec) {
                 continue;
@@ -539,5 +540,6 @@ fn for_all(stage: Stage, action: Action, mode: Mode, until: Option<Timestamp>) -
         certainty: Matched::Yes,
         ports: PortMatch::Any,
         until,
+        lease: None,
     }
 }

@@ -18,7 +18,7 @@ mod time;
 mod verdict;
 mod world;
 
-use crate::model::{Address, Direction, Protocol, Timestamp};
+use crate::model::{Address, Direction, Moment, Protocol};
 
 pub use address::Owner;
 pub use bulkhead_graph::{Stage, Stance};
@@ -40,16 +40,18 @@ pub struct Flow {
     pub port: u16,
 }
 
-/// Judges a flow: as the kernel acts, and as it would if every object were enforced.
-pub fn eval(world: &World, flow: &Flow, now: Timestamp) -> Verdict {
+/// Judges a flow: as the kernel acts, and as it would if every object were enforced. An instant alone is one at which both
+/// ends' nodes have just heard their controller.
+pub fn eval(world: &World, flow: &Flow, at: impl Into<Moment>) -> Verdict {
+    let at = at.into();
     Verdict {
-        enforced: outcome(world, flow, Stance::Enforced, now),
-        intended: outcome(world, flow, Stance::Intended, now),
+        enforced: outcome(world, flow, Stance::Enforced, at),
+        intended: outcome(world, flow, Stance::Intended, at),
     }
 }
 
 /// Both halves are judged, also when the first one already denies.
-fn outcome(world: &World, flow: &Flow, stance: Stance, now: Timestamp) -> Outcome {
+fn outcome(world: &World, flow: &Flow, stance: Stance, at: Moment) -> Outcome {
     let (source, destination) = (world.owner(flow.source), world.owner(flow.destination));
     if let (Owner::Workload(a), Owner::Workload(b)) = (source, destination)
         && a.uid == b.uid
@@ -60,7 +62,7 @@ fn outcome(world: &World, flow: &Flow, stance: Stance, now: Timestamp) -> Outcom
             ingress: itself(),
         };
     }
-    let judge = Judge { world, stance, now };
+    let judge = Judge { world, stance, at };
     let egress = judge.side(source, Direction::Egress, flow.destination, flow);
     match world.destination(flow.destination, flow.protocol, flow.port) {
         Destination::Plain => Outcome {
@@ -86,7 +88,7 @@ fn outcome(world: &World, flow: &Flow, stance: Stance, now: Timestamp) -> Outcom
 struct Judge<'w> {
     world: &'w World,
     stance: Stance,
-    now: Timestamp,
+    at: Moment,
 }
 
 impl Judge<'_> {

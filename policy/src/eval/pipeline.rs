@@ -233,11 +233,11 @@ impl<'w> Side<'w> {
             Tier::Namespace => (Stage::Namespace, 0),
             Tier::Baseline(priority) => (Stage::Baseline, priority),
         };
-        let Judge { world, now, .. } = self.judge;
+        let Judge { world, at, .. } = self.judge;
         let mut policies: Vec<&'w Policy> = world
             .policies()
             .filter(|policy| rank(policy).0 == stage)
-            .filter(|policy| policy.is_active(now) && self.counts(policy.mode))
+            .filter(|policy| policy.is_active(at.now) && self.counts(policy.mode))
             .filter(|policy| world.is_subject(policy, self.subject))
             .collect();
         policies.sort_by_key(|policy| (rank(policy), &policy.object));
@@ -280,11 +280,22 @@ impl<'w> Side<'w> {
                     index,
                     rule,
                     action,
-                    matched: both(peers, ports),
+                    matched: self.once_stale(policy, action, both(peers, ports)),
                 });
             }
         }
         candidates
+    }
+
+    /// Once the controller has not been heard for longer than the policy wants: what it allows is over, its exceptions from
+    /// later denials are not sure any more, and what it denies stays.
+    fn once_stale(&self, policy: &Policy, action: Action, matched: Matched) -> Matched {
+        let is_stale = self.judge.at.is_past(policy.max_staleness);
+        match action {
+            Action::Allow if is_stale => Matched::No,
+            Action::Pass if is_stale => matched.perhaps(),
+            Action::Allow | Action::Pass | Action::Deny => matched,
+        }
     }
 
     /// Who gives names to ports: the end at which the flow arrives.

@@ -8,7 +8,9 @@ mod selector;
 mod service_limits;
 mod workload;
 
-pub use bulkhead_graph::{Action, Address, Direction, Mode, Network, Protocol, Timestamp};
+pub use bulkhead_graph::{
+    Action, Address, Direction, Lease, Mode, Moment, Network, Protocol, Timestamp,
+};
 pub use event::{Event, Kind, Object};
 pub use name::{Interned, ObjectRef};
 pub use object::{Endpoint, EndpointSlice, Namespace, Node, Service, ServicePort};

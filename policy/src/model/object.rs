@@ -44,6 +44,7 @@ impl Namespace {
             mode: Mode::Enforce,
             active_from: None,
             expires_at: None,
+            max_staleness: None,
             ingress: vec![rule.clone()],
             egress: vec![rule],
         })

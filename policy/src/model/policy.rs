@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, Direction, Interned, LabelSelector, Mode, Network, ObjectRef, Protocol, Timestamp,
-    WorkloadSelector,
+    Action, Direction, Interned, LabelSelector, Lease, Mode, Network, ObjectRef, Protocol,
+    Timestamp, WorkloadSelector,
 };
 
 /// Where in the pipeline a policy speaks.
@@ -123,6 +123,9 @@ pub struct Policy {
     pub active_from: Option<Timestamp>,
     /// Absent from then on.
     pub expires_at: Option<Timestamp>,
+    /// On a node that has not heard its controller for so long, what this policy allows ends, and nobody can tell whether its
+    /// `Pass` still holds. What it denies stays.
+    pub max_staleness: Option<Lease>,
     /// In order.
     pub ingress: Vec<Rule>,
     /// In order.

@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::files::scan_folder;
 use super::state::{State, StateError};
-use crate::Update;
 use crate::index::{Index, Scan};
+use crate::{Freshness, Update};
 
 /// The name of this input in a frontier.
 const INPUT: &str = "folder";
@@ -33,6 +33,8 @@ pub struct FolderConfig {
     pub patience: Duration,
     /// How often to look even if nothing was notified.
     pub poll: Duration,
+    /// Where it is told until when the folder is known.
+    pub freshness: Freshness,
 }
 
 impl FolderConfig {
@@ -44,6 +46,7 @@ impl FolderConfig {
             quiet: Duration::from_millis(20),
             patience: Duration::from_millis(500),
             poll: Duration::from_secs(5),
+            freshness: Freshness::default(),
         }
     }
 }
@@ -70,6 +73,7 @@ pub enum FolderError {
 /// If the folder cannot be read or the state cannot be used; later failures are reported as problems.
 pub fn watch(config: FolderConfig) -> Result<mpsc::Receiver<Update>, FolderError> {
     let (state, last_good) = State::open(config.state.clone(), now())?;
+    let began = std::time::Instant::now();
     let mut scan = Scan::new();
     scan_folder(&config.path, &mut scan).map_err(|source| FolderError::Folder {
         path: config.path.clone(),
@@ -86,7 +90,7 @@ pub fn watch(config: FolderConfig) -> Result<mpsc::Receiver<Update>, FolderError
         woken,
         _watcher: watcher,
     };
-    tokio::spawn(task.run(scan));
+    tokio::spawn(task.run((scan, began)));
     Ok(receiver)
 }
 
@@ -123,20 +127,22 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, first: Scan) {
+    async fn run(mut self, first: (Scan, std::time::Instant)) {
         let mut scan = Some(first);
         let mut reported = None;
         loop {
-            if let Some(scan) = scan.take()
-                && !self.take(scan, &mut reported).await
-            {
-                return;
+            if let Some((scan, began)) = scan.take() {
+                if !self.take(scan, &mut reported).await {
+                    return;
+                }
+                self.config.freshness.reached(began);
             }
             tokio::select! {
                 () = self.updates.closed() => return,
                 () = wait(&mut self.woken, &self.config) => {}
             }
-            scan = self.scan().await;
+            let began = std::time::Instant::now();
+            scan = self.scan().await.map(|scan| (scan, began));
         }
     }
 

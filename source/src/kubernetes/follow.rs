@@ -1,6 +1,6 @@
 //! Following one kind: its whole state first, then every change, for ever.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkhead_crds::convert::{Converted, Rejection, StandIn, plain_object, stand_in};
 use bulkhead_policy::model::{Kind, ObjectRef};
@@ -25,12 +25,23 @@ const TOO_OLD: &str = "the last version seen is too old";
 /// How often to look whether a kind that the cluster lacks has been defined.
 const UNDEFINED_WAIT: Duration = Duration::from_secs(5);
 
+/// A watch that lasted so long was a good one, whether it had anything to say or not.
+const LASTED: Duration = Duration::from_secs(10);
+
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// A watch is asked to end after 290 s, and bookmarks come every minute: one that is silent for longer leads nowhere, as
-/// after a server that vanished without a word.
-const LONGEST_SILENCE: Duration = Duration::from_secs(330);
+/// A watch is asked to end after so many seconds. The API server sends a bookmark right before, and so nobody is in the dark
+/// about the present for much longer.
+const WATCH_SECONDS: u32 = 30;
+
+/// One that reads everything first may take longer.
+const FIRST_WATCH_SECONDS: u32 = 290;
+
+/// A watch that is silent for so long leads nowhere, as after a server that vanished without a word. While everything is read
+/// there are pauses.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+const LONGEST_FIRST_SILENCE: Duration = Duration::from_secs(330);
 
 /// One object as the API server has it now. Everything that is not needed is dropped before this is made.
 #[derive(Debug)]
@@ -55,7 +66,26 @@ pub(super) enum Message {
     Reached(Kind, u64),
     /// The cluster does not have the kind, and so none of its objects.
     Absent(Kind),
+    /// The cluster still does not have it.
+    StillAbsent(Kind),
 }
+
+impl Message {
+    /// Of which kind.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Whole(kind, ..)
+            | Self::Changed(kind, ..)
+            | Self::Gone(kind, ..)
+            | Self::Reached(kind, _)
+            | Self::Absent(kind)
+            | Self::StillAbsent(kind) => *kind,
+        }
+    }
+}
+
+/// A message, and when it came: what the API server had said of its kind by then is in it or in earlier ones.
+pub(super) type Told = (Instant, Message);
 
 /// Why a watch ended.
 enum End {
@@ -70,7 +100,7 @@ enum End {
 }
 
 /// Follows a kind until nobody listens.
-pub(super) async fn follow(client: Client, kind: Kind, messages: mpsc::Sender<Message>) {
+pub(super) async fn follow(client: Client, kind: Kind, messages: mpsc::Sender<Told>) {
     let mut follower = Follower {
         api: Api::all_with(client.clone(), &resource(kind)),
         kind,
@@ -83,9 +113,10 @@ pub(super) async fn follow(client: Client, kind: Kind, messages: mpsc::Sender<Me
     let mut wait = FIRST_WAIT;
     loop {
         let before = follower.version.clone();
+        let began = Instant::now();
         let end = follower.watch().await;
         let went_on = follower.version.is_some() && follower.version != before;
-        if went_on {
+        if went_on || began.elapsed() >= LASTED {
             wait = FIRST_WAIT;
         }
         let retry_ms = wait.as_millis();
@@ -119,7 +150,7 @@ pub(super) async fn follow(client: Client, kind: Kind, messages: mpsc::Sender<Me
 struct Follower {
     api: Api<DynamicObject>,
     kind: Kind,
-    messages: mpsc::Sender<Message>,
+    messages: mpsc::Sender<Told>,
     /// The last one seen; `None` before the whole state was read.
     version: Option<String>,
     definitions: Api<CustomResourceDefinition>,
@@ -155,16 +186,24 @@ impl Follower {
     async fn report_absence(&mut self) -> Result<(), End> {
         self.version = None;
         if std::mem::replace(&mut self.absent, true) {
-            return Ok(());
+            return self.send(Message::StillAbsent(self.kind)).await;
         }
         tracing::info!(kind = self.kind.name(), "not defined in this cluster");
         self.send(Message::Absent(self.kind)).await
     }
 
     async fn watch(&mut self) -> End {
-        let parameters = match self.version {
-            Some(_) => WatchParams::default(),
-            None => WatchParams::default().initial_events(),
+        let (parameters, patience) = match self.version {
+            Some(_) => (
+                WatchParams::default().timeout(WATCH_SECONDS),
+                LONGEST_SILENCE,
+            ),
+            None => (
+                WatchParams::default()
+                    .initial_events()
+                    .timeout(FIRST_WATCH_SECONDS),
+                LONGEST_FIRST_SILENCE,
+            ),
         };
         let from = self.version.clone().unwrap_or_default();
         let stream = match self.api.watch(&parameters, &from).await {
@@ -178,7 +217,7 @@ impl Follower {
         // Objects of a state that is not whole yet.
         let mut initial = Vec::new();
         loop {
-            let event = match timeout(LONGEST_SILENCE, stream.next()).await {
+            let event = match timeout(patience, stream.next()).await {
                 Ok(Some(Ok(event))) => event,
                 Ok(Some(Err(error))) => return End::Broken(error.to_string()),
                 Ok(None) if self.version.is_none() => {
@@ -187,8 +226,13 @@ impl Follower {
                 Ok(None) => return End::Closed,
                 Err(_) => return End::Broken("nothing was heard for too long".to_owned()),
             };
+            let was_whole = self.version.is_some();
             if let Err(end) = self.take(event, &mut initial).await {
                 return end;
+            }
+            if !was_whole && self.version.is_some() {
+                // Everything is read: go on with a watch that is heard of more often.
+                return End::Closed;
             }
         }
     }
@@ -255,7 +299,8 @@ impl Follower {
     }
 
     async fn send(&self, message: Message) -> Result<(), End> {
-        self.messages.send(message).await.map_err(|_| End::Unheard)
+        let told = (Instant::now(), message);
+        self.messages.send(told).await.map_err(|_| End::Unheard)
     }
 }
 

@@ -83,6 +83,7 @@ impl Store {
                 self.events.push(Event::Delete(reference));
             }
             Message::Reached(kind, version) => self.reached(kind, version),
+            Message::StillAbsent(_) => {}
             Message::Absent(kind) => {
                 // Versions that were seen before stay.
                 self.reached(kind, 0);

@@ -1,8 +1,9 @@
 //! The task that gathers what the watches of all kinds say.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bulkhead_policy::model::Timestamp;
+use bulkhead_policy::model::{Kind, Timestamp};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use thiserror::Error;
@@ -10,10 +11,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::follow::{Message, follow};
+use super::follow::{Message, Told, follow};
 use super::resources::KINDS;
 use super::store::Store;
-use crate::Update;
+use crate::{Freshness, Update};
 
 /// Its beginning is the beginning of the cluster's history.
 const OLDEST_NAMESPACE: &str = "kube-system";
@@ -45,11 +46,14 @@ pub enum KubernetesError {
     NoBeginning,
 }
 
-/// Follows the API. The first update comes when every kind was read; the tasks end when the receiver is dropped.
+/// Follows the API, and tells until when all kinds are known. The first update comes when every kind was read; the tasks end when the receiver is dropped.
 ///
 /// # Errors
 /// If the API server cannot be asked at all; later failures are retried for ever, with everything left in force.
-pub async fn watch(client: Client) -> Result<mpsc::Receiver<Update>, KubernetesError> {
+pub async fn watch(
+    client: Client,
+    freshness: Freshness,
+) -> Result<mpsc::Receiver<Update>, KubernetesError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let oldest = namespaces.get(OLDEST_NAMESPACE).await;
     let oldest = oldest.map_err(|error| KubernetesError::Unanswered(Box::new(error)))?;
@@ -69,6 +73,7 @@ pub async fn watch(client: Client) -> Result<mpsc::Receiver<Update>, KubernetesE
         watches,
         messages,
         updates,
+        freshness,
     ));
     Ok(receiver)
 }
@@ -78,10 +83,12 @@ pub async fn watch(client: Client) -> Result<mpsc::Receiver<Update>, KubernetesE
 async fn gather(
     mut store: Store,
     mut watches: JoinSet<()>,
-    mut messages: mpsc::Receiver<Message>,
+    mut messages: mpsc::Receiver<Told>,
     updates: mpsc::Sender<Update>,
+    freshness: Freshness,
 ) {
     let mut reported = Vec::new();
+    let mut heard = Heard::default();
     let mut remind = Instant::now() + REMINDER;
     loop {
         tokio::select! {
@@ -91,7 +98,7 @@ async fn gather(
                 return;
             }
             message = messages.recv() => match message {
-                Some(message) => store.take(message),
+                Some(told) => store.take(heard.of(told)),
                 None => return,
             },
             () = tokio::time::sleep_until(remind), if !store.missing().is_empty() => {
@@ -100,8 +107,9 @@ async fn gather(
                 remind = Instant::now() + REMINDER;
             }
         }
-        drain(&mut store, &mut messages).await;
+        drain(&mut store, &mut heard, &mut messages).await;
         let Some(update) = store.update() else {
+            heard.tell(&freshness);
             continue;
         };
         if update.problems != reported {
@@ -114,19 +122,39 @@ async fn gather(
         if updates.send(update).await.is_err() {
             return;
         }
+        heard.tell(&freshness);
+    }
+}
+
+/// When each kind was heard of.
+#[derive(Default)]
+struct Heard(BTreeMap<Kind, std::time::Instant>);
+
+impl Heard {
+    fn of(&mut self, (at, message): Told) -> Message {
+        self.0.insert(message.kind(), at);
+        message
+    }
+
+    /// All kinds are known until the one that was heard of the longest ago.
+    fn tell(&self, freshness: &Freshness) {
+        let heard = KINDS.iter().map(|kind| self.0.get(kind).copied());
+        if let Some(Some(oldest)) = heard.min() {
+            freshness.reached(oldest);
+        }
     }
 }
 
 /// Takes in what is there already, and what comes right after it.
-async fn drain(store: &mut Store, messages: &mut mpsc::Receiver<Message>) {
+async fn drain(store: &mut Store, heard: &mut Heard, messages: &mut mpsc::Receiver<Told>) {
     let until = Instant::now() + WINDOW;
     let mut taken = 0;
     while taken < QUEUE {
         match messages.try_recv() {
-            Ok(message) => store.take(message),
+            Ok(told) => store.take(heard.of(told)),
             Err(_) if taken == 0 => return,
             Err(_) => match timeout_at(until, messages.recv()).await {
-                Ok(Some(message)) => store.take(message),
+                Ok(Some(told)) => store.take(heard.of(told)),
                 Ok(None) | Err(_) => return,
             },
         }

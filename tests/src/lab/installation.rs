@@ -261,6 +261,11 @@ impl Installation {
         })
     }
 
+    /// What the controller serves beside its agents: `/status`, `/metrics`, …
+    pub fn ask_controller(&self, path: &str) -> Result<String> {
+        http::get_in(&self.place.fabric, STATUS, path)
+    }
+
     /// What an agent serves on its socket: `/metrics`, `/events`, …
     pub fn ask_agent(&self, node: NodeNumber, path: &str) -> Result<String> {
         http::get_local(&self.place.state(node).join("agent.sock"), path)

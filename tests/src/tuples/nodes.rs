@@ -7,7 +7,7 @@ use bulkhead_encode::{Clock, Desired, Memory};
 use bulkhead_graph::{Direction, LocalWorkload, NodeGraph, WorkloadUid};
 use bulkhead_policy::engine::Engine;
 use bulkhead_policy::eval::{Flow, Half, Provenance, World, eval};
-use bulkhead_policy::model::{Address, Interned, Timestamp};
+use bulkhead_policy::model::{Address, Interned, Moment};
 
 use super::question::{Question, fits, graphs};
 use crate::worlds::vocabulary::{self, NOW};
@@ -16,6 +16,7 @@ use crate::worlds::vocabulary::{self, NOW};
 pub const CLOCK: Clock = Clock {
     wall: NOW,
     monotonic_ns: 1 << 40,
+    heard_ns: 1 << 40,
 };
 
 /// Every flow between two of these addresses that is worth asking about.
@@ -91,11 +92,16 @@ pub struct Judged<'a> {
 }
 
 impl Compiled {
-    /// Compiles it.
+    /// Compiles it, for nodes that have not heard their controller for a while.
     ///
     /// # Errors
     /// If some node's ports do not fit into numbers.
-    pub fn build(engine: &mut Engine, now: Timestamp) -> Result<Self, String> {
+    pub fn build(engine: &mut Engine, at: impl Into<Moment>) -> Result<Self, String> {
+        let at = at.into();
+        let clock = Clock {
+            heard_ns: CLOCK.monotonic_ns - at.unheard_ms * 1_000_000,
+            ..CLOCK
+        };
         let (mut nodes, mut places) = (Vec::new(), BTreeMap::new());
         for (name, graph) in graphs(engine) {
             for (uid, workload) in &graph.workloads {
@@ -105,7 +111,7 @@ impl Compiled {
                     .map(|address| (*address, (nodes.len(), uid.clone())));
                 places.extend(here);
             }
-            let memory = Memory::new(&Desired::build(&graph, now), CLOCK)
+            let memory = Memory::new(&Desired::build(&graph, at.now), clock)
                 .ok_or_else(|| format!("{name}: more port classes than numbers"))?;
             nodes.push(NodeTables {
                 name,
@@ -123,7 +129,7 @@ impl Compiled {
 
     /// The halves of a flow that nodes judge, the sender's first. None where neither end is a workload on a node, or
     /// both are the same: to itself a workload needs nobody's leave.
-    pub fn halves(&self, world: &World, flow: &Flow, now: Timestamp) -> Vec<Judged<'_>> {
+    pub fn halves(&self, world: &World, flow: &Flow, at: impl Into<Moment>) -> Vec<Judged<'_>> {
         let (source, destination) = (
             self.places.get(&flow.source),
             self.places.get(&flow.destination),
@@ -131,7 +137,7 @@ impl Compiled {
         if source.map(|(_, uid)| uid) == destination.map(|(_, uid)| uid) {
             return Vec::new();
         }
-        let verdict = eval(world, flow, now);
+        let verdict = eval(world, flow, at);
         let mut halves = Vec::new();
         if let Some(place) = source {
             let (enforced, intended) = (verdict.enforced.egress, verdict.intended.egress);

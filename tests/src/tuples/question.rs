@@ -7,7 +7,7 @@ use crate::worlds::vocabulary;
 use bulkhead_graph::{Direction, LocalWorkload, NodeGraph};
 use bulkhead_policy::engine::Engine;
 use bulkhead_policy::eval::{Flow, Half, Provenance, World, eval};
-use bulkhead_policy::model::{Address, Interned, Protocol, Timestamp};
+use bulkhead_policy::model::{Address, Interned, Moment, Protocol};
 
 /// Graphs of all nodes.
 pub fn graphs(engine: &mut Engine) -> BTreeMap<Interned, Arc<NodeGraph>> {
@@ -50,8 +50,8 @@ impl Question {
 
     /// What the oracle says: enforced and intended. `None` where this half is not judged on this flow: ingress of a
     /// flow that a Service will translate.
-    pub fn oracle(&self, world: &World, now: Timestamp) -> Option<(Half, Half)> {
-        let verdict = eval(world, &self.flow(), now);
+    pub fn oracle(&self, world: &World, at: impl Into<Moment>) -> Option<(Half, Half)> {
+        let verdict = eval(world, &self.flow(), at);
         let (enforced, intended) = match self.direction {
             Direction::Egress => (verdict.enforced.egress, verdict.intended.egress),
             Direction::Ingress => (verdict.enforced.ingress, verdict.intended.ingress),

@@ -12,7 +12,7 @@ use proptest::sample::select;
 
 use super::cluster::uid;
 use super::selector::{Reach, cluster_selector, namespace_selector, network, peers, ports, rarely};
-use super::vocabulary::{DATES, NAMESPACES, SEGMENTS, one};
+use super::vocabulary::{DATES, LEASES, NAMESPACES, SEGMENTS, one};
 
 const NAMES: &[&str] = &["p0", "p1", "p2"];
 
@@ -50,7 +50,11 @@ fn policy(
     actions: &'static [Action],
     reach: Reach,
 ) -> BoxedStrategy<Policy> {
-    let dates = (rarely(select(DATES)), rarely(select(DATES)));
+    let dates = (
+        rarely(select(DATES)),
+        rarely(select(DATES)),
+        rarely(select(LEASES)),
+    );
     let rules = (rules(actions, reach), rules(actions, reach));
     (object, tier, subjects, isolates, mode(), dates, rules)
         .prop_map(
@@ -60,7 +64,7 @@ fn policy(
                 subjects,
                 isolates,
                 mode,
-                (active_from, expires_at),
+                (active_from, expires_at, max_staleness),
                 (ingress, egress),
             )| {
                 Policy {
@@ -71,6 +75,7 @@ fn policy(
                     mode,
                     active_from,
                     expires_at,
+                    max_staleness,
                     ingress,
                     egress,
                 }
@@ -152,6 +157,7 @@ fn closing() -> impl Strategy<Value = Policy> {
             mode,
             active_from: None,
             expires_at: None,
+            max_staleness: None,
             ingress: rules.clone(),
             egress: rules,
         }

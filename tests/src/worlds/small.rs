@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::eval::World;
-use bulkhead_policy::model::{Event, Kind, Object, ObjectRef, ServiceLimits, Timestamp, Workload};
+use bulkhead_policy::model::{
+    Event, Kind, Lease, Moment, Object, ObjectRef, ServiceLimits, Timestamp, Workload,
+};
 use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,7 +14,7 @@ use proptest::sample::select;
 
 use super::cluster::{namespace, nodes, served, service, slice, workload};
 use super::policy::{any_policy, any_segment};
-use super::vocabulary::net;
+use super::vocabulary::{LEASES, NOW, net};
 
 /// Objects that are there together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,24 @@ impl SmallWorld {
             cluster_ranges: self.cluster_ranges.clone(),
             service_limits: self.service_limits,
         }
+    }
+
+    /// The world on nodes that have not heard their controller for just as long as its leases last. Of one length, and without
+    /// dates: tables have one end for each decision, and what comes later may be denied with what comes first.
+    pub fn unheard(&self) -> (Self, Moment) {
+        let Lease(unheard_ms) = LEASES[0];
+        let mut world = self.clone();
+        for object in &mut world.objects {
+            if let Object::Policy(policy) = object {
+                policy.expires_at = None;
+                policy.max_staleness = policy.max_staleness.map(|_| LEASES[0]);
+            }
+        }
+        let at = Moment {
+            now: NOW,
+            unheard_ms,
+        };
+        (world, at)
     }
 
     /// The same objects for the compiler.

@@ -124,6 +124,7 @@ fn policy(object: ObjectRef, tier: Tier, subject: WorkloadSelector, rules: &[Rul
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
+        max_staleness: None,
         ingress: rules.to_vec(),
         egress: rules.to_vec(),
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use bulkhead_policy::model::{Address, Protocol, Timestamp};
+use bulkhead_policy::model::{Address, Lease, Protocol, Timestamp};
 use ipnet::IpNet;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -18,6 +18,9 @@ pub const DATES: &[Timestamp] = &[
     Timestamp(15_000),
     Timestamp(20_000),
 ];
+
+/// For how long the controller may be unheard, where a policy says so.
+pub const LEASES: &[Lease] = &[Lease(1_500), Lease(4_000)];
 
 /// Namespaces. There may be pods in one that has no object.
 pub const NAMESPACES: &[&str] = &["red", "green", "blue"];

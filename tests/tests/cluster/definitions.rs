@@ -45,6 +45,21 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     (
         TENANT,
+        "{subjects: [{pods: {}}], isolates: [Ingress], maxStaleness: 30s}",
+        "maxStaleness must be between",
+    ),
+    (
+        TENANT,
+        "{subjects: [{pods: {}}], isolates: [Ingress], maxStaleness: ten minutes}",
+        "spec.maxStaleness",
+    ),
+    (
+        QUARANTINE,
+        "{reason: r, subjects: [{segment: a}], maxStaleness: 721h}",
+        "maxStaleness must be between",
+    ),
+    (
+        TENANT,
         "{subjects: [{pods: {}}], ingress: [{action: Allow, from: [], ports: [{every: {}}]}]}",
         "spec.ingress[0].from",
     ),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bulkhead_encode::{Memory, explain};
 use bulkhead_graph::{Direction, LocalWorkload};
-use bulkhead_graph::{NodeGraph, RuleSetId, Stance};
+use bulkhead_graph::{Moment, NodeGraph, RuleSetId, Stance};
 use bulkhead_policy::eval::{Flow, World};
 use bulkhead_tests::worlds::search::{Finding, Tally, effort, search_tuples, seed};
 use bulkhead_tests::worlds::vocabulary::{self, NOW};
@@ -23,7 +23,7 @@ pub(crate) fn rule_set(workload: &LocalWorkload, direction: Direction) -> RuleSe
 }
 
 /// `(enforced, intended)` as the rule set says it.
-fn by_rules(graph: &NodeGraph, id: RuleSetId, asked: &Question) -> (bool, bool) {
+fn by_rules(graph: &NodeGraph, id: RuleSetId, asked: &Question, at: Moment) -> (bool, bool) {
     let rules = &graph.rule_sets[&id];
     let allow = |stance| {
         explain(
@@ -33,7 +33,7 @@ fn by_rules(graph: &NodeGraph, id: RuleSetId, asked: &Question) -> (bool, bool) 
             asked.protocol,
             asked.port,
             stance,
-            NOW,
+            at,
         )
         .allow
     };
@@ -46,27 +46,41 @@ pub(crate) fn by_tables(memory: &Memory, id: RuleSetId, asked: &Question) -> (bo
     half.map_or((false, false), |half| (half.enforced, half.intended))
 }
 
-/// Holds what the nodes say of these flows against the oracle, flow by flow.
+/// Holds what the nodes say of these flows against the oracle, flow by flow; of every second world, once its leases have ended.
 pub(crate) fn compare(
     case: &SmallWorld,
     flows: impl Iterator<Item = Flow>,
     tally: &Tally,
 ) -> Finding {
+    if case.objects.len() % 2 == 0 {
+        compare_at(case, flows, NOW.into(), tally)
+    } else {
+        let (case, at) = case.unheard();
+        compare_at(&case, flows, at, tally)
+    }
+}
+
+fn compare_at(
+    case: &SmallWorld,
+    flows: impl Iterator<Item = Flow>,
+    at: Moment,
+    tally: &Tally,
+) -> Finding {
     let world = case.world();
-    let compiled = Compiled::build(&mut case.engine(NOW), NOW)?;
+    let compiled = Compiled::build(&mut case.engine(NOW), at)?;
     for flow in flows {
-        let halves = compiled.halves(&world, &flow, NOW);
+        let halves = compiled.halves(&world, &flow, at);
         if !halves.is_empty() {
             tally.count();
         }
         halves
             .into_iter()
-            .try_for_each(|judged| compare_half(&world, &judged))?;
+            .try_for_each(|judged| compare_half(&world, &judged, at))?;
     }
     Ok(())
 }
 
-fn compare_half(world: &World, judged: &Judged<'_>) -> Finding {
+fn compare_half(world: &World, judged: &Judged<'_>, at: Moment) -> Finding {
     let Judged {
         node,
         workload,
@@ -77,7 +91,7 @@ fn compare_half(world: &World, judged: &Judged<'_>) -> Finding {
     } = judged;
     let expected = (enforced.allowed, intended.allowed);
     let id = rule_set(workload, asked.direction);
-    let rules = by_rules(&node.graph, id, asked);
+    let rules = by_rules(&node.graph, id, asked, at);
     let tables = by_tables(&node.memory, id, asked);
     let same = |actual: (bool, bool)| {
         let stances = [(actual.0, expected.0), (actual.1, expected.1)];

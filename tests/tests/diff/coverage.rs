@@ -85,6 +85,7 @@ const EXPECTED: &[(&str, bool)] = &[
     ("subject: by service account", true),
     ("policy: with a beginning", true),
     ("policy: with an end", true),
+    ("policy: with a lease", true),
     ("policy: of equal priority with another", true),
     // What was asked.
     ("flow: Sctp", true),
@@ -204,6 +205,9 @@ fn of_policy(policy: &Policy, world: &World) -> Vec<&'static str> {
     }
     if policy.expires_at.is_some() {
         said.push("policy: with an end");
+    }
+    if policy.max_staleness.is_some() {
+        said.push("policy: with a lease");
     }
     let mut others = world.policies().filter(|other| {
         other.tier == policy.tier

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use bulkhead_crds::convert::{InputKind, input_kind, plain_object};
 use bulkhead_policy::eval::{Flow, Owner, World, eval};
 use bulkhead_policy::model::{
-    Action, Address, Event, Isolation, LabelSelector, Mode, NamespaceScope, Object, Peers, Policy,
-    Ports, Protocol, Segment, Subject, Tier, Timestamp, WorkloadSelector,
+    Action, Address, Event, Isolation, LabelSelector, Mode, Moment, NamespaceScope, Object, Peers,
+    Policy, Ports, Protocol, Segment, Subject, Tier, Timestamp, WorkloadSelector,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -148,17 +148,27 @@ fn convert(value: &Value) -> Option<Object> {
     }
 }
 
-/// What a world allows: for each flow both halves, enforced and intended.
-type Verdicts = Vec<(Flow, [bool; 4])>;
+/// What a world allows: for each flow both halves, enforced and intended, while the controller is heard and long after.
+type Verdicts = Vec<(Flow, [bool; 8])>;
 
 fn verdicts(world: &World, flows: &[Flow]) -> Verdicts {
     let judge = |flow: &Flow| {
-        let verdict = eval(world, flow, NOW);
         let of = |outcome: &bulkhead_policy::eval::Outcome| {
             [outcome.egress.allowed, outcome.ingress.allowed]
         };
-        let ([a, b], [c, d]) = (of(&verdict.enforced), of(&verdict.intended));
-        (*flow, [a, b, c, d])
+        let at = |unheard_ms| {
+            let verdict = eval(
+                world,
+                flow,
+                Moment {
+                    now: NOW,
+                    unheard_ms,
+                },
+            );
+            (of(&verdict.enforced), of(&verdict.intended))
+        };
+        let (([a, b], [c, d]), ([e, f], [g, h])) = (at(0), at(u64::MAX));
+        (*flow, [a, b, c, d, e, f, g, h])
     };
     flows.iter().map(judge).collect()
 }
@@ -254,6 +264,7 @@ fn loose_policy(policy: &Policy, kept: Action) -> Policy {
     }
     loose.active_from = None;
     loose.expires_at = None;
+    loose.max_staleness = None;
     let everybody = WorkloadSelector {
         namespaces: match policy.tier {
             Tier::Namespace => NamespaceScope::Named(policy.object.namespace.clone()),
@@ -339,7 +350,7 @@ impl<'w> Bench<'w> {
             if old == new {
                 continue;
             }
-            for half in 0..4 {
+            for half in 0..8 {
                 if old[half] == new[half] {
                     continue;
                 }

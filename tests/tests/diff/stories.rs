@@ -46,7 +46,8 @@ impl Tables {
         let contested = engine.contested();
         let clock = Clock {
             wall: now,
-            monotonic_ns: 1 << 40,
+            monotonic_ns: 1 << 50,
+            heard_ns: (1 << 50) - story.moment().unheard_ms * 1_000_000,
         };
         let (mut nodes, mut guards) = (Vec::new(), BTreeMap::new());
         for name in engine.nodes() {

@@ -168,6 +168,7 @@ fn graph(workloads: usize, peers: u8) -> NodeGraph {
         peers,
         ports: PortMatch::Any,
         until: None,
+        lease: None,
     };
     let set = |number: u8| PeerSetId([number + 1; 16]);
     let admitted = |number| PeerMatch::Of {

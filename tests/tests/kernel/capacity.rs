@@ -76,6 +76,7 @@ fn entry(stage: Stage, action: Action, peers: PeerMatch, ports: PortMatch) -> En
         peers,
         ports,
         until: None,
+        lease: None,
     }
 }
 

@@ -51,6 +51,7 @@ fn all_but(number: usize) -> RuleSet {
         peers,
         ports: PortMatch::Any,
         until: None,
+        lease: None,
     };
     let denied = PeerMatch::Of {
         workloads: Workloads::Sets(vec![set(number)]),

@@ -91,6 +91,7 @@ pub(crate) fn still() -> Clock {
     static STILL: LazyLock<Clock> = LazyLock::new(|| Clock {
         wall: Timestamp(0),
         monotonic_ns: clock::monotonic_ns() + 3_600_000_000_000,
+        heard_ns: clock::monotonic_ns() + 3_600_000_000_000,
     });
     *STILL
 }

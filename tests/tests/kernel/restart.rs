@@ -2,7 +2,7 @@
 //!
 //! An agent that is killed has done what it had done, and nothing at its end; so is one that is told to end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,13 +13,13 @@ use bulkhead_agent::interfaces::{Far, Link, Links};
 use bulkhead_agent::kernel::{Kernel, Maps, object};
 use bulkhead_agent::metrics::Metrics;
 use bulkhead_agent::store::{Context, Mark, Store};
-use bulkhead_datapath::abi::{ABI_VERSION, Generation, Hook, Mac, MapName};
+use bulkhead_datapath::abi::{ABI_VERSION, ExpiryId, Generation, Hook, Mac, MapName};
 use bulkhead_encode::Clock;
 use bulkhead_graph::{
-    Action, Address, Delta, Direction, Entry, LocalWorkload, Mode, NodeGraph, PeerMatch, PortMatch,
-    RuleSet, Stage, Timestamp, WorkloadUid,
+    Action, Address, Delta, Digest, Direction, Entry, Lease, LocalWorkload, Mode, NodeGraph,
+    PeerMatch, PortMatch, RuleSet, Stage, Timestamp, WorkloadUid,
 };
-use bulkhead_wire::{Ack, Frontier, Refusal, Refused, Revision};
+use bulkhead_wire::{Ack, Answer, Frontier, Refusal, Refused, Revision};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -51,6 +51,11 @@ fn links() -> Links {
 
 /// A workload that everybody or nobody may reach.
 fn graph(action: Action) -> NodeGraph {
+    graph_with(action, None)
+}
+
+/// The same; what is allowed has a lease.
+fn graph_with(action: Action, lease: Option<Lease>) -> NodeGraph {
     let rules = |direction, action| RuleSet {
         direction,
         entries: vec![Entry {
@@ -60,6 +65,7 @@ fn graph(action: Action) -> NodeGraph {
             peers: PeerMatch::Any,
             ports: PortMatch::Any,
             until: None,
+            lease: lease.filter(|_| action != Action::Deny),
         }],
     };
     let (egress, ingress) = (
@@ -194,7 +200,10 @@ impl Agent {
     }
 
     fn wait_acked(&mut self, action: Action, version: u64) -> Ack {
-        let digest = graph(action).digest();
+        self.wait_acked_digest(graph(action).digest(), version)
+    }
+
+    fn wait_acked_digest(&mut self, digest: Digest, version: u64) -> Ack {
         let is_acked = |ack: &Option<Ack>| {
             ack.as_ref()
                 .is_some_and(|ack| ack.digest == digest && ack.frontier.reaches(&frontier(version)))
@@ -288,6 +297,84 @@ fn g3_a_restart_with_nothing_changed_leaves_every_byte() {
     });
 }
 
+/// When the one lease ends, by the programs' clock.
+fn end_of_lease(place: &Place) -> u64 {
+    let tables = read_tables(&maps(place)).unwrap();
+    let used = tables.decisions.values().map(|value| value.expiry);
+    let used: BTreeSet<ExpiryId> = used.filter(|id| !id.is_none()).collect();
+    assert_eq!(used.len(), 1, "{used:?}");
+    let ends = used.iter().map(|id| tables.expiries[id]);
+    ends.max().unwrap()
+}
+
+#[test]
+fn a_lease_counts_from_the_answered_question_and_no_restart_makes_it_longer() {
+    const LEASE: Lease = Lease(60_000);
+    const LEASE_NS: u64 = 60_000_000_000;
+    apart(|| {
+        let (place, disk) = (Place::new("leased"), Disk::new("leased-state", "size=1m"));
+        let mut agent = Agent::start(&place, &disk);
+        let leased = graph_with(Action::Allow, Some(LEASE));
+        let digest = leased.digest();
+        let revision = Revision {
+            delta: Delta::snapshot(&leased),
+            frontier: frontier(3),
+        };
+        let revision = Input::Revision(Box::new(revision));
+        agent.inputs.blocking_send(revision).unwrap();
+        agent.wait_acked_digest(digest, 3);
+        agent.rest();
+        let now = bulkhead_agent::clock::monotonic_ns();
+        assert!(end_of_lease(&place) < now, "nothing was heard yet");
+
+        let hear = |agent: &Agent, digest, version, at, age_ms| {
+            let confirm = Input::Confirm {
+                digest,
+                frontier: frontier(version),
+                answer: Some(Answer { at, age_ms }),
+            };
+            agent.inputs.blocking_send(confirm).unwrap();
+            agent.rest();
+        };
+        let is_from = |place: &Place, from: u64| {
+            let end = end_of_lease(place);
+            assert!(end <= from + LEASE_NS, "{end} is later than {from}");
+            assert!(
+                end + (2 << 20) >= from + LEASE_NS,
+                "{end} is earlier than {from}"
+            );
+        };
+        // However late the answer comes, and less what the controller itself had not heard for.
+        hear(&agent, digest, 3, now, 2_000);
+        is_from(&place, now - 2_000_000_000);
+        // What is not about the revision in force, is of older inputs, or answers nothing that was asked counts for nothing.
+        let later = bulkhead_agent::clock::monotonic_ns();
+        hear(&agent, graph(Action::Deny).digest(), 4, later, 0);
+        hear(&agent, digest, 2, later, 0);
+        hear(&agent, digest, 3, later + 3_600_000_000_000, 0);
+        is_from(&place, now - 2_000_000_000);
+
+        let before = held(&place);
+        agent.kill();
+        let agent = Agent::start(&place, &disk);
+        agent.rest();
+        assert_eq!(
+            held(&place),
+            before,
+            "a restart without change writes nothing"
+        );
+        hear(&agent, digest, 3, later, 0);
+        is_from(&place, later);
+        assert_eq!(held(&place).0, before.0, "a renewal is no revision");
+        let before = held(&place);
+        agent.kill();
+        let agent = Agent::start(&place, &disk);
+        agent.rest();
+        assert_eq!(held(&place), before);
+        agent.kill();
+    });
+}
+
 #[test]
 fn g5_what_was_confirmed_survives_a_kill() {
     apart(|| {
@@ -299,6 +386,7 @@ fn g5_what_was_confirmed_survives_a_kill() {
         let confirm = Input::Confirm {
             digest: graph(Action::Allow).digest(),
             frontier: frontier(7),
+            answer: None,
         };
         agent.inputs.blocking_send(confirm).unwrap();
         agent.wait_acked(Action::Allow, 7);
@@ -427,6 +515,7 @@ fn take_up(kernel: Kernel) -> State {
     let clock = Clock {
         wall: Timestamp(0),
         monotonic_ns: 0,
+        heard_ns: 0,
     };
     let done = state
         .commit(Arc::new(graph(Action::Deny)), &note, clock)

@@ -187,7 +187,7 @@ fn refusal(world: &Guarded, lie: Lie) -> Refusal {
                         *refused.lock().unwrap() = Some(answer);
                         break;
                     }
-                    FromAgent::Hello(_) | FromAgent::Ack(_) => {}
+                    FromAgent::Hello(_) | FromAgent::Ack(_) | FromAgent::Ask(_) => {}
                 }
             }
         });

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Address, Delta, Digest, Entry, LocalWorkload, MemberChange, Network, PeerMatch, PeerSetId,
-    PortMatch, PortRange, Prefix, RuleSet, RuleSetId, ServiceAddress, ServiceBackend, ServicePort,
-    Timestamp, WorkloadUid, Workloads,
+    Action, Address, Delta, Digest, Entry, Lease, LocalWorkload, MemberChange, Network, PeerMatch,
+    PeerSetId, PortMatch, PortRange, Prefix, RuleSet, RuleSetId, ServiceAddress, ServiceBackend,
+    ServicePort, Timestamp, WorkloadUid, Workloads,
 };
 use prost::Message as _;
 
@@ -115,13 +115,18 @@ fn read_rule_set(message: proto::RuleSet) -> Result<(RuleSetId, Arc<RuleSet>), M
 }
 
 fn read_entry(message: proto::Entry) -> Result<Entry, Malformed> {
+    let action = read_action(message.action, "action")?;
+    if action == Action::Deny && message.lease_ms.is_some() {
+        return Err(Malformed::new("lease_ms", "what denies does not end"));
+    }
     Ok(Entry {
         stage: read_stage(message.stage, "stage")?,
-        action: read_action(message.action, "action")?,
+        action,
         mode: read_mode(message.mode, "mode")?,
         peers: read_peers(required(message.peers, "peers")?)?,
         ports: read_ports(required(message.ports, "ports")?)?,
         until: message.until_ms.map(Timestamp),
+        lease: message.lease_ms.map(Lease),
     })
 }
 

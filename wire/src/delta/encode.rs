@@ -105,6 +105,7 @@ fn write_entry(entry: &Entry) -> proto::Entry {
         peers: Some(write_peers(&entry.peers)),
         ports: Some(write_ports(&entry.ports)),
         until_ms: entry.until.map(|until| until.0),
+        lease_ms: entry.lease.map(|lease| lease.0),
     }
 }
 

@@ -77,14 +77,16 @@ fn rule_set(sets: Vec<PeerSetId>) -> impl Strategy<Value = RuleSet> {
         peers(sets),
         ports(),
         proptest::option::of(any::<i64>().prop_map(Timestamp)),
+        proptest::option::of(any::<u64>().prop_map(Lease)),
     )
-        .prop_map(|(stage, action, mode, peers, ports, until)| Entry {
+        .prop_map(|(stage, action, mode, peers, ports, until, lease)| Entry {
             stage,
             action,
             mode,
             peers,
             ports,
             until,
+            lease: lease.filter(|_| action != Action::Deny),
         });
     (
         select(&[Direction::Ingress, Direction::Egress][..]),
@@ -239,6 +241,7 @@ fn an_entry_that_lost_its_peers_is_refused_by_name() {
             ports: Some(proto::port_match::Ports::Any(proto::Everyone {})),
         }),
         until_ms: None,
+        lease_ms: None,
     };
     let check = |entry: proto::Entry, field: &str, problem: &str| {
         let rules = proto::RuleSet {
@@ -267,7 +270,20 @@ fn an_entry_that_lost_its_peers_is_refused_by_name() {
         "Delta.rule_sets[0].entries[0].peers",
         "is missing",
     );
-    let unknown = proto::Entry { action: 9, ..entry };
+    let unknown = proto::Entry {
+        action: 9,
+        ..entry.clone()
+    };
+    let ending = proto::Entry {
+        action: 2,
+        lease_ms: Some(60_000),
+        ..entry
+    };
+    check(
+        ending,
+        "Delta.rule_sets[0].entries[0].lease_ms",
+        "what denies does not end",
+    );
     check(
         unknown,
         "Delta.rule_sets[0].entries[0].action",

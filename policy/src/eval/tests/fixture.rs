@@ -281,6 +281,7 @@ fn policy(object: ObjectRef, tier: Tier, subject: WorkloadSelector) -> Policy {
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
+        max_staleness: None,
         ingress: Vec::new(),
         egress: Vec::new(),
     }

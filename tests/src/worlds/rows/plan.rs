@@ -177,6 +177,7 @@ impl Plan {
             mode: Mode::Enforce,
             active_from: None,
             expires_at: None,
+            max_staleness: None,
             ingress: rules,
             egress,
         })));

@@ -61,6 +61,7 @@ pub(super) fn networks(count: u32) -> Policy {
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
+        max_staleness: None,
         ingress: Vec::new(),
         egress: (0..count).map(rule).collect(),
     }

@@ -90,6 +90,7 @@ fn policy() -> Event {
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
+        max_staleness: None,
         ingress: (0..CLIENTS).map(rule).collect(),
         egress: Vec::new(),
     }))

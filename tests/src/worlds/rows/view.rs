@@ -81,6 +81,7 @@ fn policy(plan: &mut Plan, number: u32, markers: &[Interned]) -> Policy {
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
+        max_staleness: None,
         ingress: rules.collect(),
         egress: Vec::new(),
     }
