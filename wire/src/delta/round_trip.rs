@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Action, Address, Delta, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph, PeerMatch,
-    PeerSet, PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress,
+    Action, Address, Delta, Direction, Entry, Lease, LocalWorkload, Mode, Network, NodeGraph,
+    PeerMatch, PeerSet, PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress,
     ServiceBackend, ServicePort, Stage, Timestamp, WorkloadUid, Workloads,
 };
 use proptest::collection::{btree_map, btree_set, vec};
