@@ -56,17 +56,22 @@ fn graph(action: Action) -> NodeGraph {
 
 /// The same; what is allowed has a lease.
 fn graph_with(action: Action, lease: Option<Lease>) -> NodeGraph {
+    let entry = |action, lease| Entry {
+        stage: Stage::Namespace,
+        action,
+        mode: Mode::Enforce,
+        peers: PeerMatch::Any,
+        ports: PortMatch::Any,
+        until: None,
+        lease,
+    };
+    // What is allowed for a while is denied else: a list that runs out allows.
     let rules = |direction, action| RuleSet {
         direction,
-        entries: vec![Entry {
-            stage: Stage::Namespace,
-            action,
-            mode: Mode::Enforce,
-            peers: PeerMatch::Any,
-            ports: PortMatch::Any,
-            until: None,
-            lease: lease.filter(|_| action != Action::Deny),
-        }],
+        entries: match (action, lease) {
+            (Action::Allow, Some(_)) => vec![entry(action, lease), entry(Action::Deny, None)],
+            (Action::Allow | Action::Deny | Action::Pass, _) => vec![entry(action, None)],
+        },
     };
     let (egress, ingress) = (
         rules(Direction::Egress, Action::Deny),
