@@ -36,17 +36,21 @@ impl Clock {
         }
     }
 
-    /// The monotonic time of a deadline: the earlier of its two, and up to two milliseconds before it. The lowest bits name the
-    /// deadline: several may end at one time, and whoever finds them in a kernel has to tell them apart.
+    /// The monotonic time of a deadline: the earlier of its two. One with a lease ends up to two milliseconds before that, and its
+    /// lowest bits name it: several may end at one time, and whoever finds them in a kernel has to tell them apart. A date alone is
+    /// exact, for what ends then may be a denial; an end of a lease never opens anything.
     pub fn ends(&self, deadline: &Deadline) -> u64 {
         let date = deadline.until.map(|at| self.monotonic_of(at));
         let lease = deadline.lease.map(|lease| self.end_of(lease));
         let ns = date.into_iter().chain(lease).min().unwrap_or(u64::MAX);
+        if deadline.lease.is_none() {
+            return ns;
+        }
         let before = (ns & !NAME_BITS).saturating_sub(NAME_BITS + 1);
         (before | deadline.name() & NAME_BITS).max(1)
     }
 
-    /// Whether two times in a kernel's table are those of deadlines with one name.
+    /// Whether two times in a kernel's table are those of deadlines with one name; of such as have a lease.
     pub const fn is_one_deadline(a_ns: u64, b_ns: u64) -> bool {
         (a_ns ^ b_ns) & NAME_BITS == 0
     }
@@ -121,7 +125,6 @@ mod tests {
         ));
         let at_once = [
             ends(None, Some(2_000)),
-            ends(Some(12_000), None),
             ends(Some(12_000), Some(2_000)),
             ends(Some(13_000), Some(2_000)),
         ];

@@ -179,11 +179,16 @@ fn expiries(planner: &Planner, desired: &Desired, clock: Clock) -> BTreeMap<Dead
         .collect();
     let mut taken: BTreeSet<ExpiryId> = BTreeSet::new();
     let mut found = BTreeMap::new();
-    for at in desired.deadlines() {
+    // Those with a lease have a name in their time; a date alone is then the nearest of the others.
+    let (leased, dated): (Vec<Deadline>, Vec<Deadline>) = desired
+        .deadlines()
+        .into_iter()
+        .partition(|deadline| deadline.lease.is_some());
+    for at in leased.into_iter().chain(dated) {
         let ns = clock.ends(&at);
         let near = held.iter().filter(|(id, held)| {
             held.abs_diff(ns) <= DEADLINE_TOLERANCE_NS
-                && Clock::is_one_deadline(*held, ns)
+                && (at.lease.is_none() || Clock::is_one_deadline(*held, ns))
                 && !taken.contains(id)
         });
         if let Some((id, _)) = near.min_by_key(|(_, held)| held.abs_diff(ns)) {
