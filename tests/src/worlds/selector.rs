@@ -9,7 +9,7 @@ use bulkhead_policy::model::{
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{Index, select};
 
 use super::vocabulary::{
     ACCOUNTS, LABEL_KEYS, LABEL_VALUES, NAMESPACE_KEYS, NAMESPACES, NETWORKS, NODE_KEYS,
@@ -81,15 +81,17 @@ pub(super) fn namespace_selector(namespace: &'static str) -> BoxedStrategy<Workl
         .boxed()
 }
 
-/// A network and holes in it.
+/// A network and holes in it: most networks of the vocabulary lie beside each other, so that holes are drawn from those inside.
 pub(super) fn network() -> impl Strategy<Value = Network> {
-    (one(NETWORKS), vec(one(NETWORKS), 0..3)).prop_map(|(cidr, holes)| {
+    (one(NETWORKS), vec(any::<Index>(), 0..3)).prop_map(|(cidr, holes)| {
         let cidr = net(cidr);
-        let inside = holes
-            .into_iter()
-            .map(net)
-            .filter(|hole| cidr.contains(hole) && *hole != cidr);
-        Network::new(cidr, inside)
+        let inside: Vec<_> = NETWORKS
+            .iter()
+            .map(|it| net(it))
+            .filter(|it| cidr.contains(it) && *it != cidr)
+            .collect();
+        let holes = holes.iter().filter(|_| !inside.is_empty());
+        Network::new(cidr, holes.map(|hole| *hole.get(&inside)))
     })
 }
 
