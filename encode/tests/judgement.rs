@@ -164,7 +164,7 @@ proptest! {
     /// A lease that ends never opens anything, so what is left of several is what is left of the shortest.
     #[test]
     fn an_end_of_a_lease_never_opens(graph in world::parts()) {
-        for (_, rules) in &graph.rule_sets {
+        for rules in graph.rule_sets.values() {
             for address in world::everybody().into_iter().step_by(2) {
                 for port in world::PORTS {
                     let told = |unheard_ms| {

@@ -155,6 +155,7 @@ fn named(action: Action) -> Event {
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
+        max_staleness: None,
         ingress: vec![rule.clone()],
         egress: vec![rule],
     }))

@@ -52,7 +52,7 @@ pub(crate) fn compare(
     flows: impl Iterator<Item = Flow>,
     tally: &Tally,
 ) -> Finding {
-    if case.objects.len() % 2 == 0 {
+    if case.objects.len().is_multiple_of(2) {
         compare_at(case, flows, NOW.into(), tally)
     } else {
         let (case, at) = case.unheard();

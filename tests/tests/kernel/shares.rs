@@ -76,6 +76,7 @@ fn graph(workloads: usize) -> Arc<NodeGraph> {
                 to: CLOSED,
             }]),
             until: None,
+            lease: None,
         }],
     };
     let (egress, ingress) = (rules(Direction::Egress), rules(Direction::Ingress));
