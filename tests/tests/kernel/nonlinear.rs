@@ -19,7 +19,7 @@ use crate::node;
 use crate::place::{alone, ip};
 use crate::shares::{CLOSED, FAR, Node, OPEN, own};
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 const ETHERNET: u16 = 14;
 /// More than a page.
 const LONG: usize = 5_000;

@@ -26,7 +26,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::pins::{SIZES, arrives};
 use crate::place::Place;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 const SELDOM: Duration = Duration::from_secs(3_600);
 
 /// The workload's one address; the loopback stands for its interface.
