@@ -344,7 +344,7 @@ impl Enforcer {
         let heard_ns = answer.at.saturating_sub(age_ns);
         match self.state.heard(heard_ns, clock) {
             Ok(Heard::Renewed | Heard::Known) => {}
-            Ok(Heard::ToCommit) => self.again("leases and dates change places"),
+            Ok(Heard::ToCommit) => self.again("leases get new numbers"),
             Err(error) => error!(%error, "leases cannot be renewed; what they allow ends"),
         }
     }

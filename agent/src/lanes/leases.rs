@@ -14,13 +14,17 @@ use super::planner::{Planner, Standing};
 pub enum Renewal {
     /// By these stores, in any order.
     Stores(Vec<MapWrite>),
-    /// By a plan that compares everything: a lease and a date change places.
+    /// By a plan that compares everything: a lease and a date change places, or nobody knows what the numbers mean.
     Anew,
 }
 
 impl Planner {
     /// The way from what was heard `before` to what is heard `after`. Nothing is noted: the stores still have to be performed.
     pub fn renewal(&self, before: Clock, after: Clock) -> Renewal {
+        // The numbers are those of a plan that broke off: what is in force has others, which would be left to end.
+        if self.standing != Standing::Settled {
+            return Renewal::Anew;
+        }
         let deadlines = || self.numbers.expiries.keys();
         let moves = || deadlines().filter_map(|deadline| deadline.lease);
         let dates = || deadlines().filter_map(|deadline| deadline.until);

@@ -113,4 +113,31 @@ proptest! {
             prop_assert_eq!(kernel.tables.expiries[&id], heard(3_900).ends(&deadline));
         }
     }
+    /// As where a revision is refused and its controller goes back to the one before it.
+    #[test]
+    fn after_a_plan_that_broke_off_the_leases_in_force_are_renewed(old in world::parts(), new in world::parts()) {
+        let (old, new) = (with_lease(&old, None), with_lease(&new, None));
+        let desired = Desired::build(&old, Timestamp(0));
+        let (mut kernel, mut planner) = (MemoryKernel::default(), Planner::new(MemoryTables::default()));
+        go_to(&mut kernel, &mut planner, &old);
+        let next = Desired::build(&new, Timestamp(0));
+        let plan = planner.plan(&next, &attached(&new), &Changes::Everything, CLOCK).unwrap();
+        kernel.patience = Some(plan.len() / 2);
+        if perform(&mut kernel, &mut planner, plan).is_ok() {
+            return Ok(());
+        }
+        kernel.patience = None;
+        let after = heard(5_000);
+        prop_assert_eq!(planner.renewal(CLOCK, after), Renewal::Anew);
+        let plan = planner.plan(&desired, &attached(&old), &Changes::Everything, after).unwrap();
+        perform(&mut kernel, &mut planner, plan).unwrap();
+        for (deadline, id) in leased(&planner) {
+            prop_assert_eq!(kernel.tables.expiries[&id], after.ends(&deadline));
+        }
+        // What the kernel holds is what a node that never knew of the other revision would hold.
+        let mut restarted = Planner::new(kernel.read().unwrap());
+        let plan = restarted.plan(&desired, &attached(&old), &Changes::Everything, after).unwrap();
+        prop_assert!(plan.is_empty(), "{:?}", plan);
+        prop_assert_eq!(renew(&mut kernel, &mut planner, after, heard(9_000)), leased(&planner).len());
+    }
 }
