@@ -71,6 +71,8 @@ pub struct Realised {
 struct Newest {
     graph: Arc<NodeGraph>,
     frontier: Frontier,
+    /// When it was last known to be made of all inputs there were.
+    known_at: Option<Duration>,
     /// When the node first ought to have had something other than what it has.
     changed_at: Duration,
 }
@@ -79,6 +81,7 @@ struct Newest {
 struct UnderWay {
     graph: Arc<NodeGraph>,
     frontier: Frontier,
+    known_at: Option<Duration>,
     changed_at: Duration,
     sent_at: Duration,
 }
@@ -106,8 +109,8 @@ pub struct Publisher {
     confirmed_at: Option<Duration>,
     /// The newest question that has no answer yet, by the agent's clock.
     asked: Option<u64>,
-    /// When the inputs of `newest` were last known to be the newest there are.
-    known_at: Option<Duration>,
+    /// When what the agent has was last known to be right.
+    right_at: Option<Duration>,
 }
 
 impl Publisher {
@@ -125,7 +128,7 @@ impl Publisher {
             sent_at: None,
             confirmed_at: None,
             asked: None,
-            known_at: None,
+            right_at: None,
         }
     }
 
@@ -136,7 +139,19 @@ impl Publisher {
 
     /// What was offered last is made of all inputs there were at that moment, as far as the source knows.
     pub fn known(&mut self, at: Option<Duration>) {
-        self.known_at = at;
+        let Some(newest) = &mut self.newest else {
+            return;
+        };
+        newest.known_at = at;
+        let digest = newest.graph.digest();
+        if let Some(sent) = self.under_way.as_mut()
+            && sent.graph.digest() == digest
+        {
+            sent.known_at = at;
+        }
+        if self.acked == Some(digest) {
+            self.right_at = at;
+        }
     }
 
     /// The node's newest state.
@@ -152,6 +167,7 @@ impl Publisher {
         self.newest = Some(Newest {
             graph,
             frontier,
+            known_at: None,
             changed_at,
         });
     }
@@ -179,7 +195,24 @@ impl Publisher {
         };
         let digest = newest.graph.digest();
         if self.acked == Some(digest) {
-            return self.confirm(now);
+            let frontier = newest.frontier.clone();
+            let is_told = self.confirmed.as_ref() == Some(&frontier);
+            let earliest = self.earliest_confirmation();
+            return if is_told && !self.has_answer() {
+                Step::Wait(None)
+            } else if now < earliest {
+                Step::Wait(Some(earliest))
+            } else {
+                self.confirm(digest, frontier, now)
+            };
+        }
+        // What the agent has was right when it was sent. Where something changes in every round trip, nothing better can ever be
+        // said of it, and this is the only moment for it.
+        if let (Some(acked), Some(frontier)) = (self.acked, self.confirmed.clone())
+            && self.has_answer()
+            && now >= self.earliest_confirmation()
+        {
+            return self.confirm(acked, frontier, now);
         }
         let gathered = self
             .sent_at
@@ -200,6 +233,7 @@ impl Publisher {
         self.under_way = Some(UnderWay {
             graph: newest.graph.clone(),
             frontier: frontier.clone(),
+            known_at: newest.known_at,
             changed_at: newest.changed_at,
             sent_at: now,
         });
@@ -214,31 +248,27 @@ impl Publisher {
         }
     }
 
-    fn confirm(&mut self, now: Duration) -> Step {
-        let Some(newest) = &self.newest else {
-            return Step::Wait(None);
-        };
-        // A controller that has never heard of all its inputs has no answer.
-        let answers = self.asked.is_some() && self.known_at.is_some();
-        if self.confirmed.as_ref() == Some(&newest.frontier) && !answers {
-            return Step::Wait(None);
-        }
-        let earliest = self
-            .confirmed_at
-            .map_or(Duration::ZERO, |at| at + self.pace.confirm);
-        if now < earliest {
-            return Step::Wait(Some(earliest));
-        }
+    /// Whether there is a question, and something to say to it: a controller that has never heard of all its inputs has no answer.
+    fn has_answer(&self) -> bool {
+        self.asked.is_some() && self.right_at.is_some()
+    }
+
+    fn earliest_confirmation(&self) -> Duration {
+        self.confirmed_at
+            .map_or(Duration::ZERO, |at| at + self.pace.confirm)
+    }
+
+    fn confirm(&mut self, digest: Digest, frontier: Frontier, now: Duration) -> Step {
         self.confirmed_at = Some(now);
-        self.confirmed = Some(newest.frontier.clone());
-        let answer = self.known_at.and_then(|known_at| {
-            let age = now.saturating_sub(known_at).as_millis();
+        self.confirmed = Some(frontier.clone());
+        let answer = self.right_at.and_then(|right_at| {
+            let age = now.saturating_sub(right_at).as_millis();
             let age_ms = u64::try_from(age).unwrap_or(u64::MAX);
             self.asked.take().map(|at| Answer { at, age_ms })
         });
         Step::Confirm {
-            digest: newest.graph.digest(),
-            frontier: newest.frontier.clone(),
+            digest,
+            frontier,
             answer,
         }
     }
@@ -249,6 +279,7 @@ impl Publisher {
             self.acked = Some(digest);
             self.base = Some(sent.graph);
             self.confirmed = Some(sent.frontier);
+            self.right_at = sent.known_at;
             self.refusals = None;
             let since_change = now.saturating_sub(sent.changed_at);
             return Some(Realised {
@@ -263,6 +294,7 @@ impl Publisher {
             self.acked = Some(digest);
             self.base = None;
             self.confirmed = None;
+            self.right_at = None;
             if let Some(newest) = self.newest.as_ref().map(|newest| newest.graph.digest()) {
                 self.hold_back(newest, now);
             }

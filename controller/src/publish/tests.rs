@@ -107,6 +107,45 @@ fn an_agent_that_is_not_right_gets_no_answer_before_it_is() {
 }
 
 #[test]
+fn an_agent_that_is_right_only_for_the_moment_of_its_acknowledgement_is_answered_all_the_same() {
+    let mut publisher = Publisher::new(Pace::default(), None);
+    publisher.offer(graph(0), frontier(0), ms(0));
+    publisher.known(Some(ms(0)));
+    let (mut now, mut known_at) = (ms(0), ms(0));
+    let mut revision = sent(publisher.step(now));
+    let mut answers = 0;
+    for version in 1..100 {
+        // A newer one before every acknowledgement.
+        now += ms(50);
+        let offered_at = now;
+        publisher.offer(graph(version), frontier(u64::from(version)), offered_at);
+        publisher.known(Some(offered_at));
+        publisher.asked(u64::from(version));
+        now += ms(50);
+        publisher.acked(revision.delta.target, now);
+        let mut step = publisher.step(now);
+        if let Step::Confirm {
+            digest,
+            frontier,
+            answer,
+        } = step
+        {
+            assert_eq!(
+                (digest, frontier),
+                (revision.delta.target, revision.frontier)
+            );
+            let Answer { at, age_ms } = answer.unwrap();
+            assert_eq!((at, ms(age_ms)), (u64::from(version), now - known_at));
+            answers += 1;
+            step = publisher.step(now);
+        }
+        revision = sent(step);
+        known_at = offered_at;
+    }
+    assert_eq!(answers, 10, "at the pace of confirmations, in ten seconds");
+}
+
+#[test]
 fn a_controller_that_does_not_know_its_inputs_has_no_answer() {
     let mut publisher = Publisher::new(Pace::default(), Some((graph(1).digest(), frontier(1))));
     publisher.offer(graph(1), frontier(1), ms(0));
@@ -257,6 +296,8 @@ fn silence_ends_the_connection() {
 #[derive(Debug, Clone)]
 enum Happens {
     Change(u8),
+    Know,
+    Ask,
     Time(u64),
     Accept,
     Refuse(Refusal),
@@ -266,7 +307,9 @@ enum Happens {
 fn happens() -> impl Strategy<Value = Happens> {
     prop_oneof![
         3 => (0..6_u8).prop_map(Happens::Change),
-        3 => (0..40_u64).prop_map(Happens::Time),
+        2 => Just(Happens::Know),
+        2 => Just(Happens::Ask),
+        3 => prop_oneof![0..40_u64, 900..1_100_u64].prop_map(Happens::Time),
         3 => Just(Happens::Accept),
         1 => prop_oneof![Just(Refusal::Damaged), Just(Refusal::Kernel), Just(Refusal::Older)].prop_map(Happens::Refuse),
         1 => Just(Happens::LoseItsGraph),
@@ -280,6 +323,8 @@ struct Agent {
     /// What it said last; it may have lost that since.
     said: Option<Digest>,
     inbox: Option<bulkhead_wire::Revision>,
+    /// Until when each graph was right, as far as the controller knew.
+    right: BTreeMap<Digest, Duration>,
 }
 
 impl Agent {
@@ -309,12 +354,16 @@ fn settle(publisher: &mut Publisher, agent: &mut Agent, now: Duration) -> Durati
             agent.inbox = Some(*revision);
             now
         }
-        Step::Confirm { digest, .. } => {
+        Step::Confirm { digest, answer, .. } => {
             assert_eq!(
                 Some(digest),
                 agent.said,
                 "a confirmation of what the agent never said it has"
             );
+            if let Some(Answer { age_ms, .. }) = answer {
+                let right_at = now - ms(age_ms);
+                assert!(right_at <= agent.right[&digest], "told to be newer");
+            }
             now
         }
         Step::Wait(until) => until.unwrap_or(now),
@@ -327,7 +376,7 @@ proptest! {
     fn whatever_happens_the_agent_ends_with_the_newest(events in proptest::collection::vec(happens(), 0..60)) {
         let mut publisher = Publisher::new(Pace::default(), None);
         let mut agent = Agent::default();
-        let (mut now, mut version, mut newest) = (ms(0), 0, None);
+        let (mut now, mut version, mut newest) = (ms(0), 0, None::<Arc<NodeGraph>>);
         for event in events {
             match event {
                 Happens::Change(number) => {
@@ -335,6 +384,11 @@ proptest! {
                     newest = Some(graph(number));
                     publisher.offer(graph(number), frontier(version), now);
                 }
+                Happens::Know => {
+                    publisher.known(Some(now));
+                    agent.right.extend(newest.as_ref().map(|newest| (newest.digest(), now)));
+                }
+                Happens::Ask => publisher.asked(1),
                 Happens::Time(passed) => now += ms(passed),
                 Happens::Accept => match agent.accept() {
                     Some(Ok(digest)) => drop(publisher.acked(digest, now)),
