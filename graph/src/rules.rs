@@ -215,9 +215,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry's content hash.
+    /// The entry's content hash. Whoever knows of no leases names an entry without one the same.
     pub fn content(&self) -> [u8; 16] {
-        let mut h = Hasher::new("entry/2");
+        let mut h = match self.lease {
+            None => Hasher::new("entry/1"),
+            Some(_) => Hasher::new("entry/2"),
+        };
         self.hash_into(&mut h);
         h.finish()
     }
@@ -246,13 +249,8 @@ impl Entry {
                 h.fixed(&[1]).fixed(&ms.to_le_bytes());
             }
         }
-        match self.lease {
-            None => {
-                h.fixed(&[0]);
-            }
-            Some(Lease(ms)) => {
-                h.fixed(&[1]).fixed(&ms.to_le_bytes());
-            }
+        if let Some(Lease(ms)) = self.lease {
+            h.fixed(&ms.to_le_bytes());
         }
     }
 }
@@ -333,5 +331,37 @@ impl RuleSet {
             entry.action != Action::Allow
                 && matches!(entry.peers.certainty().0, PeerMatch::Of { workloads: Workloads::Sets(sets), .. } if !sets.is_empty())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_without_a_lease_has_the_name_that_it_had_before_there_were_leases() {
+        let entry = Entry {
+            stage: Stage::Quarantine,
+            action: Action::Allow,
+            mode: Mode::Enforce,
+            peers: PeerMatch::Any,
+            ports: PortMatch::Any,
+            until: None,
+            lease: None,
+        };
+        let mut h = Hasher::new("entry/1");
+        h.fixed(&[
+            Stage::Quarantine as u8,
+            Action::Allow as u8,
+            Mode::Enforce as u8,
+        ]);
+        h.fixed(&[0]).fixed(&[0]).fixed(&[0]);
+        assert_eq!(entry.content(), h.finish());
+        let leased = |ms| Entry {
+            lease: Some(Lease(ms)),
+            ..entry.clone()
+        };
+        assert_ne!(leased(60_000).content(), entry.content());
+        assert_ne!(leased(60_000).content(), leased(60_001).content());
     }
 }
