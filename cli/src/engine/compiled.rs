@@ -47,8 +47,18 @@ pub(crate) struct Compilation {
 const AGES_NS: u64 = 1 << 62;
 
 /// When the controller was heard last, if it is `monotonic_ns` now.
-pub(crate) fn heard_ns(monotonic_ns: u64, at: Moment) -> u64 {
-    monotonic_ns.saturating_sub(at.unheard_ms.saturating_mul(1_000_000))
+///
+/// # Errors
+/// If the clock is younger than that: no node could say so, and 0 would mean that nothing was ever heard.
+pub(crate) fn heard_ns(monotonic_ns: u64, at: Moment) -> Result<u64> {
+    let unheard_ns = at.unheard_ms.saturating_mul(1_000_000);
+    let heard_ns = monotonic_ns.checked_sub(unheard_ns).filter(|ns| *ns > 0);
+    heard_ns.with_context(|| {
+        format!(
+            "--unheard: a node that has been up for {} s cannot have been unheard for longer; ask for less, or take --engine compiled, whose nodes are older",
+            monotonic_ns / 1_000_000_000
+        )
+    })
 }
 
 /// Compiles the objects for an instant.
@@ -107,7 +117,7 @@ impl Compiled {
             Clock {
                 wall: at.now,
                 monotonic_ns: AGES_NS,
-                heard_ns: heard_ns(AGES_NS, at),
+                heard_ns: heard_ns(AGES_NS, at)?,
             },
         )?;
         let mut guards = BTreeMap::new();
@@ -228,5 +238,34 @@ fn scheduled(object: &Object) -> Object {
         | Object::EndpointSlice(_)
         | Object::Segment(_)
         | Object::Policy(_) => object.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use bulkhead_graph::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn nobody_was_heard_before_the_clock_began() {
+        let unheard = |unheard_ms| Moment {
+            now: Timestamp(0),
+            unheard_ms,
+        };
+        let up_ns = 90_000_000_000;
+        assert_eq!(heard_ns(up_ns, unheard(0)).unwrap(), up_ns);
+        assert_eq!(heard_ns(up_ns, unheard(89_999)).unwrap(), 1_000_000);
+        for ms in [90_000, 90_001, u64::MAX] {
+            let error = heard_ns(up_ns, unheard(ms)).unwrap_err().to_string();
+            assert!(
+                error.starts_with("--unheard: ") && error.contains("90 s"),
+                "{error}"
+            );
+        }
+        // As long as anybody may ask about: a century.
+        assert!(heard_ns(AGES_NS, unheard(3_155_760_000_000)).is_ok());
     }
 }

@@ -69,7 +69,7 @@ impl Kernels {
         let clock = Clock {
             wall: at.now,
             monotonic_ns,
-            heard_ns: heard_ns(monotonic_ns, at),
+            heard_ns: heard_ns(monotonic_ns, at)?,
         };
         let Compilation {
             nodes: compiled,
