@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use bulkhead_graph::{Digest, NodeGraph};
+use bulkhead_source::BootTime;
 use bulkhead_wire::Frontier;
 use tokio::sync::watch;
 
@@ -19,7 +19,7 @@ pub struct Board {
     /// `None` until the sources were read once: before that, an empty graph would mean nothing.
     frontier: watch::Sender<Option<Frontier>>,
     /// When the source last knew that all of its inputs are in the graphs here.
-    known_at: Mutex<Option<Instant>>,
+    known_at: Mutex<Option<BootTime>>,
 }
 
 impl Default for Board {
@@ -59,13 +59,13 @@ impl Board {
     }
 
     /// All inputs that there were at that moment are in the graphs here, as far as the source knows.
-    pub fn known(&self, at: Instant) {
+    pub fn known(&self, at: BootTime) {
         let mut known_at = self.known_at.lock().unwrap_or_else(PoisonError::into_inner);
         *known_at = (*known_at).max(Some(at));
     }
 
     /// The newest such moment. To be read before the graphs that it is to be told of.
-    pub fn known_at(&self) -> Option<Instant> {
+    pub fn known_at(&self) -> Option<BootTime> {
         *self.known_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

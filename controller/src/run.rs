@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use bulkhead_crds::manifest::{Problem, Severity};
 use bulkhead_graph::Timestamp;
 use bulkhead_policy::engine::{EngineConfig, Finding};
-use bulkhead_source::{Freshness, Update};
+use bulkhead_source::{BootTime, Freshness, Update};
 use bulkhead_wire::limits;
 use bulkhead_wire::proto::distribution_server::DistributionServer;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -135,7 +135,7 @@ async fn compile(
 }
 
 /// All that the source knew by then is on the board.
-fn known(shared: &Shared, at: Option<std::time::Instant>) {
+fn known(shared: &Shared, at: Option<BootTime>) {
     if let Some(at) = at {
         shared.board.known(at);
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bulkhead_graph::Timestamp;
+use bulkhead_source::BootTime;
 use bulkhead_wire::proto::distribution_server::Distribution;
 use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
 use bulkhead_wire::{
@@ -45,7 +46,8 @@ pub struct Shared {
     /// The newest connection of each node; an older one ends.
     newest: Mutex<BTreeMap<String, u64>>,
     large: Semaphore,
-    start: Instant,
+    /// Of all times that are told apart from it: they go on while the machine sleeps, as what is known ages.
+    start: BootTime,
 }
 
 impl Shared {
@@ -59,7 +61,7 @@ impl Shared {
             connections: AtomicU64::new(1),
             newest: Mutex::default(),
             large: Semaphore::new(LARGE_AT_ONCE),
-            start: Instant::now(),
+            start: BootTime::now(),
         }
     }
 
@@ -222,9 +224,8 @@ impl Session {
                 let known_at = self.shared.board.known_at();
                 if let Some((graph, frontier)) = self.newest.newest() {
                     self.publisher.offer(graph, frontier, self.shared.elapsed());
-                    let start = self.shared.start.into_std();
-                    self.publisher
-                        .known(known_at.map(|at| at.saturating_duration_since(start)));
+                    let start = self.shared.start;
+                    self.publisher.known(known_at.map(|at| at.since(start)));
                 }
             }
             let wake = match self.publisher.step(self.shared.elapsed()) {
@@ -253,10 +254,10 @@ impl Session {
                         "the agent did not answer a revision in time",
                     ));
                 }
-                Step::Wait(until) => until.map(|until| self.shared.start + until),
+                Step::Wait(until) => until.map(|until| until.saturating_sub(self.shared.elapsed())),
             };
             // An hour stands for ever; waking up for nothing costs nothing.
-            let wake = wake.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            let wake = Instant::now() + wake.unwrap_or(Duration::from_secs(3600));
             look = tokio::select! {
                 message = receive(incoming) => match message? {
                     None => return Ok(()),

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod boot_time;
 pub mod folder;
 mod freshness;
 pub mod index;
@@ -13,6 +14,7 @@ pub mod kubernetes;
 pub mod review;
 mod update;
 
+pub use boot_time::BootTime;
 pub use bulkhead_crds::manifest::{Problem, Severity};
 pub use freshness::Freshness;
 pub use update::{ObjectVersion, Update};

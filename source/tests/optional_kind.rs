@@ -2,6 +2,8 @@
 #![cfg(feature = "kubernetes")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod request;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,7 +14,7 @@ use bulkhead_source::Update;
 use bulkhead_source::kubernetes::watch;
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch as state};
 use tokio::time::timeout;
@@ -50,7 +52,7 @@ impl Server {
     async fn answer(self: Arc<Self>, mut stream: TcpStream) {
         let mut definition = self.definition.clone();
         let now = *definition.borrow_and_update();
-        let path = request_path(&mut stream).await;
+        let path = request::path(&mut stream).await;
         let (status, body) = self.content(&path, now);
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
@@ -98,19 +100,6 @@ impl Server {
             false => found(whole("10")),
         }
     }
-}
-
-async fn request_path(stream: &mut TcpStream) -> String {
-    let mut request = Vec::new();
-    let mut part = [0; 1024];
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        match stream.read(&mut part).await {
-            Ok(0) | Err(_) => break,
-            Ok(count) => request.extend_from_slice(&part[..count]),
-        }
-    }
-    let text = String::from_utf8_lossy(&request);
-    text.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
 fn not_found() -> Value {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::files::scan_folder;
 use super::state::{State, StateError};
 use crate::index::{Index, Scan};
-use crate::{Freshness, Update};
+use crate::{BootTime, Freshness, Update};
 
 /// The name of this input in a frontier.
 const INPUT: &str = "folder";
@@ -73,7 +73,7 @@ pub enum FolderError {
 /// If the folder cannot be read or the state cannot be used; later failures are reported as problems.
 pub fn watch(config: FolderConfig) -> Result<mpsc::Receiver<Update>, FolderError> {
     let (state, last_good) = State::open(config.state.clone(), now())?;
-    let began = std::time::Instant::now();
+    let began = BootTime::now();
     let mut scan = Scan::new();
     scan_folder(&config.path, &mut scan).map_err(|source| FolderError::Folder {
         path: config.path.clone(),
@@ -127,7 +127,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, first: (Scan, std::time::Instant)) {
+    async fn run(mut self, first: (Scan, BootTime)) {
         let mut scan = Some(first);
         let mut reported = None;
         loop {
@@ -141,7 +141,7 @@ impl Task {
                 () = self.updates.closed() => return,
                 () = wait(&mut self.woken, &self.config) => {}
             }
-            let began = std::time::Instant::now();
+            let began = BootTime::now();
             scan = self.scan().await.map(|scan| (scan, began));
         }
     }

@@ -1,5 +1,6 @@
 //! Following one kind: its whole state first, then every change, for ever.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_crds::convert::{Converted, Rejection, StandIn, plain_object, stand_in};
@@ -12,8 +13,9 @@ use kube::{Client, ResourceExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::pulse::{LATE, Pulse};
 use super::resources::{optional_definition, resource};
-use crate::ObjectVersion;
+use crate::{BootTime, ObjectVersion};
 
 /// The API server marks the bookmark after which everything that was there has been sent.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -32,15 +34,16 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A watch is asked to end after so many seconds. The API server sends a bookmark right before, and so nobody is in the dark
-/// about the present for much longer.
-const WATCH_SECONDS: u32 = 30;
+/// about the present for much longer. Two watches in a row may break in silence, with the waits after them, and the third one
+/// still brings its bookmark within the shortest lease, a minute.
+const WATCH_SECONDS: u32 = 15;
 
 /// One that reads everything first may take longer.
 const FIRST_WATCH_SECONDS: u32 = 290;
 
 /// A watch that is silent for so long leads nowhere, as after a server that vanished without a word. While everything is read
 /// there are pauses.
-const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+const LONGEST_SILENCE: Duration = Duration::from_secs(18);
 const LONGEST_FIRST_SILENCE: Duration = Duration::from_secs(330);
 
 /// One object as the API server has it now. Everything that is not needed is dropped before this is made.
@@ -84,12 +87,13 @@ impl Message {
     }
 }
 
-/// A message, and when it came: what the API server had said of its kind by then is in it or in earlier ones.
-pub(super) type Told = (Instant, Message);
+/// A message, and when it came: what the API server had said of its kind by then is in it or in earlier ones. `None` if it may
+/// have waited to be read.
+pub(super) type Told = (Option<BootTime>, Message);
 
 /// Why a watch ended.
 enum End {
-    /// The other side closed it, as it does every few minutes; go on from the last version.
+    /// The other side closed it, as it was asked to; go on from the last version.
     Closed,
     /// It broke; go on from the last version, if there is one.
     Broken(String),
@@ -100,11 +104,18 @@ enum End {
 }
 
 /// Follows a kind until nobody listens.
-pub(super) async fn follow(client: Client, kind: Kind, messages: mpsc::Sender<Told>) {
+pub(super) async fn follow(
+    client: Client,
+    kind: Kind,
+    messages: mpsc::Sender<Told>,
+    pulse: Arc<Pulse>,
+) {
     let mut follower = Follower {
         api: Api::all_with(client.clone(), &resource(kind)),
         kind,
         messages,
+        pulse,
+        began: None,
         version: None,
         definitions: Api::all(client),
         was_whole: false,
@@ -151,6 +162,9 @@ struct Follower {
     api: Api<DynamicObject>,
     kind: Kind,
     messages: mpsc::Sender<Told>,
+    pulse: Arc<Pulse>,
+    /// When the request was begun whose answer is read. `None` if that was held up here, so that nobody knows its age.
+    began: Option<BootTime>,
     /// The last one seen; `None` before the whole state was read.
     version: Option<String>,
     definitions: Api<CustomResourceDefinition>,
@@ -163,10 +177,11 @@ struct Follower {
 impl Follower {
     /// Whether the cluster lacks the kind, by its definition and not by its being served: an API server that starts does not
     /// serve every kind at once, and its objects must not be taken for deleted.
-    async fn is_undefined(&self) -> bool {
+    async fn is_undefined(&mut self) -> bool {
         let Some(name) = optional_definition(self.kind) else {
             return false;
         };
+        self.began = Some(BootTime::now());
         match self.definitions.get(&name).await {
             Err(kube::Error::Api(status)) => status.code == 404 && status.reason == "NotFound",
             Err(_) => false,
@@ -206,12 +221,14 @@ impl Follower {
             ),
         };
         let from = self.version.clone().unwrap_or_default();
-        let stream = match self.api.watch(&parameters, &from).await {
-            Ok(stream) => stream,
-            Err(kube::Error::Api(status)) if status.code == GONE => {
+        self.began = Some(BootTime::now());
+        let stream = match timeout(patience, self.api.watch(&parameters, &from)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(kube::Error::Api(status))) if status.code == GONE => {
                 return End::Lost(TOO_OLD.to_owned());
             }
-            Err(error) => return End::Broken(error.to_string()),
+            Ok(Err(error)) => return End::Broken(error.to_string()),
+            Err(_) => return End::Broken("it was not answered".to_owned()),
         };
         pin_mut!(stream);
         // Objects of a state that is not whole yet.
@@ -298,9 +315,16 @@ impl Follower {
         Ok(number)
     }
 
-    async fn send(&self, message: Message) -> Result<(), End> {
-        let told = (Instant::now(), message);
-        self.messages.send(told).await.map_err(|_| End::Unheard)
+    async fn send(&mut self, message: Message) -> Result<(), End> {
+        let now = BootTime::now();
+        let is_new = |began: &BootTime| self.pulse.is_unbroken_since(*began, now);
+        let told = (self.began.filter(is_new).map(|_| now), message);
+        let sent = self.messages.send(told).await;
+        // Whoever gathers was busy, and what comes next may have waited as long.
+        if now.elapsed() > LATE {
+            self.began = None;
+        }
+        sent.map_err(|_| End::Unheard)
     }
 }
 

@@ -5,6 +5,7 @@
 //! seen, and never `0`, which would mean *whatever a replica happens to have*.
 
 mod follow;
+mod pulse;
 mod resources;
 mod store;
 mod watch;

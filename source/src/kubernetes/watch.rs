@@ -1,6 +1,7 @@
 //! The task that gathers what the watches of all kinds say.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_policy::model::{Kind, Timestamp};
@@ -12,9 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::follow::{Message, Told, follow};
+use super::pulse::Pulse;
 use super::resources::KINDS;
 use super::store::Store;
-use crate::{Freshness, Update};
+use crate::{BootTime, Freshness, Update};
 
 /// Its beginning is the beginning of the cluster's history.
 const OLDEST_NAMESPACE: &str = "kube-system";
@@ -64,8 +66,10 @@ pub async fn watch(
     let incarnation = Timestamp(beginning.0.as_millisecond());
     let (sender, messages) = mpsc::channel(QUEUE);
     let mut watches = JoinSet::new();
+    let pulse = Arc::new(Pulse::new(BootTime::now()));
+    watches.spawn(pulse.clone().keep());
     for kind in KINDS {
-        watches.spawn(follow(client.clone(), kind, sender.clone()));
+        watches.spawn(follow(client.clone(), kind, sender.clone(), pulse.clone()));
     }
     let (updates, receiver) = mpsc::channel(1);
     tokio::spawn(gather(
@@ -128,11 +132,13 @@ async fn gather(
 
 /// When each kind was heard of.
 #[derive(Default)]
-struct Heard(BTreeMap<Kind, std::time::Instant>);
+struct Heard(BTreeMap<Kind, BootTime>);
 
 impl Heard {
     fn of(&mut self, (at, message): Told) -> Message {
-        self.0.insert(message.kind(), at);
+        if let Some(at) = at {
+            self.0.insert(message.kind(), at);
+        }
         message
     }
 
