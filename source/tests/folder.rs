@@ -103,6 +103,36 @@ async fn a_folder_is_known_while_nothing_changes_and_not_when_it_cannot_be_read(
 }
 
 #[tokio::test]
+async fn a_folder_is_not_known_while_a_part_of_it_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), "a", "{}");
+    let config = FolderConfig {
+        poll: Duration::from_millis(20),
+        ..FolderConfig::new(folder.path(), None)
+    };
+    let freshness = config.freshness.clone();
+    let mut updates = watch(config).unwrap();
+    next(&mut updates).await;
+    wait_age(&freshness, |age| age < Duration::from_millis(200)).await;
+    // Nobody, not even root, can read what leads to itself. Its objects stay, but who knows what they would say.
+    fs::remove_file(folder.path().join("a.yaml")).unwrap();
+    symlink("b.yaml", folder.path().join("a.yaml")).unwrap();
+    symlink("a.yaml", folder.path().join("b.yaml")).unwrap();
+    until(&mut updates, |update| !update.problems.is_empty()).await;
+    wait_age(&freshness, |age| age > Duration::from_millis(600)).await;
+    fs::remove_file(folder.path().join("b.yaml")).unwrap();
+    fs::remove_file(folder.path().join("a.yaml")).unwrap();
+    // What is no file is refused for what it is, and that is known.
+    fs::create_dir(folder.path().join("a.yaml")).unwrap();
+    let pipe = Command::new("mkfifo")
+        .arg(folder.path().join("pipe.yaml"))
+        .status();
+    assert!(pipe.unwrap().success());
+    until(&mut updates, |update| !update.problems.is_empty()).await;
+    wait_age(&freshness, |age| age < Duration::from_millis(200)).await;
+}
+
+#[tokio::test]
 async fn an_empty_folder_is_an_intent_too() {
     let folder = tempfile::tempdir().unwrap();
     let mut updates = watch(FolderConfig::new(folder.path(), None)).unwrap();

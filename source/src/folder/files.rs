@@ -15,6 +15,29 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// Largest file of a folder that is read; a larger one is named and not read.
 const FILE_BYTES: u64 = 64 << 20;
 
+/// The manifests of a folder.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) scan: Scan,
+    /// The system could not read something that is there: what it says now is not known. What is refused for what it is, as a
+    /// pipe or for its size, is known well enough.
+    pub(super) is_partial: bool,
+}
+
+impl Reading {
+    fn fail(&mut self, path: &Path, error: &io::Error) {
+        self.is_partial = true;
+        let why = format!(
+            "it cannot be read ({error}), its last good version stays in force; make it readable"
+        );
+        self.insert(path, Content::Unreadable(why));
+    }
+
+    fn insert(&mut self, path: &Path, content: Content) {
+        self.scan.insert(path.display().to_string().into(), content);
+    }
+}
+
 /// A path that was asked for cannot be read at all.
 #[derive(Debug, Error)]
 #[error("{}: {source}; name a file or folder that can be read", path.display())]
@@ -28,25 +51,25 @@ pub struct FileError {
 /// # Errors
 /// If one of the paths is not there or is a folder that cannot be listed.
 pub fn read_paths(paths: &[PathBuf]) -> Result<Scan, FileError> {
-    let mut scan = Scan::new();
+    let mut reading = Reading::default();
     for path in paths {
         let fail = |source| FileError {
             path: path.clone(),
             source,
         };
         if fs::metadata(path).map_err(fail)?.is_dir() {
-            scan_folder(path, &mut scan).map_err(fail)?;
+            scan_folder(path, &mut reading).map_err(fail)?;
         } else {
             fs::read(path)
-                .map(|bytes| scan.insert(path.display().to_string().into(), Content::Bytes(bytes)))
+                .map(|bytes| reading.insert(path, Content::Bytes(bytes)))
                 .map_err(fail)?;
         }
     }
-    Ok(scan)
+    Ok(reading.scan)
 }
 
 /// Everything in a folder. Hidden names are skipped: editors and mounted volumes keep their own things there.
-pub(super) fn scan_folder(folder: &Path, scan: &mut Scan) -> io::Result<()> {
+pub(super) fn scan_folder(folder: &Path, reading: &mut Reading) -> io::Result<()> {
     let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
@@ -56,19 +79,18 @@ pub(super) fn scan_folder(folder: &Path, scan: &mut Scan) -> io::Result<()> {
         }
         if entry.file_type()?.is_dir() {
             // A folder that vanishes or closes while it is read must not end the reading of the others.
-            if let Err(error) = scan_folder(&path, scan) {
-                scan.insert(path.display().to_string().into(), unreadable(&error));
+            if let Err(error) = scan_folder(&path, reading) {
+                reading.fail(&path, &error);
             }
         } else if path
             .extension()
             .is_some_and(|extension| EXTENSIONS.iter().any(|it| extension == *it))
         {
-            let content = match read(&path) {
-                Ok(content) => content,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => unreadable(&error),
-            };
-            scan.insert(path.display().to_string().into(), content);
+            match read(&path) {
+                Ok(content) => reading.insert(&path, content),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => reading.fail(&path, &error),
+            }
         }
     }
     Ok(())
@@ -122,10 +144,4 @@ fn no_file(kind: FileType) -> Option<Content> {
 
 fn refused(why: &str) -> Content {
     Content::Unreadable(format!("{why}; its last good version stays in force"))
-}
-
-fn unreadable(error: &io::Error) -> Content {
-    Content::Unreadable(format!(
-        "it cannot be read ({error}), its last good version stays in force; make it readable"
-    ))
 }

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::files::scan_folder;
+use super::files::{Reading, scan_folder};
 use super::state::{State, StateError};
 use crate::index::{Index, Scan};
 use crate::{BootTime, Freshness, Update};
@@ -74,8 +74,8 @@ pub enum FolderError {
 pub fn watch(config: FolderConfig) -> Result<mpsc::Receiver<Update>, FolderError> {
     let (state, last_good) = State::open(config.state.clone(), now())?;
     let began = BootTime::now();
-    let mut scan = Scan::new();
-    scan_folder(&config.path, &mut scan).map_err(|source| FolderError::Folder {
+    let mut reading = Reading::default();
+    scan_folder(&config.path, &mut reading).map_err(|source| FolderError::Folder {
         path: config.path.clone(),
         source,
     })?;
@@ -90,7 +90,7 @@ pub fn watch(config: FolderConfig) -> Result<mpsc::Receiver<Update>, FolderError
         woken,
         _watcher: watcher,
     };
-    tokio::spawn(task.run((scan, began)));
+    tokio::spawn(task.run(Look::new(reading, began)));
     Ok(receiver)
 }
 
@@ -117,6 +117,21 @@ fn notifier(path: &Path, wake: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
         .ok()
 }
 
+/// What was found in the folder, and until when it is known by that; `None` if a part could not be read, which may say
+/// anything by now.
+struct Look {
+    scan: Scan,
+    known_at: Option<BootTime>,
+}
+
+impl Look {
+    fn new(reading: Reading, began: BootTime) -> Self {
+        let Reading { scan, is_partial } = reading;
+        let known_at = (!is_partial).then_some(began);
+        Self { scan, known_at }
+    }
+}
+
 struct Task {
     config: FolderConfig,
     state: State,
@@ -127,22 +142,23 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, first: (Scan, BootTime)) {
-        let mut scan = Some(first);
+    async fn run(mut self, first: Look) {
+        let mut look = Some(first);
         let mut reported = None;
         loop {
-            if let Some((scan, began)) = scan.take() {
+            if let Some(Look { scan, known_at }) = look.take() {
                 if !self.take(scan, &mut reported).await {
                     return;
                 }
-                self.config.freshness.reached(began);
+                if let Some(known_at) = known_at {
+                    self.config.freshness.reached(known_at);
+                }
             }
             tokio::select! {
                 () = self.updates.closed() => return,
                 () = wait(&mut self.woken, &self.config) => {}
             }
-            let began = BootTime::now();
-            scan = self.scan().await.map(|scan| (scan, began));
+            look = self.look().await;
         }
     }
 
@@ -193,14 +209,15 @@ impl Task {
     }
 
     /// `None` leaves everything as it is: a folder that is gone as a whole is a mistake, not an intent.
-    async fn scan(&self) -> Option<Scan> {
+    async fn look(&self) -> Option<Look> {
+        let began = BootTime::now();
         let path = self.config.path.clone();
         let scanned = tokio::task::spawn_blocking(move || {
-            let mut scan = Scan::new();
-            scan_folder(&path, &mut scan).map(|()| scan)
+            let mut reading = Reading::default();
+            scan_folder(&path, &mut reading).map(|()| reading)
         });
         match scanned.await {
-            Ok(Ok(scan)) => Some(scan),
+            Ok(Ok(reading)) => Some(Look::new(reading, began)),
             Ok(Err(error)) => {
                 let folder = self.config.path.display();
                 tracing::error!(%folder, %error, "the folder cannot be read; everything stays in force as it is");
