@@ -14,6 +14,7 @@ use bulkhead_source::{BootTime, Freshness, Update};
 use bulkhead_wire::limits;
 use bulkhead_wire::proto::distribution_server::DistributionServer;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, info_span, warn};
 
 use crate::clock;
@@ -93,8 +94,10 @@ async fn compile(
 ) {
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let mut intent = Intent::new(config, threads, clock::now());
+    // A moment and no pause: whatever else comes in between, it comes.
+    let mut look_at = Instant::now() + LOOK_AT_CLOCK;
     loop {
-        let pause = until(intent.next_boundary(), clock::now());
+        let wake = look_at.min(Instant::now() + until(intent.next_boundary(), clock::now()));
         tokio::select! {
             update = updates.recv() => {
                 let Some(mut update) = update else { return };
@@ -120,7 +123,8 @@ async fn compile(
                 Question::Objects(concerned, answer) => drop(answer.send(intent.objects(&concerned))),
                 Question::Rule(asked, answer) => drop(answer.send(intent.rule(&asked))),
             },
-            () = tokio::time::sleep(pause) => {
+            () = sleep_until(wake) => {
+                look_at = Instant::now() + LOOK_AT_CLOCK;
                 let known_at = freshness.instant();
                 if let Some(compiled) = intent.advance(clock::now()) {
                     publish(shared, compiled);
