@@ -60,9 +60,9 @@ pub struct ClusterSegmentationPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "date_time")]
     pub expires_at: Option<Time>,
-    /// On a node that has not heard its controller for so long, what this policy allows or passes on ends, live connections
-    /// included; what it denies stays. It comes back when the controller is heard again. Between `1m` and `720h`, like `10m` or
-    /// `1h30m`.
+    /// On a node that has not heard its controller for so long, what this policy allows ends, live connections included; what it
+    /// passes on goes on unless anything else denies it, and what it denies stays. What ended comes back when the controller is
+    /// heard again. Between `1m` and `720h`, like `10m` or `1h30m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration")]
     pub max_staleness: Option<String>,
