@@ -1,7 +1,6 @@
 //! The stream between a controller and agents over real TLS on loopback, without kernels: who gets what, and who does not.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use bulkhead_controller::server::Shared;
 use bulkhead_controller::tls::Tls;
 use bulkhead_graph::NodeGraph;
 use bulkhead_policy::engine::EngineConfig;
-use bulkhead_policy::model::{Event, Kind, Object, Phase, Workload};
+use bulkhead_policy::model::{Event, Kind, Object, Phase, SortedSet, Workload};
 use bulkhead_source::{BootTime, Freshness, Update};
 use bulkhead_wire::proto::distribution_client::DistributionClient;
 use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
@@ -270,7 +269,7 @@ fn workload(name: &str, node: &str, address: [u8; 4]) -> Object {
         service_account: "default".into(),
         node: Some(node.into()),
         addresses: [address.into()].into(),
-        named_ports: BTreeSet::new(),
+        named_ports: SortedSet::new(),
         phase: Phase::Running,
         host_network: false,
         interface: None,

@@ -4,13 +4,11 @@
     reason = "a test that cannot go on should say where"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::model::{
     Action, Event, Kind, Mode, NamedPort, Node, Object, ObjectRef, Peers, Phase, Policy, Port,
-    Ports, Protocol, Rule, Service, ServiceLimits, ServicePort, Subject, Tier, Workload,
-    WorkloadSelector,
+    Ports, Protocol, Rule, Service, ServiceLimits, ServicePort, SortedMap, SortedSet, Subject,
+    Tier, Workload, WorkloadSelector,
 };
 
 fn workload(kind: Kind, namespace: &str, name: &str, address: &str) -> Event {
@@ -20,11 +18,11 @@ fn workload(kind: Kind, namespace: &str, name: &str, address: &str) -> Event {
             uid: format!("{namespace}/{name}").into(),
             namespace: namespace.into(),
             name: name.into(),
-            labels: BTreeMap::new(),
+            labels: SortedMap::new(),
             service_account: "default".into(),
             node: Some("n1".into()),
             addresses: [address.parse().unwrap()].into(),
-            named_ports: BTreeSet::new(),
+            named_ports: SortedSet::new(),
             phase: Phase::Running,
             host_network: false,
             interface: None,
@@ -35,9 +33,9 @@ fn workload(kind: Kind, namespace: &str, name: &str, address: &str) -> Event {
 fn node() -> Event {
     Event::Apply(Object::Node(Node {
         name: "n1".into(),
-        labels: BTreeMap::new(),
+        labels: SortedMap::new(),
         pod_ranges: ["10.0.1.0/24".parse().unwrap()].into(),
-        addresses: BTreeSet::new(),
+        addresses: SortedSet::new(),
     }))
 }
 
@@ -51,7 +49,7 @@ fn service(name: &str, address: &str, ports: &[u16]) -> Event {
         namespace: "shop".into(),
         name: name.into(),
         cluster_addresses: [address.parse().unwrap()].into(),
-        external_addresses: BTreeSet::new(),
+        external_addresses: SortedSet::new(),
         ports: ports.iter().map(port).collect(),
     }))
 }
@@ -151,7 +149,7 @@ fn named(action: Action) -> Event {
         object: ObjectRef::cluster(Kind::ClusterSegmentationPolicy, "p"),
         tier: Tier::Admin(1),
         subjects: vec![Subject::Selected(WorkloadSelector::everything())],
-        isolates: BTreeSet::new(),
+        isolates: SortedSet::new(),
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,

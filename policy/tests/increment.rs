@@ -1,15 +1,15 @@
 //! What an event costs, counted and not timed: among 100,000 pods it touches its own label set and what refers to it.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bulkhead_graph::{Digest, NodeGraph};
 use bulkhead_policy::engine::{Counters, Engine, EngineConfig, Size};
 use bulkhead_policy::model::{
     Action, Direction, Event, Interned, Kind, LabelSelector, Mode, Namespace, NamespaceScope, Node,
-    Object, ObjectRef, Peer, Peers, Phase, Policy, Ports, Rule, Subject, Tier, Workload,
-    WorkloadSelector,
+    Object, ObjectRef, Peer, Peers, Phase, Policy, Ports, Rule, SortedMap, SortedSet, Subject,
+    Tier, Workload, WorkloadSelector,
 };
 
 const NAMESPACES: u32 = 1000;
@@ -27,11 +27,11 @@ fn pod(namespace: u32, number: u32) -> Workload {
         uid: format!("uid-{index}").into(),
         namespace: format!("ns-{namespace}").into(),
         name: format!("pod-{number}").into(),
-        labels: BTreeMap::from([(name("app"), name(&app))]),
+        labels: SortedMap::from([(name("app"), name(&app))]),
         service_account: name("default"),
         node: Some(format!("node-{}", index % NODES).into()),
-        addresses: BTreeSet::from([IpAddr::from(Ipv4Addr::from(0x0a00_0000 + index))]),
-        named_ports: BTreeSet::new(),
+        addresses: SortedSet::from([IpAddr::from(Ipv4Addr::from(0x0a00_0000 + index))]),
+        named_ports: SortedSet::new(),
         phase: Phase::Running,
         host_network: false,
         interface: None,
@@ -54,7 +54,7 @@ fn policy(namespace: u32, app: u32, from: u32) -> Policy {
         object: ObjectRef::namespaced(Kind::NetworkPolicy, &namespace, &app),
         tier: Tier::Namespace,
         subjects: vec![Subject::Selected(select(&namespace, &app))],
-        isolates: BTreeSet::from([Direction::Ingress]),
+        isolates: SortedSet::from([Direction::Ingress]),
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
@@ -77,13 +77,13 @@ fn large_cluster() -> Engine {
     for node in 0..NODES {
         engine.apply(Event::Apply(Object::Node(Node {
             name: format!("node-{node}").into(),
-            labels: BTreeMap::new(),
-            pod_ranges: BTreeSet::new(),
-            addresses: BTreeSet::new(),
+            labels: SortedMap::new(),
+            pod_ranges: SortedSet::new(),
+            addresses: SortedSet::new(),
         })));
     }
     for namespace in 0..NAMESPACES {
-        let labels = BTreeMap::from([(name("team"), name(&format!("team-{}", namespace % 7)))]);
+        let labels = SortedMap::from([(name("team"), name(&format!("team-{}", namespace % 7)))]);
         engine.apply(Event::Apply(Object::Namespace(Namespace {
             name: format!("ns-{namespace}").into(),
             labels,
@@ -145,7 +145,7 @@ fn an_event_touches_what_depends_on_it_and_nothing_else() {
     // One more pod of a kind that is there: no label set is matched, no rule set is built, one peer set grows.
     let mut new = pod(3, 4);
     (new.uid, new.name) = (name("uid-new"), name("pod-new"));
-    new.addresses = BTreeSet::from(["10.200.0.1".parse().unwrap()]);
+    new.addresses = SortedSet::from(["10.200.0.1".parse().unwrap()]);
     let apply = Event::Apply(Object::Workload(Kind::Pod, new.clone()));
     let (added, dirty) = cost(&mut engine, |engine| engine.apply(apply));
     let users = dirty.len() as u64;
@@ -220,7 +220,7 @@ fn an_event_touches_what_depends_on_it_and_nothing_else() {
     assert!(dirty.len() <= 11, "{dirty:?}");
 
     // A namespace's labels: its own label sets are matched again, and nothing follows, for nothing selects by them.
-    let labels = BTreeMap::from([(name("team"), name("red"))]);
+    let labels = SortedMap::from([(name("team"), name("red"))]);
     let namespace = Namespace {
         name: name("ns-3"),
         labels,
@@ -238,9 +238,9 @@ fn an_event_touches_what_depends_on_it_and_nothing_else() {
     engine.apply(Event::Apply(Object::Policy(near)));
     let node = Node {
         name: name("node-1"),
-        labels: BTreeMap::new(),
-        pod_ranges: BTreeSet::new(),
-        addresses: BTreeSet::from(["192.0.2.1".parse().unwrap()]),
+        labels: SortedMap::new(),
+        pod_ranges: SortedSet::new(),
+        addresses: SortedSet::from(["192.0.2.1".parse().unwrap()]),
     };
     engine.take_dirty();
     let apply = || Event::Apply(Object::Node(node.clone()));

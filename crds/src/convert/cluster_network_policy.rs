@@ -1,11 +1,9 @@
 //! `policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy`, failing closed as its API says: a rule of which something is
 //! not understood matches no traffic if it accepts, and denies all traffic if it denies or passes.
 
-use std::collections::BTreeSet;
-
 use bulkhead_policy::model::{
     Action, Fault, Kind, LabelSelector, Mode, NamespaceScope, Network, ObjectRef, Peer, Peers,
-    Policy, Port, Ports, Protocol, Rule, Subject, Tier, WorkloadSelector,
+    Policy, Port, Ports, Protocol, Rule, SortedSet, Subject, Tier, WorkloadSelector,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as UpstreamSelector;
 
@@ -59,7 +57,7 @@ fn policy(
         object,
         tier,
         subjects: vec![Subject::Selected(subject(&spec.subject)?)],
-        isolates: BTreeSet::new(),
+        isolates: SortedSet::new(),
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,

@@ -1,8 +1,6 @@
 //! `ClusterSegmentationPolicy`.
 
-use std::collections::BTreeSet;
-
-use bulkhead_policy::model::{Fault, Kind, ObjectRef, Policy, Subject, Tier};
+use bulkhead_policy::model::{Fault, Kind, ObjectRef, Policy, SortedSet, Subject, Tier};
 
 use super::instant::lifetime;
 use super::limits::{LIST, filled, optional};
@@ -53,7 +51,7 @@ fn policy(
             PolicyTier::Baseline => Tier::Baseline(priority),
         },
         subjects: subjects(&spec.subjects)?,
-        isolates: BTreeSet::new(),
+        isolates: SortedSet::new(),
         mode: mode(spec.mode),
         active_from,
         expires_at,

@@ -1,7 +1,5 @@
 //! `EndpointSlice`.
 
-use std::collections::BTreeSet;
-
 use bulkhead_policy::model::{Endpoint, EndpointSlice, Fault, Kind, Object, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint as CoreEndpoint, EndpointSlice as CoreSlice};
 
@@ -47,14 +45,16 @@ pub fn endpoint_slice(object: &CoreSlice) -> Result<Converted, Rejection> {
 }
 
 fn endpoint(endpoint: &CoreEndpoint, index: usize, faults: &mut Vec<Fault>) -> Endpoint {
-    let mut addresses = BTreeSet::new();
+    let mut addresses = Vec::new();
     for (position, text) in endpoint.addresses.iter().enumerate() {
         match network::address(text, &format!("endpoints[{index}].addresses[{position}]")) {
-            Ok(address) => drop(addresses.insert(address)),
+            Ok(address) => addresses.push(address),
             Err(violation) => faults.push(violation.into()),
         }
     }
-    Endpoint { addresses }
+    Endpoint {
+        addresses: addresses.into_iter().collect(),
+    }
 }
 
 fn ports(object: &CoreSlice, faults: &mut Vec<Fault>) -> Vec<ServicePort> {

@@ -1,8 +1,8 @@
 //! Label selectors, ours and upstream's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use bulkhead_policy::model::{Interned, LabelSelector, Operator, Requirement};
+use bulkhead_policy::model::{Interned, LabelSelector, Operator, Requirement, SortedSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as UpstreamSelector;
 
 use super::syntax;
@@ -56,7 +56,7 @@ fn equalities(labels: &BTreeMap<String, String>, field: &str) -> Checked<Vec<Req
         syntax::label_value(value, &field)?;
         Ok(Requirement {
             key: key.as_str().into(),
-            operator: Operator::In(BTreeSet::from([value.as_str().into()])),
+            operator: Operator::In(SortedSet::from([value.as_str().into()])),
         })
     };
     labels.iter().map(requirement).collect()
@@ -67,7 +67,7 @@ fn requirement(key: &str, operator: &str, values: &[String], field: &str) -> Che
     for (index, value) in values.iter().enumerate() {
         syntax::label_value(value, &format!("{field}.values[{index}]"))?;
     }
-    let set: BTreeSet<Interned> = values.iter().map(|value| value.as_str().into()).collect();
+    let set: SortedSet<Interned> = values.iter().map(|value| value.as_str().into()).collect();
     let operator = match (operator, set.is_empty()) {
         ("In", false) => Operator::In(set),
         ("NotIn", false) => Operator::NotIn(set),

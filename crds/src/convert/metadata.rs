@@ -1,8 +1,6 @@
 //! Names and labels of objects.
 
-use std::collections::BTreeMap;
-
-use bulkhead_policy::model::{Interned, Kind, ObjectRef};
+use bulkhead_policy::model::{Interned, Kind, ObjectRef, SortedMap};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::violation::{Rejection, Violation};
@@ -48,7 +46,7 @@ fn name(kind: Kind, metadata: &ObjectMeta) -> Result<&str, Rejection> {
 }
 
 /// Labels, shared.
-pub(super) fn labels(metadata: &ObjectMeta) -> BTreeMap<Interned, Interned> {
+pub(super) fn labels(metadata: &ObjectMeta) -> SortedMap<Interned, Interned> {
     let labels = metadata.labels.iter().flatten();
     labels
         .map(|(key, value)| (key.as_str().into(), value.as_str().into()))

@@ -2,11 +2,9 @@
 //!
 //! All its rules are Allows, so a part that cannot be read matches nobody, and the policy isolates all the same.
 
-use std::collections::BTreeSet;
-
 use bulkhead_policy::model::{
     Action, Direction, Fault, Interned, Kind, LabelSelector, Mode, NamespaceScope, ObjectRef, Peer,
-    Peers, Policy, Port, Ports, Protocol, Rule, Subject, Tier, WorkloadSelector,
+    Peers, Policy, Port, Ports, Protocol, Rule, SortedSet, Subject, Tier, WorkloadSelector,
 };
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -114,19 +112,19 @@ fn allow(peers: Peers, ports: Ports) -> Rule {
 }
 
 /// Without `policyTypes`: always ingress, and egress if there is an egress rule.
-fn policy_types(spec: &NetworkPolicySpec, faults: &mut Vec<Fault>) -> BTreeSet<Direction> {
+fn policy_types(spec: &NetworkPolicySpec, faults: &mut Vec<Fault>) -> SortedSet<Direction> {
     let types = spec.policy_types.as_deref().unwrap_or_default();
     if types.is_empty() {
         let egress = spec.egress.as_ref().is_some_and(|rules| !rules.is_empty());
-        return BTreeSet::from_iter(
+        return SortedSet::from_iter(
             std::iter::once(Direction::Ingress).chain(egress.then_some(Direction::Egress)),
         );
     }
-    let mut directions = BTreeSet::new();
+    let mut directions = Vec::new();
     for (index, name) in types.iter().enumerate() {
         match name.as_str() {
-            "Ingress" => drop(directions.insert(Direction::Ingress)),
-            "Egress" => drop(directions.insert(Direction::Egress)),
+            "Ingress" => directions.push(Direction::Ingress),
+            "Egress" => directions.push(Direction::Egress),
             other => {
                 directions.extend([Direction::Ingress, Direction::Egress]);
                 faults.push(Fault {
@@ -136,7 +134,7 @@ fn policy_types(spec: &NetworkPolicySpec, faults: &mut Vec<Fault>) -> BTreeSet<D
             }
         }
     }
-    directions
+    directions.into_iter().collect()
 }
 
 /// Upstream, a missing list of peers and an empty one both mean everybody.

@@ -1,7 +1,5 @@
 //! `Node`.
 
-use std::collections::BTreeSet;
-
 use bulkhead_policy::model::{Fault, Kind, Node, Object};
 use k8s_openapi::api::core::v1::Node as CoreNode;
 
@@ -28,10 +26,10 @@ pub fn node(object: &CoreNode) -> Result<Converted, Rejection> {
     let single = spec
         .and_then(|spec| spec.pod_cidr.as_ref())
         .map(|text| (text, "spec.podCIDR".to_owned()));
-    let mut pod_ranges = BTreeSet::new();
+    let mut pod_ranges = Vec::new();
     for (text, field) in listed.chain(single).filter(|(text, _)| !text.is_empty()) {
         match network::cidr(text, &field) {
-            Ok(range) => drop(pod_ranges.insert(range)),
+            Ok(range) => pod_ranges.push(range),
             Err(violation) => faults.push(violation.into()),
         }
     }
@@ -39,14 +37,14 @@ pub fn node(object: &CoreNode) -> Result<Converted, Rejection> {
         .status
         .as_ref()
         .and_then(|status| status.addresses.as_ref());
-    let mut addresses = BTreeSet::new();
+    let mut addresses = Vec::new();
     for (index, address) in status.into_iter().flatten().enumerate() {
         if ADDRESS_TYPES.contains(&address.type_.as_str()) {
             match network::address(
                 &address.address,
                 &format!("status.addresses[{index}].address"),
             ) {
-                Ok(address) => drop(addresses.insert(address)),
+                Ok(address) => addresses.push(address),
                 Err(violation) => faults.push(violation.into()),
             }
         }
@@ -56,8 +54,8 @@ pub fn node(object: &CoreNode) -> Result<Converted, Rejection> {
         object: Object::Node(Node {
             name: reference.name,
             labels,
-            pod_ranges,
-            addresses,
+            pod_ranges: pod_ranges.into_iter().collect(),
+            addresses: addresses.into_iter().collect(),
         }),
         faults,
     })

@@ -1,9 +1,8 @@
 //! `Pod`.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use bulkhead_policy::model::{Fault, Kind, NamedPort, Object, Phase, Workload};
+use bulkhead_policy::model::{Fault, Kind, NamedPort, Object, Phase, SortedSet, Workload};
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 
 use super::port::{port_number, upstream_protocol};
@@ -57,9 +56,9 @@ pub fn pod(object: &Pod) -> Result<Converted, Rejection> {
     })
 }
 
-fn addresses(status: Option<&PodStatus>, faults: &mut Vec<Fault>) -> BTreeSet<IpAddr> {
+fn addresses(status: Option<&PodStatus>, faults: &mut Vec<Fault>) -> SortedSet<IpAddr> {
     let Some(status) = status else {
-        return BTreeSet::new();
+        return SortedSet::new();
     };
     let listed = status.pod_ips.iter().flatten().enumerate();
     let listed = listed.map(|(index, ip)| (ip.ip.as_str(), format!("status.podIPs[{index}].ip")));
@@ -67,14 +66,14 @@ fn addresses(status: Option<&PodStatus>, faults: &mut Vec<Fault>) -> BTreeSet<Ip
         .pod_ip
         .as_deref()
         .map(|ip| (ip, "status.podIP".to_owned()));
-    let mut addresses = BTreeSet::new();
+    let mut addresses = Vec::new();
     for (text, field) in listed.chain(single).filter(|(text, _)| !text.is_empty()) {
         match network::address(text, &field) {
-            Ok(address) => drop(addresses.insert(address)),
+            Ok(address) => addresses.push(address),
             Err(violation) => faults.push(violation.into()),
         }
     }
-    addresses
+    addresses.into_iter().collect()
 }
 
 /// A manifest without a status, as people write it for tests, is a pod that is about to run.
@@ -100,7 +99,7 @@ fn named_ports(
     init: Option<&[Container]>,
     containers: &[Container],
     faults: &mut Vec<Fault>,
-) -> BTreeSet<NamedPort> {
+) -> SortedSet<NamedPort> {
     let sidecars = init.unwrap_or_default().iter().enumerate();
     let sidecars =
         sidecars.filter(|(_, container)| container.restart_policy.as_deref() == Some("Always"));
@@ -109,7 +108,7 @@ fn named_ports(
     let containers = containers.iter().enumerate();
     let containers =
         containers.map(|(index, container)| (container, format!("spec.containers[{index}]")));
-    let mut ports = BTreeSet::new();
+    let mut ports = Vec::new();
     for (container, field) in containers.chain(sidecars) {
         for (index, port) in container.ports.iter().flatten().enumerate() {
             let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) else {
@@ -120,14 +119,14 @@ fn named_ports(
                 upstream_protocol(port.protocol.as_deref(), &format!("{field}.protocol"));
             let number = port_number(port.container_port, &format!("{field}.containerPort"));
             match (protocol, number) {
-                (Ok(protocol), Ok(port)) => drop(ports.insert(NamedPort {
+                (Ok(protocol), Ok(port)) => ports.push(NamedPort {
                     name: name.into(),
                     protocol,
                     port,
-                })),
+                }),
                 (Err(violation), _) | (_, Err(violation)) => faults.push(violation.into()),
             }
         }
     }
-    ports
+    ports.into_iter().collect()
 }

@@ -1,10 +1,8 @@
 //! `Quarantine`.
 
-use std::collections::BTreeSet;
-
 use bulkhead_policy::model::{
-    Direction, Fault, Kind, LabelSelector, Mode, NamespaceScope, ObjectRef, Policy, Subject, Tier,
-    WorkloadSelector,
+    Direction, Fault, Kind, LabelSelector, Mode, NamespaceScope, ObjectRef, Policy, SortedSet,
+    Subject, Tier, WorkloadSelector,
 };
 
 use super::instant::instant;
@@ -52,7 +50,7 @@ fn policy(object: ObjectRef, spec: &QuarantineSpec, faults: &mut Vec<Fault>) -> 
         object,
         tier: Tier::Quarantine,
         subjects: subjects(&spec.subjects)?,
-        isolates: BTreeSet::from([Direction::Ingress, Direction::Egress]),
+        isolates: SortedSet::from([Direction::Ingress, Direction::Egress]),
         mode: Mode::Enforce,
         active_from: None,
         expires_at: spec.expires_at.as_ref().map(instant),

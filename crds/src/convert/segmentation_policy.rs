@@ -1,8 +1,6 @@
 //! `SegmentationPolicy`.
 
-use std::collections::BTreeSet;
-
-use bulkhead_policy::model::{Direction, Fault, Kind, ObjectRef, Policy, Subject, Tier};
+use bulkhead_policy::model::{Direction, Fault, Kind, ObjectRef, Policy, SortedSet, Subject, Tier};
 
 use super::instant::lifetime;
 use super::limits::{LIST, filled, optional};
@@ -68,7 +66,7 @@ fn subjects(spec: &SegmentationPolicySpec, object: &ObjectRef) -> Checked<Vec<Su
     spec.subjects.iter().enumerate().map(one).collect()
 }
 
-fn isolates(directions: &[IsolatedDirection]) -> BTreeSet<Direction> {
+fn isolates(directions: &[IsolatedDirection]) -> SortedSet<Direction> {
     let direction = |direction: &IsolatedDirection| match direction {
         IsolatedDirection::Ingress => Direction::Ingress,
         IsolatedDirection::Egress => Direction::Egress,

@@ -1,9 +1,8 @@
 //! `Service`.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use bulkhead_policy::model::{Fault, Kind, Object, Service, ServicePort};
+use bulkhead_policy::model::{Fault, Kind, Object, Service, ServicePort, SortedSet};
 use k8s_openapi::api::core::v1::Service as CoreService;
 
 use super::port::{port_number, upstream_protocol};
@@ -78,15 +77,15 @@ fn external_addresses(object: &CoreService) -> Vec<(String, String)> {
     listed.chain(balancer).collect()
 }
 
-fn addresses(texts: Vec<(String, String)>, faults: &mut Vec<Fault>) -> BTreeSet<IpAddr> {
-    let mut addresses = BTreeSet::new();
+fn addresses(texts: Vec<(String, String)>, faults: &mut Vec<Fault>) -> SortedSet<IpAddr> {
+    let mut addresses = Vec::new();
     for (text, field) in texts.into_iter().filter(|(text, _)| !text.is_empty()) {
         match network::address(&text, &field) {
-            Ok(address) => drop(addresses.insert(address)),
+            Ok(address) => addresses.push(address),
             Err(violation) => faults.push(violation.into()),
         }
     }
-    addresses
+    addresses.into_iter().collect()
 }
 
 fn ports(object: &CoreService, faults: &mut Vec<Fault>) -> Vec<ServicePort> {

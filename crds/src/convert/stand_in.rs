@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 
 use bulkhead_policy::model::{
     Action, Direction, Isolation, Kind, LabelSelector, Membership, Mode, NamespaceScope, Network,
-    Object, ObjectRef, Policy, Rule, Segment, Strength, Subject, Tier, Timestamp, WorkloadSelector,
+    Object, ObjectRef, Policy, Rule, Segment, SortedSet, Strength, Subject, Tier, Timestamp,
+    WorkloadSelector,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as UpstreamSelector, Time};
 use serde::de::{DeserializeOwned, Error as _};
@@ -226,7 +227,7 @@ impl<'v> Spec<'v> {
         let is_lost = self.is_lost() && expires_at.is_none();
         let isolates = match self.get("isolates") {
             _ if is_lost => both(),
-            None => BTreeSet::new(),
+            None => SortedSet::new(),
             Some(value) => named_directions(value.as_array()),
         };
         Policy {
@@ -423,7 +424,7 @@ fn policy(object: ObjectRef, tier: Tier, subjects: Vec<Subject>) -> Policy {
         object,
         tier,
         subjects,
-        isolates: BTreeSet::new(),
+        isolates: SortedSet::new(),
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
@@ -442,23 +443,23 @@ fn in_namespace(object: &ObjectRef, labels: LabelSelector) -> Subject {
 }
 
 /// What is written there, and both directions if it is nothing or some of it is no direction.
-fn named_directions(list: Option<&Vec<Value>>) -> BTreeSet<Direction> {
+fn named_directions(list: Option<&Vec<Value>>) -> SortedSet<Direction> {
     let direction = |value: &Value| match value.as_str() {
         Some("Ingress") => Some(Direction::Ingress),
         Some("Egress") => Some(Direction::Egress),
         Some(_) | None => None,
     };
-    let read: Option<BTreeSet<Direction>> =
+    let read: Option<SortedSet<Direction>> =
         list.and_then(|list| list.iter().map(direction).collect());
     read.filter(|directions| !directions.is_empty())
         .unwrap_or_else(both)
 }
 
-fn both() -> BTreeSet<Direction> {
+fn both() -> SortedSet<Direction> {
     directions(true, true)
 }
 
-fn directions(ingress: bool, egress: bool) -> BTreeSet<Direction> {
+fn directions(ingress: bool, egress: bool) -> SortedSet<Direction> {
     let ingress = ingress.then_some(Direction::Ingress);
     let egress = egress.then_some(Direction::Egress);
     ingress.into_iter().chain(egress).collect()

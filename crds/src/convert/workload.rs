@@ -1,9 +1,8 @@
 //! `Workload`.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use bulkhead_policy::model::{Kind, NamedPort, Object, ObjectRef, Phase, Workload};
+use bulkhead_policy::model::{Kind, NamedPort, Object, ObjectRef, Phase, SortedSet, Workload};
 
 use super::limits::{LIST, bounded, filled, named};
 use super::port::{port_number, with_ports};
@@ -45,7 +44,7 @@ fn read(object: &kinds::Workload, reference: &ObjectRef) -> Checked<Workload> {
     })
 }
 
-fn addresses(spec: &WorkloadSpec) -> Checked<BTreeSet<IpAddr>> {
+fn addresses(spec: &WorkloadSpec) -> Checked<SortedSet<IpAddr>> {
     filled(&spec.addresses, "spec.addresses", ADDRESSES)?;
     let addresses = spec.addresses.iter().enumerate();
     addresses
@@ -53,7 +52,7 @@ fn addresses(spec: &WorkloadSpec) -> Checked<BTreeSet<IpAddr>> {
         .collect()
 }
 
-fn named_ports(spec: &WorkloadSpec) -> Checked<BTreeSet<NamedPort>> {
+fn named_ports(spec: &WorkloadSpec) -> Checked<SortedSet<NamedPort>> {
     bounded(&spec.ports, "spec.ports", LIST)?;
     let one = |(index, port): (usize, &kinds::WorkloadPort)| {
         named(&port.name, &format!("spec.ports[{index}].name"))?;

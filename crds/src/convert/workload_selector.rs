@@ -1,8 +1,8 @@
 //! Selectors of workloads: what they say about namespaces depends on where they stand.
 
-use std::collections::BTreeSet;
-
-use bulkhead_policy::model::{Interned, LabelSelector, NamespaceScope, WorkloadSelector};
+use bulkhead_policy::model::{
+    Interned, LabelSelector, NamespaceScope, SortedSet, WorkloadSelector,
+};
 
 use super::limits::{LIST, filled};
 use super::violation::{Checked, Violation};
@@ -92,7 +92,7 @@ fn selector(
     })
 }
 
-fn names(accounts: &[String], field: &str) -> Checked<BTreeSet<Interned>> {
+fn names(accounts: &[String], field: &str) -> Checked<SortedSet<Interned>> {
     filled(accounts, field, LIST)?;
     accounts
         .iter()

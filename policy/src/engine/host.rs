@@ -10,7 +10,7 @@ use bulkhead_graph::{Address, Network, PeerSet};
 use ipnet::IpNet;
 
 use super::Engine;
-use crate::model::{Interned, LabelSelector, Node, ObjectRef};
+use crate::model::{Interned, LabelSelector, Node, ObjectRef, SortedMap, SortedSet};
 
 #[derive(Default)]
 pub(super) struct Hosts {
@@ -21,8 +21,8 @@ pub(super) struct Hosts {
 
 #[derive(PartialEq, Eq)]
 struct Host {
-    labels: BTreeMap<Interned, Interned>,
-    addresses: BTreeSet<IpAddr>,
+    labels: SortedMap<Interned, Interned>,
+    addresses: SortedSet<IpAddr>,
 }
 
 impl Engine {

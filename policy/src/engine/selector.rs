@@ -12,7 +12,9 @@ use super::names::{Name, Names};
 use super::node::NodeState;
 use super::profile::{NamespaceState, Profile};
 use super::segment::SegmentState;
-use crate::model::{LabelSelector, NamespaceScope, Operator, WorkloadSelector};
+use crate::model::{
+    Interned, LabelSelector, NamespaceScope, Operator, SortedSet, WorkloadSelector,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Condition {
@@ -231,7 +233,7 @@ pub(super) fn namespace_matches(requirements: &[Requirement], namespace: &Namesp
 }
 
 fn requirements(selector: &LabelSelector, names: &mut Names) -> Vec<Requirement> {
-    let list = |values: &std::collections::BTreeSet<crate::model::Interned>, names: &mut Names| {
+    let list = |values: &SortedSet<Interned>, names: &mut Names| {
         let mut values: Values = values.iter().map(|value| names.number(value)).collect();
         values.sort_unstable();
         values

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::model::{
     Admitted, EndpointSlice, Event, Interned, Kind, Namespace, Node, Object, ObjectRef, Policy,
-    Segment, Service, ServiceLimits, Workload,
+    Segment, Service, ServiceLimits, SortedMap, Workload,
 };
 
 /// Everything that is known of a cluster.
@@ -186,10 +186,12 @@ impl World {
     }
 
     /// The labels of a namespace. Of one that has no object, only the name is known, and that is a label too.
-    pub fn namespace_labels(&self, name: &str) -> BTreeMap<Interned, Interned> {
+    pub fn namespace_labels(&self, name: &str) -> SortedMap<Interned, Interned> {
         match self.objects.get(&ObjectRef::cluster(Kind::Namespace, name)) {
             Some(Object::Namespace(Namespace { labels, .. })) => labels.clone(),
-            Some(_) | None => BTreeMap::from([("kubernetes.io/metadata.name".into(), name.into())]),
+            Some(_) | None => {
+                SortedMap::from([("kubernetes.io/metadata.name".into(), name.into())])
+            }
         }
     }
 

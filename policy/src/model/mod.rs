@@ -6,6 +6,7 @@ mod object;
 mod policy;
 mod selector;
 mod service_limits;
+mod sorted;
 mod workload;
 
 pub use bulkhead_graph::{
@@ -20,4 +21,5 @@ pub use policy::{
 };
 pub use selector::{LabelSelector, NamespaceScope, Operator, Requirement, WorkloadSelector};
 pub use service_limits::{Admitted, Beyond, LeftOut, ServiceLimits};
+pub use sorted::{SortedMap, SortedSet};
 pub use workload::{NamedPort, Phase, Workload};

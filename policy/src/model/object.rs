@@ -1,6 +1,5 @@
 //! The rest of the cluster that verdicts depend on.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Action, Direction, Interned, Kind, Mode, NamespaceScope, ObjectRef, Peers, Policy, Ports,
-    Protocol, Rule, Subject, Tier, WorkloadSelector,
+    Protocol, Rule, SortedMap, SortedSet, Subject, Tier, WorkloadSelector,
 };
 
 /// A namespace.
@@ -17,7 +16,7 @@ pub struct Namespace {
     /// Its name.
     pub name: Interned,
     /// Its labels; conversion makes sure that `kubernetes.io/metadata.name` is its name.
-    pub labels: BTreeMap<Interned, Interned>,
+    pub labels: SortedMap<Interned, Interned>,
     /// It is being deleted, and its policies may be gone before its workloads are.
     pub closing: bool,
 }
@@ -40,7 +39,7 @@ impl Namespace {
             object: self.closed_as(),
             tier: Tier::Namespace,
             subjects: vec![Subject::Selected(everybody)],
-            isolates: BTreeSet::from([Direction::Ingress, Direction::Egress]),
+            isolates: SortedSet::from([Direction::Ingress, Direction::Egress]),
             mode: Mode::Enforce,
             active_from: None,
             expires_at: None,
@@ -67,11 +66,11 @@ pub struct Node {
     /// Its name.
     pub name: Interned,
     /// Its labels.
-    pub labels: BTreeMap<Interned, Interned>,
+    pub labels: SortedMap<Interned, Interned>,
     /// The ranges from which its pods get their addresses.
-    pub pod_ranges: BTreeSet<IpNet>,
+    pub pod_ranges: SortedSet<IpNet>,
     /// Its own addresses.
-    pub addresses: BTreeSet<IpAddr>,
+    pub addresses: SortedSet<IpAddr>,
 }
 
 /// One port of a Service.
@@ -93,9 +92,9 @@ pub struct Service {
     /// Its name.
     pub name: Interned,
     /// Cluster addresses; empty for a headless one.
-    pub cluster_addresses: BTreeSet<IpAddr>,
+    pub cluster_addresses: SortedSet<IpAddr>,
     /// Load-balancer and external addresses.
-    pub external_addresses: BTreeSet<IpAddr>,
+    pub external_addresses: SortedSet<IpAddr>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
 }
@@ -105,7 +104,7 @@ pub struct Service {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Where traffic goes.
-    pub addresses: BTreeSet<IpAddr>,
+    pub addresses: SortedSet<IpAddr>,
 }
 
 /// Endpoints of a Service.

@@ -1,12 +1,10 @@
 //! Policies and segments.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
     Action, Direction, Interned, LabelSelector, Lease, Mode, Network, ObjectRef, Protocol,
-    Timestamp, WorkloadSelector,
+    SortedSet, Timestamp, WorkloadSelector,
 };
 
 /// Where in the pipeline a policy speaks.
@@ -116,7 +114,7 @@ pub struct Policy {
     /// Whom it protects; the union.
     pub subjects: Vec<Subject>,
     /// Directions in which nothing else is allowed by the namespace tier.
-    pub isolates: BTreeSet<Direction>,
+    pub isolates: SortedSet<Direction>,
     /// Acting, or reported only.
     pub mode: Mode,
     /// Absent before.

@@ -1,18 +1,16 @@
 //! Label selectors and the workloads they name.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::{Deserialize, Serialize};
 
-use super::Interned;
+use super::{Interned, SortedMap, SortedSet};
 
 /// How a requirement compares; the semantics are Kubernetes' own: `NotIn` also matches where the key is absent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Operator {
     /// The key is there with one of the values.
-    In(BTreeSet<Interned>),
+    In(SortedSet<Interned>),
     /// The key is absent or has another value.
-    NotIn(BTreeSet<Interned>),
+    NotIn(SortedSet<Interned>),
     /// The key is there.
     Exists,
     /// The key is absent.
@@ -47,7 +45,7 @@ impl LabelSelector {
     pub fn labels<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         Self::new(labels.into_iter().map(|(key, value)| Requirement {
             key: key.into(),
-            operator: Operator::In(BTreeSet::from([value.into()])),
+            operator: Operator::In(SortedSet::from([value.into()])),
         }))
     }
 
@@ -57,7 +55,7 @@ impl LabelSelector {
     }
 
     /// Whether the labels satisfy every requirement.
-    pub fn matches(&self, labels: &BTreeMap<Interned, Interned>) -> bool {
+    pub fn matches(&self, labels: &SortedMap<Interned, Interned>) -> bool {
         self.requirements.iter().all(|requirement| {
             let value = labels.get(&requirement.key);
             match &requirement.operator {
@@ -87,7 +85,7 @@ pub struct WorkloadSelector {
     /// Labels of the workload.
     pub labels: LabelSelector,
     /// Any of these service accounts; `None` puts no condition, an empty set matches nobody.
-    pub service_accounts: Option<BTreeSet<Interned>>,
+    pub service_accounts: Option<SortedSet<Interned>>,
 }
 
 impl WorkloadSelector {

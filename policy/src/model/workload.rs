@@ -1,11 +1,10 @@
 //! Workloads: pods, and declared hosts and virtual machines.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Interned, Protocol};
+use super::{Interned, Protocol, SortedMap, SortedSet};
 
 /// Where a workload is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,15 +38,15 @@ pub struct Workload {
     /// Its name, unique in the namespace.
     pub name: Interned,
     /// Its labels.
-    pub labels: BTreeMap<Interned, Interned>,
+    pub labels: SortedMap<Interned, Interned>,
     /// Its service account's name; empty where there is none.
     pub service_account: Interned,
     /// Where it is bound to; `None` until it is scheduled.
     pub node: Option<Interned>,
     /// Both families; empty until it has one.
-    pub addresses: BTreeSet<IpAddr>,
+    pub addresses: SortedSet<IpAddr>,
     /// The ports that its containers name.
-    pub named_ports: BTreeSet<NamedPort>,
+    pub named_ports: SortedSet<NamedPort>,
     /// Its phase.
     pub phase: Phase,
     /// Host-network pods are the host: no subject, no peer, and the node's address is not theirs.

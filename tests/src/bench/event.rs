@@ -1,6 +1,6 @@
 //! Row F: one event in a cluster of 100,000 pods, until the deltas of all nodes that it concerns are ready to be sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use anyhow::Result;
 use bulkhead_graph::{Delta, NodeGraph};
 use bulkhead_policy::engine::Engine;
 use bulkhead_policy::model::{
-    Event, Interned, LabelSelector, Object, Operator, Peer, Peers, Policy, Requirement, Workload,
+    Event, Interned, LabelSelector, Object, Operator, Peer, Peers, Policy, Requirement, SortedSet,
+    Workload,
 };
 
 use super::compile::engine_of_one_range;
@@ -117,7 +118,7 @@ fn sibling(pod: &Workload, number: u32) -> Workload {
     Workload {
         uid: format!("{}-sibling", pod.uid).into(),
         name: format!("{}-sibling", pod.name).into(),
-        addresses: BTreeSet::from([IpAddr::from(Ipv4Addr::from(0x0af0_0000 + number))]),
+        addresses: SortedSet::from([IpAddr::from(Ipv4Addr::from(0x0af0_0000 + number))]),
         ..pod.clone()
     }
 }

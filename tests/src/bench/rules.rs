@@ -1,6 +1,5 @@
 //! Row D: what one subject costs among many policies that are not its own, and what many networks cost one subject.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -8,7 +7,9 @@ use anyhow::Result;
 use bulkhead_encode::Desired;
 use bulkhead_graph::Timestamp;
 use bulkhead_policy::engine::Engine;
-use bulkhead_policy::model::{Event, Interned, Kind, Object, Phase, Workload};
+use bulkhead_policy::model::{
+    Event, Interned, Kind, Object, Phase, SortedMap, SortedSet, Workload,
+};
 
 use super::compile::engine_of_one_range;
 use super::measure::{ms, quantile, threads, timed, us};
@@ -73,11 +74,11 @@ fn found(engine: &mut Engine) -> Vec<Duration> {
         uid: format!("uid-{number}").into(),
         namespace: "rules".into(),
         name: format!("pod-{number}").into(),
-        labels: BTreeMap::from([(key.clone(), format!("nobody-{number}").into())]),
+        labels: SortedMap::from([(key.clone(), format!("nobody-{number}").into())]),
         service_account: "default".into(),
         node: Some(node.clone()),
-        addresses: BTreeSet::from([IpAddr::from(Ipv4Addr::from(0x0af0_0000 + number))]),
-        named_ports: BTreeSet::new(),
+        addresses: SortedSet::from([IpAddr::from(Ipv4Addr::from(0x0af0_0000 + number))]),
+        named_ports: SortedSet::new(),
         phase: Phase::Running,
         host_network: false,
         interface: None,

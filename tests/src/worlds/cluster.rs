@@ -1,17 +1,18 @@
 //! Random namespaces, nodes, workloads and Services.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use bulkhead_policy::model::{
     Endpoint, EndpointSlice, Interned, Kind, NamedPort, Namespace, Node, Object, Phase, Protocol,
-    Service, ServicePort, Workload,
+    Service, ServicePort, SortedMap, SortedSet, Workload,
 };
-use proptest::collection::{btree_map, btree_set, vec};
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::selector::rarely;
+use super::sorted::{sorted_map, sorted_set};
 use super::vocabulary::{
     ACCOUNTS, CLUSTER_ADDRESSES, EXTERNAL_ADDRESSES, LABEL_KEYS, LABEL_VALUES, NAMESPACES,
     NODE_ADDRESSES, NODES, OUTSIDE_ADDRESSES, POD_ADDRESSES, PORT_NAMES, PORTS, ip, net, one,
@@ -19,9 +20,9 @@ use super::vocabulary::{
 
 const NAMES: &[&str] = &["w0", "w1", "w2"];
 
-fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<Interned, Interned>> {
+fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = SortedMap<Interned, Interned>> {
     let word = |words| one(words).prop_map(Interned::from);
-    btree_map(word(keys), word(LABEL_VALUES), 0..3)
+    sorted_map(word(keys), word(LABEL_VALUES), 0..3)
 }
 
 /// A namespace that has an object.
@@ -74,8 +75,8 @@ fn uid_of(kind: Kind, namespace: &str, name: &str) -> Interned {
 fn addresses(
     of: &'static [&'static str],
     at_most: usize,
-) -> impl Strategy<Value = BTreeSet<IpAddr>> {
-    btree_set(one(of).prop_map(ip), 0..=at_most)
+) -> impl Strategy<Value = SortedSet<IpAddr>> {
+    sorted_set(one(of).prop_map(ip), 0..=at_most)
 }
 
 fn named_port() -> impl Strategy<Value = NamedPort> {
@@ -88,7 +89,7 @@ fn named_port() -> impl Strategy<Value = NamedPort> {
 }
 
 /// Names are unique together with the protocol, as in a pod that passed admission.
-fn named_ports() -> impl Strategy<Value = BTreeSet<NamedPort>> {
+fn named_ports() -> impl Strategy<Value = SortedSet<NamedPort>> {
     vec(named_port(), 0..3).prop_map(|ports| {
         let unique: BTreeMap<(Interned, Protocol), u16> = ports
             .into_iter()
@@ -179,7 +180,7 @@ fn service_ports() -> impl Strategy<Value = Vec<ServicePort>> {
 pub(super) fn service() -> impl Strategy<Value = Service> {
     let name = (one(NAMESPACES), one(SERVICES));
     let external = prop_oneof![
-        2 => Just(BTreeSet::new()),
+        2 => Just(SortedSet::new()),
         2 => addresses(EXTERNAL_ADDRESSES, 2),
         1 => addresses(POD_ADDRESSES, 1),
     ];
@@ -198,7 +199,7 @@ pub(super) fn service() -> impl Strategy<Value = Service> {
 /// A slice of a Service that may not exist.
 pub(super) fn slice() -> impl Strategy<Value = EndpointSlice> {
     let address = prop_oneof![6 => one(POD_ADDRESSES), 1 => one(OUTSIDE_ADDRESSES)].prop_map(ip);
-    let endpoint = btree_set(address, 1..3).prop_map(|addresses| Endpoint { addresses });
+    let endpoint = sorted_set(address, 1..3).prop_map(|addresses| Endpoint { addresses });
     let name = (one(NAMESPACES), one(&["e0", "e1"]), one(SERVICES));
     (name, service_ports(), vec(endpoint, 0..4)).prop_map(
         |((namespace, name, service), ports, endpoints)| EndpointSlice {

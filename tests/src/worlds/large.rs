@@ -1,7 +1,5 @@
 //! Large random worlds: the words of the small ones, and so many objects that every rule meets somebody.
 
-use std::net::IpAddr;
-
 use bulkhead_policy::model::{Address, Object, Policy, Segment, Service, ServiceLimits, Workload};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -41,10 +39,7 @@ fn settled(number: usize, object: Object) -> Object {
     ];
     // Both families, or one.
     let families = [&texts[..], &texts[..1], &texts[1..]][number % 3];
-    let addresses = families
-        .iter()
-        .map(|text| vocabulary::ip(text))
-        .collect::<std::collections::BTreeSet<IpAddr>>();
+    let addresses = families.iter().map(|text| vocabulary::ip(text)).collect();
     Object::Workload(
         kind,
         Workload {
@@ -101,7 +96,8 @@ pub fn addresses_of(world: &SmallWorld) -> Vec<Address> {
             external_addresses,
             ..
         }) => cluster_addresses
-            .union(external_addresses)
+            .iter()
+            .chain(external_addresses)
             .copied()
             .collect(),
         Object::Namespace(_)

@@ -11,6 +11,7 @@ pub mod rows;
 pub mod search;
 mod selector;
 mod small;
+mod sorted;
 mod tiny;
 pub mod vocabulary;
 

@@ -1,17 +1,16 @@
 //! Random policies and segments.
 
-use std::collections::BTreeSet;
-
 use bulkhead_policy::model::{
     Action, Direction, Isolation, Kind, Membership, Mode, NamespaceScope, ObjectRef, Peer, Peers,
-    Policy, Ports, Rule, Segment, Strength, Subject, Tier, WorkloadSelector,
+    Policy, Ports, Rule, Segment, SortedSet, Strength, Subject, Tier, WorkloadSelector,
 };
-use proptest::collection::{btree_set, vec};
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::cluster::uid;
 use super::selector::{Reach, cluster_selector, namespace_selector, network, peers, ports, rarely};
+use super::sorted::sorted_set;
 use super::vocabulary::{DATES, LEASES, NAMESPACES, SEGMENTS, one};
 
 const NAMES: &[&str] = &["p0", "p1", "p2"];
@@ -37,8 +36,8 @@ fn rules(actions: &'static [Action], reach: Reach) -> BoxedStrategy<Vec<Rule>> {
         .boxed()
 }
 
-fn isolates() -> impl Strategy<Value = BTreeSet<Direction>> {
-    btree_set(select(&[Direction::Ingress, Direction::Egress][..]), 0..3)
+fn isolates() -> impl Strategy<Value = SortedSet<Direction>> {
+    sorted_set(select(&[Direction::Ingress, Direction::Egress][..]), 0..3)
 }
 
 /// What all kinds have in common.
@@ -46,7 +45,7 @@ fn policy(
     object: impl Strategy<Value = ObjectRef> + 'static,
     tier: impl Strategy<Value = Tier> + 'static,
     subjects: impl Strategy<Value = Vec<Subject>> + 'static,
-    isolates: impl Strategy<Value = BTreeSet<Direction>> + 'static,
+    isolates: impl Strategy<Value = SortedSet<Direction>> + 'static,
     actions: &'static [Action],
     reach: Reach,
 ) -> BoxedStrategy<Policy> {
@@ -111,7 +110,7 @@ fn cluster_tier() -> impl Strategy<Value = Policy> {
         object,
         tier,
         cluster_subjects(),
-        Just(BTreeSet::new()),
+        Just(SortedSet::new()),
         ALL,
         Reach::Cluster,
     )
@@ -175,7 +174,7 @@ fn rule(name: &str, action: Action, peers: Peers, ports: Ports) -> Rule {
 
 fn quarantine() -> impl Strategy<Value = Policy> {
     let tier = Just(Tier::Quarantine);
-    let nothing = Just(BTreeSet::new());
+    let nothing = Just(SortedSet::new());
     policy(
         named(Kind::Quarantine),
         tier,

@@ -1,16 +1,15 @@
 //! Random selectors, networks, peers and ports.
 
-use std::collections::BTreeSet;
-
 use bulkhead_policy::model::{
     Interned, LabelSelector, NamespaceScope, Network, Operator, Peer, Peers, Port, Ports, Protocol,
-    Requirement, WorkloadSelector,
+    Requirement, SortedSet, WorkloadSelector,
 };
-use proptest::collection::{btree_set, vec};
+use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::sorted::sorted_set;
 use super::vocabulary::{
     ACCOUNTS, LABEL_KEYS, LABEL_VALUES, NAMESPACE_KEYS, NAMESPACES, NETWORKS, NODE_KEYS,
     PORT_NAMES, PORTS, SEGMENTS, net, one,
@@ -25,8 +24,8 @@ pub(super) enum Reach {
     Cluster,
 }
 
-fn values() -> impl Strategy<Value = BTreeSet<Interned>> {
-    btree_set(one(LABEL_VALUES).prop_map(Interned::from), 1..3)
+fn values() -> impl Strategy<Value = SortedSet<Interned>> {
+    sorted_set(one(LABEL_VALUES).prop_map(Interned::from), 1..3)
 }
 
 fn operator() -> impl Strategy<Value = Operator> {
@@ -49,8 +48,8 @@ fn label_selector(keys: &'static [&'static str]) -> impl Strategy<Value = LabelS
     ]
 }
 
-fn accounts() -> impl Strategy<Value = Option<BTreeSet<Interned>>> {
-    let some = btree_set(one(ACCOUNTS).prop_map(Interned::from), 0..3);
+fn accounts() -> impl Strategy<Value = Option<SortedSet<Interned>>> {
+    let some = sorted_set(one(ACCOUNTS).prop_map(Interned::from), 0..3);
     prop_oneof![4 => Just(None), 1 => some.prop_map(Some)]
 }
 

@@ -1,12 +1,11 @@
 //! Tiny worlds that can be counted through: two pods, a stranger, an unknown, and at each step of the pipeline one of a
 //! few things that people write there. A number names a world.
 
-use std::collections::BTreeMap;
-
 use bulkhead_policy::model::{
     Action, Address, Direction, Isolation, Kind, LabelSelector, Membership, Mode, NamedPort,
     NamespaceScope, Network, Node, Object, ObjectRef, Peer, Peers, Phase, Policy, Port, Ports,
-    Protocol, Rule, Segment, ServiceLimits, Strength, Subject, Tier, Workload, WorkloadSelector,
+    Protocol, Rule, Segment, ServiceLimits, SortedMap, Strength, Subject, Tier, Workload,
+    WorkloadSelector,
 };
 
 use super::SmallWorld;
@@ -48,7 +47,7 @@ pub fn tiny_world(mut number: u64) -> SmallWorld {
 fn node(number: u8) -> Object {
     Object::Node(Node {
         name: format!("n{number}").as_str().into(),
-        labels: BTreeMap::new(),
+        labels: SortedMap::new(),
         pod_ranges: [net(&format!("10.0.{number}.0/24"))].into(),
         addresses: [].into(),
     })

@@ -15,7 +15,7 @@ use bulkhead_crds::convert::{InputKind, input_kind, plain_object};
 use bulkhead_policy::eval::{Flow, Owner, World, eval};
 use bulkhead_policy::model::{
     Action, Address, Event, Isolation, LabelSelector, Mode, Moment, NamespaceScope, Object, Peers,
-    Policy, Ports, Protocol, Segment, Subject, Tier, Timestamp, WorkloadSelector,
+    Policy, Ports, Protocol, Segment, SortedSet, Subject, Tier, Timestamp, WorkloadSelector,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -254,7 +254,7 @@ fn loosened(object: &Object) -> Vec<Object> {
 fn loose_policy(policy: &Policy, kept: Action) -> Policy {
     let mut loose = policy.clone();
     loose.mode = Mode::Enforce;
-    loose.isolates.clear();
+    loose.isolates = SortedSet::new();
     for rules in [&mut loose.ingress, &mut loose.egress] {
         rules.retain(|rule| rule.action == kept || rule.action == Action::Allow);
         for rule in rules {

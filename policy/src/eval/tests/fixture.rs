@@ -1,6 +1,5 @@
 //! Small worlds in few words, and what is expected of a flow in them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::super::{Flow, World, eval};
@@ -55,9 +54,9 @@ impl Fixture {
         for (name, range) in [("n1", "10.0.0.0/24"), ("n2", "10.0.1.0/24")] {
             fixture = fixture.with(Object::Node(Node {
                 name: name.into(),
-                labels: BTreeMap::new(),
-                pod_ranges: BTreeSet::from([range.parse().unwrap()]),
-                addresses: BTreeSet::new(),
+                labels: SortedMap::new(),
+                pod_ranges: SortedSet::from([range.parse().unwrap()]),
+                addresses: SortedSet::new(),
             }));
         }
         fixture
@@ -147,15 +146,15 @@ pub(super) fn pod(path: &str, address: &str, with: Labels<'_>) -> Workload {
         labels: labels(with),
         service_account: "default".into(),
         node: Some(node.into()),
-        addresses: BTreeSet::from([address.parse().unwrap()]),
-        named_ports: BTreeSet::new(),
+        addresses: SortedSet::from([address.parse().unwrap()]),
+        named_ports: SortedSet::new(),
         phase: Phase::Running,
         host_network: false,
         interface: None,
     }
 }
 
-pub(super) fn labels(pairs: Labels<'_>) -> BTreeMap<Interned, Interned> {
+pub(super) fn labels(pairs: Labels<'_>) -> SortedMap<Interned, Interned> {
     pairs
         .iter()
         .map(|(key, value)| ((*key).into(), (*value).into()))
@@ -277,7 +276,7 @@ fn policy(object: ObjectRef, tier: Tier, subject: WorkloadSelector) -> Policy {
         object,
         tier,
         subjects: vec![Subject::Selected(subject)],
-        isolates: BTreeSet::new(),
+        isolates: SortedSet::new(),
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,

@@ -1,12 +1,12 @@
 //! A world under construction: nodes with ranges, and pods spread over them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bulkhead_policy::model::{
     Action, Direction, Event, Interned, Kind, LabelSelector, Mode, Namespace, NamespaceScope, Node,
-    Object, ObjectRef, Peer, Peers, Phase, Policy, Ports, Rule, Subject, Tier, Workload,
-    WorkloadSelector,
+    Object, ObjectRef, Peer, Peers, Phase, Policy, Ports, Rule, SortedMap, SortedSet, Subject,
+    Tier, Workload, WorkloadSelector,
 };
 use ipnet::{IpNet, Ipv4Net};
 
@@ -59,7 +59,7 @@ impl Plan {
         let range = Ipv4Net::new_assert(Ipv4Addr::from(Self::first_address(number)), 24);
         Event::Apply(Object::Node(Node {
             name: node_name(number),
-            labels: BTreeMap::new(),
+            labels: SortedMap::new(),
             pod_ranges: [IpNet::V4(range)].into(),
             addresses: [IpAddr::V4(Ipv4Addr::from(0xac10_0000 | number))].into(),
         }))
@@ -94,7 +94,7 @@ impl Plan {
         name: &str,
         (key, value): (&Interned, &Interned),
     ) {
-        let labels = BTreeMap::from([(key.clone(), value.clone())]);
+        let labels = SortedMap::from([(key.clone(), value.clone())]);
         let nodes = self.given.len() as u32;
         let node = self.random.below(nodes);
         self.pod_near(node, namespace, name, labels);
@@ -106,7 +106,7 @@ impl Plan {
         mut node: u32,
         namespace: &Interned,
         name: &str,
-        labels: BTreeMap<Interned, Interned>,
+        labels: SortedMap<Interned, Interned>,
     ) {
         let nodes = self.given.len() as u32;
         assert!(
@@ -128,7 +128,7 @@ impl Plan {
                 service_account: self.account.clone(),
                 node: Some(node_name(node)),
                 addresses: [IpAddr::V4(address)].into(),
-                named_ports: BTreeSet::new(),
+                named_ports: SortedSet::new(),
                 phase: Phase::Running,
                 host_network: false,
                 interface: None,

@@ -1,11 +1,10 @@
 //! A world of policies that concern nobody, and of one subject with many networks: row D.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use bulkhead_policy::model::{
     Action, Direction, Event, Interned, Kind, LabelSelector, Mode, Network, ObjectRef, Peer, Peers,
-    Policy, Port, Ports, Protocol, Rule, Subject, Tier,
+    Policy, Port, Ports, Protocol, Rule, SortedSet, Subject, Tier,
 };
 use ipnet::{IpNet, Ipv4Net};
 
@@ -57,7 +56,7 @@ pub(super) fn networks(count: u32) -> Policy {
             NAMESPACE,
             LabelSelector::labels([SUBJECT]),
         ))],
-        isolates: BTreeSet::from([Direction::Egress]),
+        isolates: SortedSet::from([Direction::Egress]),
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,

@@ -1,11 +1,11 @@
 //! One policy that many pods of one node share.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use bulkhead_policy::model::{
     Action, Direction, Event, Interned, Kind, LabelSelector, Mode, Namespace, Node, Object,
-    ObjectRef, Peer, Peers, Phase, Policy, Port, Ports, Protocol, Rule, Subject, Tier, Workload,
+    ObjectRef, Peer, Peers, Phase, Policy, Port, Ports, Protocol, Rule, SortedMap, SortedSet,
+    Subject, Tier, Workload,
 };
 
 use super::plan::inside;
@@ -21,14 +21,14 @@ pub fn one_policy(pods: u32) -> Vec<Event> {
     let node = |name: &str| {
         Event::Apply(Object::Node(Node {
             name: name.into(),
-            labels: BTreeMap::new(),
+            labels: SortedMap::new(),
             pod_ranges: ["10.0.0.0/16".parse().expect("a network")].into(),
-            addresses: BTreeSet::new(),
+            addresses: SortedSet::new(),
         }))
     };
     let namespace = Event::Apply(Object::Namespace(Namespace {
         name: "shop".into(),
-        labels: BTreeMap::new(),
+        labels: SortedMap::new(),
         closing: false,
     }));
     let servers = (0..pods).map(|n| pod(&format!("server-{n}"), "server", ONE_POLICY_NODE, n + 1));
@@ -49,11 +49,11 @@ fn pod(name: &str, app: &str, node: &str, number: u32) -> Event {
         uid: name.into(),
         namespace: "shop".into(),
         name: name.into(),
-        labels: BTreeMap::from([("app".into(), Interned::from(app))]),
+        labels: SortedMap::from([("app".into(), Interned::from(app))]),
         service_account: "default".into(),
         node: Some(node.into()),
         addresses: [address].into(),
-        named_ports: BTreeSet::new(),
+        named_ports: SortedSet::new(),
         phase: Phase::Running,
         host_network: false,
         interface: None,

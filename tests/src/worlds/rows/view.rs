@@ -1,10 +1,8 @@
 //! A world of which one node sees a small part: row E.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bulkhead_policy::model::{
     Action, Event, Interned, Kind, LabelSelector, Mode, NamespaceScope, ObjectRef, Operator, Peer,
-    Peers, Policy, Ports, Requirement, Rule, Subject, Tier, WorkloadSelector,
+    Peers, Policy, Ports, Requirement, Rule, SortedMap, SortedSet, Subject, Tier, WorkloadSelector,
 };
 
 use super::plan::Plan;
@@ -33,7 +31,7 @@ pub(super) fn view(mut plan: Plan, nodes: u32, remote: u32, policies: u32) -> Ve
     let present: Interned = "true".into();
     for number in 0..remote + LOCAL {
         let shares = keys.iter().zip(ONE_IN);
-        let mut labels: BTreeMap<Interned, Interned> = shares
+        let mut labels: SortedMap<Interned, Interned> = shares
             .map(|(key, share)| (key.clone(), values[(number % share) as usize].clone()))
             .collect();
         let marker = plan.below(MARKERS) as usize;
@@ -77,7 +75,7 @@ fn policy(plan: &mut Plan, number: u32, markers: &[Interned]) -> Policy {
         object: ObjectRef::cluster(Kind::ClusterSegmentationPolicy, &name),
         tier: Tier::Baseline(number as u16 % 1000),
         subjects,
-        isolates: BTreeSet::new(),
+        isolates: SortedSet::new(),
         mode: Mode::Enforce,
         active_from: None,
         expires_at: None,
