@@ -169,6 +169,14 @@ fn a_denied_port_name_that_a_destination_does_not_give_is_told() {
     ];
     let both = |action| vec![with.clone(), without.clone(), named(action)];
     check(both(Action::Deny), &told);
+    let mut ingress_only = named(Action::Deny);
+    if let Event::Apply(Object::Policy(policy)) = &mut ingress_only {
+        policy.egress.clear();
+    }
+    check(
+        vec![with.clone(), without.clone(), ingress_only],
+        &told[1..],
+    );
     check(both(Action::Pass), &[]);
     check(both(Action::Allow), &[]);
     check(vec![with.clone(), named(Action::Deny)], &[]);

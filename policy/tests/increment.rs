@@ -8,8 +8,8 @@ use bulkhead_graph::{Digest, NodeGraph};
 use bulkhead_policy::engine::{Counters, Engine, EngineConfig, Size};
 use bulkhead_policy::model::{
     Action, Direction, Event, Interned, Kind, LabelSelector, Mode, Namespace, NamespaceScope, Node,
-    Object, ObjectRef, Peer, Peers, Phase, Policy, Ports, Rule, SortedMap, SortedSet, Subject,
-    Tier, Workload, WorkloadSelector,
+    Object, ObjectRef, Peer, Peers, Phase, Policy, Port, Ports, Protocol, Rule, SortedMap,
+    SortedSet, Subject, Tier, Workload, WorkloadSelector,
 };
 
 const NAMESPACES: u32 = 1000;
@@ -309,6 +309,39 @@ fn strings_that_nobody_has_any_more_are_given_back() {
         .iter()
         .flat_map(|(_, graph)| graph.peer_sets.values());
     assert!(members.clone().all(|set| set.len() == 10) && members.count() > 0);
+}
+
+/// A tenant may send names of ports without end, and take each policy away again.
+#[test]
+fn names_of_ports_that_nobody_speaks_of_any_more_are_given_back() {
+    let mut engine = Engine::new(EngineConfig::default());
+    engine.apply(Event::Apply(Object::Workload(Kind::Pod, pod(0, 1))));
+    let mut largest = 0;
+    for number in 0..10_000 {
+        let mut policy = policy(0, 1, 2);
+        policy.subjects = vec![Subject::Selected(WorkloadSelector::everything())];
+        for rules in [&mut policy.ingress, &mut policy.egress] {
+            *rules = vec![Rule {
+                name: name(""),
+                action: Action::Allow,
+                peers: Peers::Any,
+                ports: Ports::Of(vec![Port::Named {
+                    protocol: Protocol::Tcp,
+                    name: format!("port-{number}").into(),
+                }]),
+            }];
+        }
+        let object = policy.object.clone();
+        engine.apply(Event::Apply(Object::Policy(policy)));
+        engine.take_dirty();
+        engine.apply(Event::Delete(object));
+        engine.take_dirty();
+        largest = largest.max(engine.size().strings);
+    }
+    assert!(
+        largest < 3000,
+        "{largest} strings were held at once, of 10,000 that came"
+    );
 }
 
 fn policy_in(namespace: &str) -> Policy {

@@ -53,10 +53,14 @@ pub(super) fn labels(metadata: &ObjectMeta) -> SortedMap<Interned, Interned> {
         .collect()
 }
 
-/// Names the incarnation. A manifest that never saw an API server has no uid; its name stands for it.
+/// Names the incarnation. A manifest that never saw an API server has no uid; its name stands for it, and a pod and a declared
+/// workload of the same name are not the same.
 pub(super) fn uid(metadata: &ObjectMeta, reference: &ObjectRef) -> Interned {
     match metadata.uid.as_deref().filter(|uid| !uid.is_empty()) {
         Some(uid) => uid.into(),
+        None if reference.kind == Kind::Pod => {
+            format!("pod/{}/{}", reference.namespace, reference.name).into()
+        }
         None => format!("{}/{}", reference.namespace, reference.name).into(),
     }
 }

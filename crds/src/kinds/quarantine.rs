@@ -74,7 +74,8 @@ pub struct QuarantineSubject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub segment: Option<String>,
-    /// One pod by its `metadata.uid`, or one declared workload; in manifests without uids it is `NAMESPACE/NAME`.
+    /// One pod or one declared workload by its `metadata.uid`; in manifests without uids it is `pod/NAMESPACE/NAME` and
+    /// `NAMESPACE/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 317))]
     pub uid: Option<String>,

@@ -97,9 +97,10 @@ impl NamedLine {
         let mut perhaps = Vec::new();
         for (name, protocol) in &self.names {
             let before = ranges.len();
-            let own = ports
-                .iter()
-                .filter(|(own, of, _)| (own, of) == (name, protocol));
+            // Sorted, as the key of the label set is.
+            let from = ports.partition_point(|(own, of, _)| (own, of) < (name, protocol));
+            let own = ports[from..].iter();
+            let own = own.take_while(|(own, of, _)| (own, of) == (name, protocol));
             ranges.extend(own.map(|(_, _, port)| range(*protocol, *port, *port)));
             if ranges.len() > before {
                 continue;
@@ -412,6 +413,7 @@ impl Engine {
     /// Gives back everything that a retired version of a policy held.
     pub(super) fn release_compiled(&mut self, key: Key<Compiled>) {
         let gone = self.compiled.remove(key);
+        self.leftovers.add(1 + named_ports(&gone.policy));
         gone.subjects
             .into_iter()
             .for_each(|subject| self.release_selector(subject));
@@ -424,6 +426,20 @@ impl Engine {
                 .for_each(|line| self.entries.release(line));
         }
     }
+}
+
+/// How often it names a port.
+fn named_ports(policy: &Policy) -> usize {
+    let rules = policy.ingress.iter().chain(&policy.egress);
+    rules
+        .map(|rule| match &rule.ports {
+            Ports::Any => 0,
+            Ports::Of(ports) => {
+                let is_named = |port: &&Port| matches!(port, Port::Named { .. });
+                ports.iter().filter(is_named).count()
+            }
+        })
+        .sum()
 }
 
 fn with_sets(spec: &EntrySpec, mut sets: Keys<Selector>, ports: PortMatch) -> EntrySpec {

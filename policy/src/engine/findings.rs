@@ -61,14 +61,8 @@ impl Engine {
 
     /// Rules that deny a whole protocol to somebody, because they name a port that is called so nowhere there.
     fn void_port_names(&self) -> Vec<Finding> {
-        let policies: BTreeSet<&ObjectRef> =
-            self.policies_by_port_name.values().flatten().collect();
         let mut findings = Vec::new();
-        for object in policies {
-            let Some(key) = self.policies.find(object) else {
-                continue;
-            };
-            let state = &self.policies.arena[key];
+        for (_, state) in self.policies.arena.iter() {
             let Some(compiled) = state.compiled else {
                 continue;
             };
@@ -81,7 +75,7 @@ impl Engine {
                         Direction::Egress => "egress",
                     };
                     findings.push(Finding {
-                        object: object.clone(),
+                        object: state.policy.object.clone(),
                         message: format!(
                             "{word}[{at}] denies the whole protocol to those destinations that call no port {name}; \
                              correct the name, or write the port as a number"

@@ -365,11 +365,18 @@ impl Engine {
             return;
         }
         let mut group = Draft::new();
-        for action in [Action::Deny, Action::Allow] {
+        // Exceptions are all that a quarantine says.
+        let actions: &[Action] = if stage == Stage::Quarantine {
+            &[Action::Allow]
+        } else {
+            &[Action::Deny, Action::Allow]
+        };
+        group.reserve(policies.len());
+        for action in actions {
             for policy in policies {
                 for at in 0..self.compiled[*policy].rules(direction).len() {
                     let rule = &self.compiled[*policy].rules(direction)[at];
-                    if rule.action == action {
+                    if rule.action == *action {
                         let source = Source::Rule(*policy, rule.index);
                         self.rule_lines(*policy, direction, at, ports, source, &mut group);
                     }
@@ -517,6 +524,7 @@ impl Engine {
             group.truncate(last + 1);
             group.sort_unstable_by_key(|(line, _)| self.entries.arena[*line].hash);
         }
+        into.reserve(group.len());
         into.extend(group.drain(..));
     }
 

@@ -39,9 +39,6 @@ impl Engine {
         if let Some(gone) = self.selectors.release(selector) {
             for profile in gone.members {
                 remove_sorted(&mut self.profiles.arena[profile].matched, &selector);
-                if gone.protects_anew {
-                    self.mark_profile(profile);
-                }
             }
             gone.key.names(|_| self.leftovers.add(1));
         }

@@ -148,6 +148,8 @@ pub struct Engine {
     /// Nobody's graph: what all graphs share, hashed once.
     shared: NodeGraph,
     pending: Pending,
+    /// Nodes whose needs are counted.
+    counted_nodes: usize,
     dirty_nodes: Vec<Key<NodeState>>,
     gone_nodes: BTreeSet<Interned>,
     leftovers: Leftovers,
@@ -215,6 +217,7 @@ impl Engine {
                 ranges: true,
                 ..Pending::default()
             },
+            counted_nodes: 0,
             dirty_nodes: Vec::new(),
             gone_nodes: BTreeSet::new(),
             leftovers: Leftovers::default(),

@@ -139,6 +139,11 @@ impl NodeState {
         self.ranges.iter().any(|range| range.contains(&ip))
     }
 
+    /// Whether what it needs is counted.
+    pub(super) fn is_counted(&self) -> bool {
+        self.needs.is_some()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         !self.declared && self.workloads.is_empty()
     }
@@ -319,9 +324,15 @@ impl Engine {
                 .get(*node)
                 .is_some_and(|node| node.needs.is_none())
         });
+        let mut judged_by = self.rule_sets_of_many(&nodes);
         let mut wanted = Vec::new();
-        for node in nodes {
-            let needs = self.needs_of(node);
+        for (at, node) in nodes.into_iter().enumerate() {
+            let rule_sets = match judged_by.get_mut(at) {
+                Some(rule_sets) => std::mem::take(rule_sets),
+                None => self.rule_sets_of(node),
+            };
+            let needs = self.needs_of(rule_sets);
+            self.counted_nodes += 1;
             for (selector, _) in &needs.peer_sets {
                 let state = &mut self.selectors.arena[*selector];
                 if state.peers.is_none() && state.nodes.is_empty() {
@@ -342,16 +353,41 @@ impl Engine {
         }
     }
 
-    fn needs_of(&self, node: Key<NodeState>) -> Needs {
-        let workloads = &self.nodes[node].workloads;
-        let mut rule_sets = Vec::with_capacity(2 * workloads.len());
-        for workload in workloads {
-            let profile = self.workloads.arena[*workload].profile;
-            let identity = profile.and_then(|profile| self.profiles.arena[profile].identity);
-            if let Some(identity) = identity {
-                rule_sets.extend(self.identities.arena[identity].rule_sets);
+    /// What a workload is judged by.
+    fn judges(&self, workload: &WorkloadState) -> Option<[Key<RuleSetState>; 2]> {
+        let identity = self.profiles.arena[workload.profile?].identity?;
+        Some(self.identities.arena[identity].rule_sets)
+    }
+
+    /// What the workloads of a node are judged by, two for each of them.
+    fn rule_sets_of(&self, node: Key<NodeState>) -> Vec<Key<RuleSetState>> {
+        let workloads = self.nodes[node].workloads.iter();
+        let judges = workloads.filter_map(|key| self.judges(&self.workloads.arena[*key]));
+        judges.flatten().collect()
+    }
+
+    /// The same of many nodes, read in the order in which workloads lie in memory; empty for a few.
+    fn rule_sets_of_many(&self, nodes: &[Key<NodeState>]) -> Vec<Vec<Key<RuleSetState>>> {
+        if nodes.len() < MANY_GRAPHS {
+            return Vec::new();
+        }
+        let mut places = self.nodes.places(None);
+        let mut all = Vec::with_capacity(nodes.len());
+        for (at, node) in nodes.iter().enumerate() {
+            places[node.place()] = Some(at);
+            all.push(Vec::with_capacity(2 * self.nodes[*node].workloads.len()));
+        }
+        for (_, workload) in self.workloads.arena.iter() {
+            if let Some(at) = workload.node.and_then(|node| places[node.place()])
+                && let Some(judges) = self.judges(workload)
+            {
+                all[at].extend(judges);
             }
         }
+        all
+    }
+
+    fn needs_of(&self, rule_sets: Vec<Key<RuleSetState>>) -> Needs {
         let rule_sets = counted(rule_sets);
         let sets = || {
             let sets = rule_sets.iter();

@@ -57,9 +57,10 @@ impl PortName {
             Self::Means(name, protocol, port) => {
                 ports.binary_search(&(name, protocol, port)).is_ok()
             }
-            Self::MeansNothing(name, protocol) => !ports
-                .iter()
-                .any(|(own, of, _)| (*own, *of) == (name, protocol)),
+            Self::MeansNothing(name, protocol) => {
+                let from = ports.partition_point(|(own, of, _)| (*own, *of) < (name, protocol));
+                !matches!(ports.get(from), Some((own, of, _)) if (*own, *of) == (name, protocol))
+            }
         }
     }
 }

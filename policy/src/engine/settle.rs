@@ -69,13 +69,16 @@ impl Engine {
             .selectors
             .iter()
             .any(|selector| selector.is_universal());
+        let mut networks = segment.members.networks.clone();
+        networks.sort();
+        networks.dedup();
         let key = self.segments.insert(SegmentState {
             name: segment.name.clone(),
             mode: segment.mode,
             isolation: segment.isolation,
             selectors: selectors.clone(),
             everybody,
-            networks: segment.members.networks.clone(),
+            networks,
             partial: segment.members.partial,
         });
         for selector in selectors {
@@ -122,6 +125,10 @@ impl Engine {
         old: Option<Key<super::identity::Identity>>,
         new: Key<super::identity::Identity>,
     ) {
+        // A new node's needs are counted afterwards, and then from its workloads; in the beginning all are new.
+        if self.counted_nodes == 0 {
+            return;
+        }
         let of = |engine: &Self, identity: Key<_>| engine.identities.arena[identity].rule_sets;
         let (new, old) = (of(self, new), old.map(|old| of(self, old)));
         if old == Some(new) {

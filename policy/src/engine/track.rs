@@ -46,8 +46,9 @@ impl Engine {
         namespace: Key<NamespaceState>,
         labels: Vec<(super::names::Name, super::names::Name)>,
     ) {
-        self.leftovers.add(labels.len());
+        let before = self.profiles.namespaces[namespace].labels.len();
         if self.profiles.relabel(namespace, labels) {
+            self.leftovers.add(before);
             let members = &self.profiles.namespaces[namespace].profiles;
             for profile in members.profiles().to_vec() {
                 self.match_profile(profile);
@@ -119,6 +120,7 @@ impl Engine {
     fn drop_node_if_idle(&mut self, node: Key<NodeState>) {
         if self.nodes[node].is_idle() {
             let gone = self.nodes.remove(node);
+            self.counted_nodes -= usize::from(gone.is_counted());
             self.node_keys.remove(&gone.name);
             self.gone_nodes.insert(gone.name);
         }
