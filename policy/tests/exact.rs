@@ -7,9 +7,9 @@ use bulkhead_graph::{Address, Direction, Stance};
 use bulkhead_policy::engine::{Engine, EngineConfig, Explanation};
 use bulkhead_policy::eval::{Flow, World, eval};
 use bulkhead_policy::model::{
-    Action, Event, Isolation, Kind, Membership, Mode, Network, Object, ObjectRef, Peers, Phase,
-    Policy, Ports, Protocol, Rule, Segment, SortedMap, SortedSet, Strength, Subject, Tier,
-    Timestamp, Workload, WorkloadSelector,
+    Action, Event, Isolation, Kind, Membership, Mode, NamedPort, NamespaceScope, Network, Object,
+    ObjectRef, Peer, Peers, Phase, Policy, Port, Ports, Protocol, Rule, Segment, SortedMap,
+    SortedSet, Strength, Subject, Tier, Timestamp, Workload, WorkloadSelector,
 };
 
 fn pod(name: &str, address: &str) -> Object {
@@ -122,4 +122,70 @@ fn explanations_do_not_depend_on_which_segment_came_first() {
         http(&mut engine(pods.iter().cloned().chain(segments)))
     };
     assert_eq!(told(&a, &b), told(&b, &a));
+}
+
+/// What another tenant calls its ports is no line of a rule that looks in its own namespace.
+#[test]
+fn ports_of_other_namespaces_do_not_enter_a_rule() {
+    let with_port = |namespace: &str, name: &str, address: &str, number: u16| {
+        let Object::Workload(kind, workload) = pod(name, address) else {
+            unreachable!("a pod is a workload")
+        };
+        Object::Workload(
+            kind,
+            Workload {
+                namespace: namespace.into(),
+                uid: format!("{namespace}/{name}").into(),
+                node: Some(format!("node-of-{namespace}").into()),
+                named_ports: SortedSet::from([NamedPort {
+                    name: "dns".into(),
+                    protocol: Protocol::Udp,
+                    port: number,
+                }]),
+                ..workload
+            },
+        )
+    };
+    let selector = WorkloadSelector {
+        namespaces: NamespaceScope::Named("shop".into()),
+        ..WorkloadSelector::everything()
+    };
+    let policy = Policy {
+        object: ObjectRef::namespaced(Kind::NetworkPolicy, "shop", "p"),
+        tier: Tier::Namespace,
+        subjects: vec![Subject::Selected(selector.clone())],
+        isolates: SortedSet::from([Direction::Egress]),
+        mode: Mode::Enforce,
+        active_from: None,
+        expires_at: None,
+        max_staleness: None,
+        ingress: Vec::new(),
+        egress: vec![Rule {
+            name: "".into(),
+            action: Action::Allow,
+            peers: Peers::Of(vec![Peer::Workloads(selector)]),
+            ports: Ports::Of(vec![Port::Named {
+                protocol: Protocol::Udp,
+                name: "dns".into(),
+            }]),
+        }],
+    };
+    let own = [
+        Object::Policy(policy),
+        with_port("shop", "dns", "10.0.0.1", 53),
+    ];
+    let mut alone = engine(own.clone());
+    let others = (0..200).map(|number| {
+        let address = format!("10.1.0.{number}");
+        with_port("other", &format!("p{number}"), &address, 1000 + number)
+    });
+    let mut beside = engine(own.into_iter().chain(others));
+    let rules = |engine: &mut Engine| -> Vec<_> {
+        let graph = engine.node_graph("node-of-shop").unwrap();
+        graph.rule_sets.keys().copied().collect()
+    };
+    assert_eq!(rules(&mut alone), rules(&mut beside));
+    // One of its own is, whenever it comes.
+    beside.apply(Event::Apply(with_port("shop", "dns2", "10.0.0.3", 5353)));
+    assert_ne!(rules(&mut alone), rules(&mut beside));
 }

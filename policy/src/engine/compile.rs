@@ -2,6 +2,7 @@
 //!
 //! A new version is a new value: what was compiled is never changed, so whoever holds its key knows what it says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bulkhead_graph::{
@@ -346,21 +347,25 @@ impl Engine {
         references: &mut Keys<Selector>,
         specs: &mut Vec<EntrySpec>,
     ) {
-        let numbers: Vec<u16> = self
-            .port_numbers
-            .get(&(name, protocol))
-            .map(|numbers| numbers.keys().copied().collect())
-            .unwrap_or_default();
-        for number in numbers {
-            let meaning = PortName::Means(name, protocol, number);
-            let sets = self.peers_that_name(&spec.peers, meaning, references);
+        let mut by_number: BTreeMap<u16, Keys<Selector>> = BTreeMap::new();
+        for key in self.keys_of_peers(&spec.peers) {
+            let numbers = self.port_numbers.seen_from(&key.scope, name, protocol);
+            for number in numbers.collect::<Vec<_>>() {
+                let meaning = PortName::Means(name, protocol, number);
+                let set = self.peer_that_names(key.clone(), meaning, references);
+                by_number.entry(number).or_default().push(set);
+            }
+        }
+        for (number, sets) in by_number {
             let ports = PortMatch::of(vec![range(protocol, number, number)]);
             specs.push(with_sets(spec, sets, ports));
         }
         // Of those that give no number to the name, and of unknown ones, any port of the protocol may be meant.
         if spec.action != Action::Allow && !names_no_peers(&spec.peers) {
             let nothing = PortName::MeansNothing(name, protocol);
-            let sets = self.peers_that_name(&spec.peers, nothing, references);
+            let keys = self.keys_of_peers(&spec.peers).into_iter();
+            let sets = keys.map(|key| self.peer_that_names(key, nothing, references));
+            let sets = sets.collect();
             let ports = PortMatch::of(vec![range(protocol, 0, u16::MAX)]);
             let mut unnamed = with_sets(spec, sets, ports);
             if spec.action == Action::Pass {
@@ -370,22 +375,18 @@ impl Engine {
         }
     }
 
-    fn peers_that_name(
+    fn peer_that_names(
         &mut self,
-        peers: &PeerSpec,
+        peer: SelectorKey,
         port_name: PortName,
         references: &mut Keys<Selector>,
-    ) -> Keys<Selector> {
-        let mut sets = Keys::new();
-        for key in self.keys_of_peers(peers) {
-            let selector = self.acquire_selector(SelectorKey {
-                port_name: Some(port_name),
-                ..key
-            });
-            references.push(selector);
-            sets.push(selector);
-        }
-        sets
+    ) -> Key<Selector> {
+        let selector = self.acquire_selector(SelectorKey {
+            port_name: Some(port_name),
+            ..peer
+        });
+        references.push(selector);
+        selector
     }
 
     fn keys_of_peers(&self, peers: &PeerSpec) -> Vec<SelectorKey> {

@@ -7,7 +7,7 @@ use bulkhead_graph::{Address, PeerSet, PeerSetId};
 use super::Engine;
 use super::arena::{Key, insert_sorted, remove_sorted};
 use super::entry::{Context, EntrySpec, EntryState};
-use super::profile::{Profile, ProfileKey};
+use super::profile::{NamespaceState, Profile, ProfileKey};
 use super::selector::{Protector, Selector, SelectorKey, selector_key};
 use super::workload::WorkloadState;
 use crate::model::WorkloadSelector;
@@ -102,12 +102,9 @@ impl Engine {
         if new {
             self.match_profile(profile);
             self.mark_profile(profile);
-            for (name, protocol, port) in key.ports.iter().copied() {
-                let numbers = self.port_numbers.entry((name, protocol)).or_default();
-                let count = numbers.entry(port).or_default();
-                *count += 1;
-                if *count == 1 {
-                    self.port_name_changed(name);
+            for port in key.ports.iter().copied() {
+                if self.port_numbers.add(key.namespace, port) {
+                    self.port_name_changed(key.namespace, port.0);
                 }
             }
         }
@@ -123,19 +120,9 @@ impl Engine {
         }
         self.leftovers
             .add(2 * gone.labels.len() + gone.ports.len() + 1);
-        for (name, protocol, port) in gone.ports.iter().copied() {
-            let numbers = self
-                .port_numbers
-                .get_mut(&(name, protocol))
-                .expect("named ports are counted");
-            let count = numbers.get_mut(&port).expect("named ports are counted");
-            *count -= 1;
-            if *count == 0 {
-                numbers.remove(&port);
-                if numbers.is_empty() {
-                    self.port_numbers.remove(&(name, protocol));
-                }
-                self.port_name_changed(name);
+        for port in gone.ports.iter().copied() {
+            if self.port_numbers.remove(gone.namespace, port) {
+                self.port_name_changed(gone.namespace, port.0);
             }
         }
         if let Some(identity) = gone.identity {
@@ -143,9 +130,14 @@ impl Engine {
         }
     }
 
-    fn port_name_changed(&mut self, name: super::names::Name) {
-        if let Some(policies) = self.policies_by_port_name.get(self.names.string(name)) {
-            for object in policies {
+    /// Policies that look for the name there, or everywhere, may say something else now.
+    fn port_name_changed(&mut self, place: Key<NamespaceState>, name: super::names::Name) {
+        let string = |name| self.names.string(name).clone();
+        let place = string(self.profiles.namespaces[place].name);
+        for place in [Some(place), None] {
+            let looked_for = (place, string(name));
+            let policies = self.policies_by_port_name.get(&looked_for);
+            for object in policies.into_iter().flatten() {
                 self.policies.mark(object, &mut self.pending.policies);
             }
         }

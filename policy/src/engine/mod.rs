@@ -16,6 +16,7 @@ mod matching;
 mod names;
 mod node;
 mod policies;
+mod port_numbers;
 mod profile;
 mod refer;
 mod segment;
@@ -31,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use bulkhead_graph::{Address, NodeGraph, PeerSet, Prefix, Protocol, Timestamp};
+use bulkhead_graph::{Address, NodeGraph, PeerSet, Prefix, Timestamp};
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
@@ -43,6 +44,7 @@ use identity::Identities;
 use names::{Name, Names};
 use node::NodeState;
 use policies::{Policies, PolicyState};
+use port_numbers::PortNumbers;
 use profile::{NamespaceState, Profile, ProfileKey, Profiles};
 use segment::SegmentState;
 use selector::{Selector, Selectors};
@@ -128,12 +130,12 @@ pub struct Engine {
     segment_keys: BTreeMap<Interned, Key<SegmentState>>,
     services: Services,
     hosts: Hosts,
-    /// Numbers that workloads give to a port name, with how many label sets do.
-    port_numbers: FxHashMap<(Name, Protocol), BTreeMap<u16, u32>>,
+    port_numbers: PortNumbers,
     /// Incarnations that some policy names, with how many policies do.
     named_uids: FxHashMap<Interned, u32>,
     policies_by_segment: BTreeMap<Interned, BTreeSet<ObjectRef>>,
-    policies_by_port_name: BTreeMap<Interned, BTreeSet<ObjectRef>>,
+    /// Those whose egress rules speak of a port's name, by the namespace in which they look for who gives it (`None`: in all).
+    policies_by_port_name: BTreeMap<(Option<Interned>, Interned), BTreeSet<ObjectRef>>,
     boundaries: BTreeSet<(Timestamp, ObjectRef)>,
     /// All addresses with an owner, while some node has to know them.
     known: Option<Arc<PeerSet>>,
@@ -202,7 +204,7 @@ impl Engine {
             segment_keys: BTreeMap::new(),
             services: Services::default(),
             hosts: Hosts::default(),
-            port_numbers: FxHashMap::default(),
+            port_numbers: PortNumbers::default(),
             named_uids: FxHashMap::default(),
             policies_by_segment: BTreeMap::new(),
             policies_by_port_name: BTreeMap::new(),

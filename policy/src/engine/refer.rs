@@ -9,7 +9,8 @@ use super::compile::Compiled;
 use super::policies::PolicyState;
 use super::selector::Protector;
 use crate::model::{
-    Direction, Interned, ObjectRef, Peer, Peers, Policy, Port, Ports, Segment, Subject,
+    Direction, Interned, NamespaceScope, ObjectRef, Peer, Peers, Policy, Port, Ports, Segment,
+    Subject,
 };
 
 impl Engine {
@@ -110,22 +111,25 @@ impl Engine {
 
     fn refer_sets(&mut self, policy: &Policy, present: bool) {
         let object = &policy.object;
-        let note = |index: &mut BTreeMap<Interned, BTreeSet<ObjectRef>>, name: &Interned| {
+        fn note<K: Clone + Ord>(
+            index: &mut BTreeMap<K, BTreeSet<ObjectRef>>,
+            name: &K,
+            object: &ObjectRef,
+            present: bool,
+        ) {
             if present {
-                index
-                    .entry(name.clone())
-                    .or_default()
-                    .insert(object.clone());
+                let objects = index.entry(name.clone()).or_default();
+                objects.insert(object.clone());
             } else if let Some(objects) = index.get_mut(name) {
                 objects.remove(object);
                 if objects.is_empty() {
                     index.remove(name);
                 }
             }
-        };
+        }
         for subject in &policy.subjects {
             if let Subject::Segment(name) = subject {
-                note(&mut self.policies_by_segment, name);
+                note(&mut self.policies_by_segment, name, object, present);
             }
         }
         for rule in policy.ingress.iter().chain(&policy.egress) {
@@ -134,7 +138,9 @@ impl Engine {
             };
             for peer in peers {
                 match peer {
-                    Peer::Segment(name) => note(&mut self.policies_by_segment, name),
+                    Peer::Segment(name) => {
+                        note(&mut self.policies_by_segment, name, object, present);
+                    }
                     Peer::Nodes(_) if present => drop(self.hosts.policies.insert(object.clone())),
                     Peer::Nodes(_) => drop(self.hosts.policies.remove(object)),
                     Peer::Workloads(_) | Peer::Network(_) | Peer::Unresolved => {}
@@ -142,10 +148,19 @@ impl Engine {
             }
         }
         for rule in policy.rules(Direction::Egress) {
-            if let Ports::Of(ports) = &rule.ports {
-                for port in ports {
-                    if let Port::Named { name, .. } = port {
-                        note(&mut self.policies_by_port_name, name);
+            let Ports::Of(ports) = &rule.ports else {
+                continue;
+            };
+            for port in ports {
+                if let Port::Named { name, .. } = port {
+                    for place in places(&rule.peers) {
+                        let looked_for = (place, name.clone());
+                        note(
+                            &mut self.policies_by_port_name,
+                            &looked_for,
+                            object,
+                            present,
+                        );
                     }
                 }
             }
@@ -188,4 +203,19 @@ impl Engine {
         }
         self.pending.retired.push(compiled);
     }
+}
+
+/// The namespaces that peers are looked for in, `None` for all of them.
+fn places(peers: &Peers) -> BTreeSet<Option<Interned>> {
+    let Peers::Of(peers) = peers else {
+        return BTreeSet::from([None]);
+    };
+    let place = |peer: &Peer| match peer {
+        Peer::Workloads(selector) => match &selector.namespaces {
+            NamespaceScope::Named(namespace) => Some(namespace.clone()),
+            NamespaceScope::Matching(_) => None,
+        },
+        Peer::Network(_) | Peer::Nodes(_) | Peer::Segment(_) | Peer::Unresolved => None,
+    };
+    peers.iter().map(place).collect()
 }
