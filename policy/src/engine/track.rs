@@ -88,8 +88,15 @@ impl Engine {
         if self.nodes[node].ranges == ranges {
             return;
         }
-        // Which of several claimants of an address is at home, and whether one may be, can be answered otherwise now.
-        self.reconsider(self.workloads.disputed(), |engine| {
+        // Which of several claimants of an address is at home, and whether one may be, can be answered otherwise now, where
+        // the address is in a range that came or went.
+        let old = &self.nodes[node].ranges;
+        let mut disputed = self.workloads.disputed();
+        disputed.retain(|address| {
+            let mut concerned = old.iter().chain(&ranges);
+            concerned.any(|range| range.contains(&address.ip()))
+        });
+        self.reconsider(disputed, |engine| {
             engine.nodes[node].ranges = ranges;
             engine.pending.ranges = true;
         });
