@@ -4,16 +4,18 @@
 
 mod request;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bulkhead_source::Freshness;
 use bulkhead_source::kubernetes::watch;
+use bulkhead_source::{BootTime, Freshness};
 use kube::{Client, Config};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
 use tokio::sync::watch as state;
 use tokio::time::{interval, timeout};
 
@@ -23,12 +25,69 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Less is young and more is old; a busy machine may hold up a bookmark for long.
 const SOME_TIME: Duration = Duration::from_secs(2);
 
+/// So long a stop is noticed.
+const HELD: Duration = Duration::from_secs(8);
+
+/// How many kinds are followed.
+const KINDS: u64 = 12;
+
 /// Says every few milliseconds that a kind is as it was.
 #[derive(Clone)]
 struct Server {
     /// Kinds with this in their path are not spoken of.
     silent: state::Receiver<Option<&'static str>>,
+    /// Ends the watches that there are at a change.
+    hang_up: state::Receiver<()>,
+    watches: Arc<AtomicU64>,
     bookmarks: Arc<AtomicU64>,
+}
+
+/// Who tells the server what to do, and sees what it has done.
+struct Api {
+    address: SocketAddr,
+    silent: state::Sender<Option<&'static str>>,
+    hang_up: state::Sender<()>,
+    watches: Arc<AtomicU64>,
+    bookmarks: Arc<AtomicU64>,
+}
+
+impl Api {
+    /// On a thread of its own, which goes on when that of the test is held.
+    fn start(silent: Option<&'static str>) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (fall_silent, silent) = state::channel(silent);
+        let (hang_up, hung_up) = state::channel(());
+        let server = Server {
+            silent,
+            hang_up: hung_up,
+            watches: Arc::default(),
+            bookmarks: Arc::default(),
+        };
+        let api = Self {
+            address,
+            silent: fall_silent,
+            hang_up,
+            watches: server.watches.clone(),
+            bookmarks: server.bookmarks.clone(),
+        };
+        std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime
+                .block_on(async { server.serve(TcpListener::from_std(listener).unwrap()).await });
+        });
+        api
+    }
+
+    async fn follow(&self) -> Freshness {
+        let config = Config::new(format!("http://{}", self.address).parse().unwrap());
+        let freshness = Freshness::default();
+        let client = Client::try_from(config).unwrap();
+        let mut updates = watch(client, freshness.clone()).await.unwrap();
+        tokio::spawn(async move { while updates.recv().await.is_some() {} });
+        freshness
+    }
 }
 
 impl Server {
@@ -52,8 +111,11 @@ impl Server {
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
             return stream.write_all(namespace.to_string().as_bytes()).await;
         }
+        let mut hang_up = self.hang_up.clone();
+        hang_up.mark_unchanged();
+        self.watches.fetch_add(1, Ordering::SeqCst);
         let mut times = interval(Duration::from_millis(20));
-        loop {
+        while matches!(hang_up.has_changed(), Ok(false)) {
             times.tick().await;
             let silent = *self.silent.borrow();
             if silent.is_some_and(|silent| path.contains(silent)) {
@@ -68,6 +130,7 @@ impl Server {
             let bookmark = json!({"type": "BOOKMARK", "object": object});
             stream.write_all(format!("{bookmark}\n").as_bytes()).await?;
         }
+        Ok(())
     }
 }
 
@@ -82,41 +145,51 @@ async fn until(what: &str, is_it: impl Fn() -> bool) {
     timeout(DEADLINE, looking).await.expect(what);
 }
 
+fn is_young(freshness: &Freshness) -> bool {
+    let known_at = freshness.instant();
+    known_at.is_some_and(|known_at| known_at.elapsed() < SOME_TIME)
+}
+
 #[tokio::test]
 async fn the_api_is_known_until_the_kind_that_was_heard_of_the_longest_ago() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let (fall_silent, silent) = state::channel(Some("/pods"));
-    let bookmarks = Arc::new(AtomicU64::new(0));
-    let server = Server {
-        silent,
-        bookmarks: bookmarks.clone(),
-    };
-    tokio::spawn(server.serve(listener));
-    let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
-    let freshness = Freshness::default();
-    let mut updates = watch(client, freshness.clone()).await.unwrap();
-    tokio::spawn(async move { while updates.recv().await.is_some() {} });
-    let is_young = || {
-        let known_at = freshness.instant();
-        known_at.is_some_and(|known_at| known_at.elapsed() < SOME_TIME)
-    };
-
+    let api = Api::start(Some("/pods"));
+    let freshness = api.follow().await;
     until("all but one are spoken of", || {
-        bookmarks.load(Ordering::SeqCst) > 500
+        api.bookmarks.load(Ordering::SeqCst) > 500
     })
     .await;
     assert_eq!(freshness.instant(), None, "one was never heard of");
-    fall_silent.send_replace(None);
-    until("every kind is heard of", is_young).await;
+    api.silent.send_replace(None);
+    until("every kind is heard of", || is_young(&freshness)).await;
 
     // One that is silent, and then all of them.
     for whom in ["/pods", ""] {
-        fall_silent.send_replace(Some(whom));
-        until("it grows old", || !is_young()).await;
-        let before = bookmarks.load(Ordering::SeqCst);
-        fall_silent.send_replace(None);
-        until("it is heard of again", is_young).await;
-        assert!(bookmarks.load(Ordering::SeqCst) > before);
+        api.silent.send_replace(Some(whom));
+        until("it grows old", || !is_young(&freshness)).await;
+        api.silent.send_replace(None);
+        until("it is heard of again", || is_young(&freshness)).await;
     }
+}
+
+/// All tasks of this runtime have one thread. To hold it is to them what a stop of the process is.
+#[tokio::test]
+async fn what_was_said_while_nobody_could_read_it_is_not_new() {
+    let api = Api::start(None);
+    let freshness = api.follow().await;
+    until("every kind is heard of", || is_young(&freshness)).await;
+
+    let (_held, release) = std::sync::mpsc::channel::<()>();
+    let held_at = BootTime::now();
+    release.recv_timeout(HELD).unwrap_err();
+    let watches = api.watches.load(Ordering::SeqCst);
+    api.silent.send_replace(Some(""));
+    api.hang_up.send_replace(());
+    // Whoever asks anew has read all that was said.
+    until("every kind is asked for anew", || {
+        api.watches.load(Ordering::SeqCst) >= watches + KINDS
+    })
+    .await;
+    assert!(freshness.instant() <= Some(held_at));
+    api.silent.send_replace(None);
+    until("every kind is heard of again", || is_young(&freshness)).await;
 }
