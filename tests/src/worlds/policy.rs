@@ -219,8 +219,10 @@ pub(super) fn any_policy() -> BoxedStrategy<Policy> {
 
 fn isolation() -> impl Strategy<Value = Isolation> {
     let action = || select(&[Action::Allow, Action::Deny][..]);
-    let strength = select(&[Strength::Default, Strength::Boundary][..]);
-    (action(), action(), action(), strength).prop_map(|(ingress, egress, within, strength)| {
+    // One Deny among several common segments denies, and a Boundary never allows: what opens has to be likelier.
+    let within = prop_oneof![3 => Just(Action::Allow), 1 => Just(Action::Deny)];
+    let strength = prop_oneof![2 => Just(Strength::Default), 1 => Just(Strength::Boundary)];
+    (action(), action(), within, strength).prop_map(|(ingress, egress, within, strength)| {
         Isolation {
             ingress,
             egress,

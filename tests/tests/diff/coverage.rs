@@ -400,7 +400,7 @@ fn missing(seen: &Seen) -> Vec<&'static str> {
 
 /// So many worlds at a time, and so often until everything has been seen: what does not come up in them is not made.
 const WORLDS: u32 = 250;
-const BATCHES: usize = 20;
+const BATCHES: usize = 40;
 
 #[test]
 fn every_construct_comes_up_and_decides_both_ways() {
