@@ -154,7 +154,9 @@ fn a_demo_that_fails_says_why_at_once_and_leaves_nothing_behind() {
         .read_to_string(&mut said)
         .unwrap();
     assert!(!status.success());
-    assert!(said.contains("node-1 has ended by itself"), "{said}");
+    // All of them do; which one is noticed first is chance.
+    let is_told = |node: u32| said.contains(&format!("node-{node} has ended by itself"));
+    assert!((1..=3).any(is_told), "{said}");
     assert!(took < LIMIT / 2, "{took:?} until it was told");
     assert_eq!(leftovers(child.id()), Vec::<String>::new());
 }
