@@ -179,12 +179,15 @@ fn ports_of_other_namespaces_do_not_enter_a_rule() {
         let address = format!("10.1.0.{number}");
         with_port("other", &format!("p{number}"), &address, 1000 + number)
     });
-    let mut beside = engine(own.into_iter().chain(others));
+    let others: Vec<Object> = others.collect();
+    let mut beside = engine(own.iter().chain(&others).cloned());
+    let mut after = engine(others.into_iter().chain(own));
     let rules = |engine: &mut Engine| -> Vec<_> {
         let graph = engine.node_graph("node-of-shop").unwrap();
         graph.rule_sets.keys().copied().collect()
     };
     assert_eq!(rules(&mut alone), rules(&mut beside));
+    assert_eq!(rules(&mut alone), rules(&mut after));
     // One of its own is, whenever it comes.
     beside.apply(Event::Apply(with_port("shop", "dns2", "10.0.0.3", 5353)));
     assert_ne!(rules(&mut alone), rules(&mut beside));
