@@ -56,7 +56,7 @@ impl<'a> Namer<'a> {
             workload
                 .addresses
                 .iter()
-                .map(move |address| (*address, workload.as_ref()))
+                .map(move |address| (*address, &**workload))
         });
         Self {
             names: names.collect(),
@@ -138,15 +138,15 @@ pub(crate) fn protocol_name(number: u8) -> String {
 mod tests {
     use super::*;
     use bulkhead_datapath::abi;
-    use bulkhead_graph::{RuleSetId, Timestamp, WorkloadUid};
+    use bulkhead_graph::{RuleSetId, SharedWorkload, SortedMap, Timestamp, WorkloadUid};
     use std::net::IpAddr;
     use std::sync::Arc;
 
-    fn workload(name: &str, address: [u8; 4]) -> Arc<LocalWorkload> {
-        Arc::new(LocalWorkload {
+    fn workload(name: &str, address: [u8; 4]) -> SharedWorkload {
+        SharedWorkload::from(LocalWorkload {
             namespace: "shop".into(),
             name: name.into(),
-            addresses: vec![IpAddr::from(address).into()],
+            addresses: [IpAddr::from(address).into()].into(),
             interface: None,
             egress: RuleSetId::default(),
             ingress: RuleSetId::default(),
@@ -163,8 +163,8 @@ mod tests {
             [("a", web.clone()), ("b", db)].map(|(uid, w)| (WorkloadUid(uid.into()), w));
         let graph = NodeGraph::new(
             workloads.into(),
-            BTreeMap::new(),
-            BTreeMap::new(),
+            SortedMap::new(),
+            SortedMap::new(),
             Arc::default(),
             [].into(),
             Arc::default(),

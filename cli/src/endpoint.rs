@@ -66,7 +66,7 @@ pub(crate) fn workloads(objects: &[Object]) -> Result<Vec<Endpoint>> {
 
 fn live(objects: &[Object]) -> impl Iterator<Item = (Kind, &Workload)> {
     objects.iter().filter_map(|object| match object {
-        Object::Workload(kind, workload) if workload.is_live() => Some((*kind, workload)),
+        Object::Workload(kind, workload) if workload.is_live() => Some((*kind, &**workload)),
         Object::Workload(..)
         | Object::Namespace(_)
         | Object::Node(_)

@@ -277,7 +277,7 @@ fn stage_of(rule: &RuleReference, objects: &[Object]) -> Option<Stage> {
         return Some(Stage::Namespace);
     }
     let policies = objects.iter().filter_map(|object| match object {
-        Object::Policy(policy) => Some(policy),
+        Object::Policy(policy) => Some(&**policy),
         Object::Namespace(_)
         | Object::Workload(..)
         | Object::Node(_)

@@ -274,7 +274,7 @@ fn workload(name: &str, node: &str, address: [u8; 4]) -> Object {
         host_network: false,
         interface: None,
     };
-    Object::Workload(Kind::Workload, workload)
+    Object::Workload(Kind::Workload, Box::new(workload))
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Objects that an API server with newer definitions has accepted: what nobody here knows fails closed, and says so.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::sync::Arc;
+
 use bulkhead_crds::convert::{Converted, plain_object, stand_in};
 use bulkhead_policy::model::{Action, Kind, Object, Peers, Policy, Ports};
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ fn read(kind: Kind, spec: Value) -> Converted {
     plain_object(kind, &value).unwrap()
 }
 
-fn policy(converted: Converted) -> (Policy, Vec<String>) {
+fn policy(converted: Converted) -> (Arc<Policy>, Vec<String>) {
     let fields = converted.faults.into_iter().map(|fault| fault.field);
     let Object::Policy(policy) = converted.object else {
         panic!("no policy")

@@ -95,15 +95,12 @@ fn graph(moved: Option<u32>) -> Arc<NodeGraph> {
         let workload = LocalWorkload {
             namespace: format!("ns-{}", number % 10).into(),
             name: format!("w-{number}").into(),
-            addresses: vec![address(number)],
+            addresses: [address(number)].into(),
             interface: None,
             egress: egress.id(),
             ingress: ingress.id(),
         };
-        workloads.insert(
-            WorkloadUid(format!("uid-{number}").into()),
-            Arc::new(workload),
-        );
+        workloads.insert(WorkloadUid(format!("uid-{number}").into()), workload.into());
         for rules in [egress, ingress] {
             rule_sets.insert(rules.id(), Arc::new(rules));
         }
@@ -141,8 +138,8 @@ fn graph(moved: Option<u32>) -> Arc<NodeGraph> {
     let range: Prefix = "10.0.0.0/16".parse::<ipnet::IpNet>().unwrap().into();
     let services = (0..SERVICES).map(service).collect();
     Arc::new(NodeGraph::new(
-        workloads,
-        rule_sets,
+        workloads.into(),
+        rule_sets.into(),
         peer_sets,
         Arc::new((0..PEERS).map(address).collect()),
         Arc::from([range]),

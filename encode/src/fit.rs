@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bulkhead_graph::{
     Action, Direction, Entry, LocalWorkload, Mode, NodeGraph, PeerMatch, PeerSet, PeerSetId,
-    PortMatch, RuleSet, RuleSetId, Stage, Timestamp, WorkloadUid,
+    PortMatch, RuleSet, RuleSetId, SharedWorkload, SortedMap, Stage, Timestamp, WorkloadUid,
 };
 
 use crate::queue::{Alone, Group, Rank, queue};
@@ -154,87 +154,74 @@ pub(crate) fn deny_all(direction: Direction) -> RuleSet {
     }
 }
 
-/// Copies rule sets and the peer sets that they name.
-pub(crate) fn copy_rules(
+/// The rule sets of some ids and the peer sets that they name.
+pub(crate) fn copied(
     graph: &NodeGraph,
     ids: impl Iterator<Item = RuleSetId>,
-    into: &mut NodeGraph,
+) -> (
+    SortedMap<RuleSetId, Arc<RuleSet>>,
+    SortedMap<PeerSetId, Arc<PeerSet>>,
 ) {
-    for id in ids {
-        let Some(rules) = graph.rule_sets.get(&id) else {
-            continue;
-        };
-        if into.rule_sets.insert(id, rules.clone()).is_none() {
-            let sets: BTreeSet<PeerSetId> = rules.peer_sets().collect();
-            let members = sets
-                .into_iter()
-                .filter_map(|set| Some((set, graph.peer_sets.get(&set)?.clone())));
-            into.peer_sets.extend(members);
-        }
-    }
+    let rule_sets = ids.filter_map(|id| Some((id, graph.rule_sets.get(&id)?.clone())));
+    let rule_sets: SortedMap<_, _> = rule_sets.collect();
+    let named: BTreeSet<PeerSetId> = rule_sets.values().flat_map(|set| set.peer_sets()).collect();
+    let peer_sets = named.into_iter();
+    let peer_sets = peer_sets.filter_map(|set| Some((set, graph.peer_sets.get(&set)?.clone())));
+    (rule_sets, peer_sets.collect())
 }
 
 /// The graph in which all but some workloads are denied everything, or left out where there is no room for them.
 fn with_only(graph: &NodeGraph, admitted: &BTreeSet<WorkloadUid>, limits: &Limits) -> NodeGraph {
-    let mut places = limits.0.workloads.saturating_sub(admitted.len());
-    let closed = [deny_all(Direction::Egress), deny_all(Direction::Ingress)];
-    let [no_egress, no_ingress] = [closed[0].id(), closed[1].id()];
-    let mut part = NodeGraph::default();
-    let kept = graph
+    let places = limits.0.workloads.saturating_sub(admitted.len());
+    let closed = [Direction::Egress, Direction::Ingress].map(|direction| {
+        let rules = deny_all(direction);
+        (rules.id(), Arc::new(rules))
+    });
+    let [no_egress, no_ingress] = [closed[0].0, closed[1].0];
+    let (kept, others): (Vec<_>, Vec<_>) = graph
         .workloads
         .iter()
-        .filter(|(uid, _)| admitted.contains(*uid));
-    copy_rules(
-        graph,
-        kept.flat_map(|(_, w)| [w.egress, w.ingress]),
-        &mut part,
-    );
-    for (uid, workload) in &graph.workloads {
-        let workload = if admitted.contains(uid) {
-            workload.clone()
-        } else {
-            if places == 0 {
-                continue;
-            }
-            places -= 1;
-            for rules in &closed {
-                part.rule_sets
-                    .entry(rules.id())
-                    .or_insert_with(|| Arc::new(rules.clone()));
-            }
-            Arc::new(LocalWorkload {
+        .partition(|(uid, _)| admitted.contains(*uid));
+    let of_kept = kept.iter().flat_map(|(_, w)| [w.egress, w.ingress]);
+    let (mut rule_sets, peer_sets) = copied(graph, of_kept);
+    let denied: Vec<(WorkloadUid, SharedWorkload)> = others
+        .into_iter()
+        .take(places)
+        .map(|(uid, workload)| {
+            let denied = LocalWorkload {
                 egress: no_egress,
                 ingress: no_ingress,
                 ..(**workload).clone()
-            })
-        };
-        part.workloads.insert(uid.clone(), workload);
+            };
+            (uid.clone(), denied.into())
+        })
+        .collect();
+    if !denied.is_empty() {
+        rule_sets = rule_sets.with(closed.map(|(id, rules)| (id, Some(rules))));
     }
-    if !admitted.is_empty() {
+    let kept = kept
+        .into_iter()
+        .map(|(uid, workload)| (uid.clone(), workload.clone()));
+    let workloads: SortedMap<_, _> = kept.chain(denied).collect();
+    let part = if admitted.is_empty() {
         // Where everybody is denied everything, nobody needs to be told apart.
-        part.known = Arc::new(known_without(graph, &part));
-        part.services = graph.services.clone();
-        part.closed = graph.closed.clone();
-        part.cluster_ranges = graph.cluster_ranges.clone();
-    }
-    NodeGraph::new(
-        part.workloads,
-        part.rule_sets,
-        part.peer_sets,
-        part.known,
-        part.cluster_ranges,
-        part.services,
-    )
-    .with_closed(part.closed)
-    .with_node_addresses(graph.node_addresses.clone())
+        let (known, ranges, services) = Default::default();
+        NodeGraph::new(workloads, rule_sets, peer_sets, known, ranges, services)
+    } else {
+        let known = Arc::new(known_without(graph, &peer_sets));
+        let (ranges, services) = (graph.cluster_ranges.clone(), graph.services.clone());
+        NodeGraph::new(workloads, rule_sets, peer_sets, known, ranges, services)
+            .with_closed(graph.closed.clone())
+    };
+    part.with_node_addresses(graph.node_addresses.clone())
 }
 
-/// Whoever is known by a peer set that a part of the graph does without is still known.
-fn known_without(graph: &NodeGraph, part: &NodeGraph) -> PeerSet {
+/// Whoever is known by a peer set that is not kept is still known.
+fn known_without(graph: &NodeGraph, kept: &SortedMap<PeerSetId, Arc<PeerSet>>) -> PeerSet {
     let dropped = graph
         .peer_sets
         .iter()
-        .filter(|(id, _)| !part.peer_sets.contains_key(*id));
+        .filter(|(id, _)| !kept.contains_key(*id));
     graph
         .known
         .iter()

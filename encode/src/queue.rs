@@ -10,7 +10,7 @@ use bulkhead_graph::{
     Hasher, NodeGraph, PeerSetId, Prefix, RuleSetId, Stage, Timestamp, WorkloadUid,
 };
 
-use crate::fit::{build, copy_rules};
+use crate::fit::{build, copied};
 use crate::rule_set::RuleSetKey;
 use crate::{Limits, Need};
 
@@ -154,9 +154,10 @@ impl Alone {
 
 /// What two rule sets would take if they were alone on the node.
 fn take_alone(graph: &NodeGraph, rules: Rules, limits: &Limits, now: Timestamp) -> Taken {
+    let (rule_sets, peer_sets) = copied(graph, [rules.0, rules.1].into_iter());
     let mut alone = NodeGraph::default();
     alone.cluster_ranges = graph.cluster_ranges.clone();
-    copy_rules(graph, [rules.0, rules.1].into_iter(), &mut alone);
+    (alone.rule_sets, alone.peer_sets) = (rule_sets, peer_sets);
     let sets = alone.peer_sets.iter();
     let sets = sets.map(|(id, members)| (*id, members.len())).collect();
     let (need, decisions) = match build(&Arc::new(alone), limits, now) {

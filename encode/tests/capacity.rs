@@ -13,8 +13,8 @@ use bulkhead_datapath::abi::{CAPACITIES, Capacity, MapName};
 use bulkhead_encode::{Clock, Desired, Fitted, Half, Limits, Memory, Need, explain, fit};
 use bulkhead_graph::{
     Action, Address, Direction, Entry, LocalWorkload, Mode, NodeGraph, PeerMatch, PeerSet,
-    PeerSetId, PortMatch, PortRange, Protocol, RuleSet, Stage, Stance, Timestamp, WorkloadUid,
-    Workloads,
+    PeerSetId, PortMatch, PortRange, Protocol, RuleSet, SharedWorkload, Stage, Stance, Timestamp,
+    WorkloadUid, Workloads,
 };
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ const CLOSED: Half = Half {
 /// One node, put together workload by workload.
 #[derive(Default)]
 struct Node {
-    workloads: BTreeMap<WorkloadUid, Arc<LocalWorkload>>,
+    workloads: BTreeMap<WorkloadUid, SharedWorkload>,
     rule_sets: BTreeMap<bulkhead_graph::RuleSetId, Arc<RuleSet>>,
     peer_sets: BTreeMap<PeerSetId, Arc<PeerSet>>,
 }
@@ -91,13 +91,13 @@ impl Node {
         let workload = LocalWorkload {
             namespace: namespace.into(),
             name: name.into(),
-            addresses: vec![address(u32::try_from(self.workloads.len()).unwrap())],
+            addresses: [address(u32::try_from(self.workloads.len()).unwrap())].into(),
             interface: None,
             egress: egress.id(),
             ingress: ingress.id(),
         };
         let uid = WorkloadUid(format!("{namespace}/{name}").into());
-        self.workloads.insert(uid, Arc::new(workload));
+        self.workloads.insert(uid, workload.into());
         for rules in [egress, ingress] {
             self.rule_sets.insert(rules.id(), Arc::new(rules));
         }
@@ -108,9 +108,9 @@ impl Node {
         let nobody = NodeGraph::default();
         let (known, services) = (nobody.known.clone(), nobody.services.clone());
         Arc::new(NodeGraph::new(
-            self.workloads,
-            self.rule_sets,
-            self.peer_sets,
+            self.workloads.into(),
+            self.rule_sets.into(),
+            self.peer_sets.into(),
             known,
             Arc::from([]),
             services,

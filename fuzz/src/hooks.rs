@@ -3,7 +3,6 @@
 //!
 //! The input is a list of frames, each after a byte for the hook and its length in two bytes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bulkhead_datapath::abi::{Hook, Mac, WorkloadSlot};
@@ -13,7 +12,7 @@ use bulkhead_datapath::verdict::{Arrival, Scratch, Socket, Tag, run as judge};
 use bulkhead_encode::{Clock, Desired, Memory};
 use bulkhead_graph::{
     Action, Direction, Entry, LocalWorkload, Mode, NodeGraph, PeerMatch, PortMatch, PortRange,
-    Protocol, RuleSet, Stage, Timestamp, WorkloadUid,
+    Protocol, RuleSet, SortedMap, Stage, Timestamp, WorkloadUid,
 };
 
 /// Addresses of the workload.
@@ -86,17 +85,17 @@ fn tables() -> MemoryTables {
     let workload = LocalWorkload {
         namespace: "shop".into(),
         name: "web".into(),
-        addresses: addresses.to_vec(),
+        addresses: addresses.into(),
         interface: None,
         egress: egress.id(),
         ingress: ingress.id(),
     };
     let graph = NodeGraph::new(
-        BTreeMap::from([(WorkloadUid("web".into()), Arc::new(workload))]),
+        SortedMap::from([(WorkloadUid("web".into()), workload.into())]),
         [egress, ingress]
             .map(|rules| (rules.id(), Arc::new(rules)))
             .into(),
-        BTreeMap::new(),
+        SortedMap::new(),
         Arc::default(),
         [].into(),
         Arc::default(),

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    Address, Digest, LocalWorkload, NodeGraph, PeerSet, PeerSetId, Prefix, RuleSet, RuleSetId,
-    ServiceAddress, WorkloadUid,
+    Address, Digest, NodeGraph, PeerSet, PeerSetId, Prefix, RuleSet, RuleSetId, ServiceAddress,
+    SharedWorkload, SortedMap, WorkloadUid,
 };
 
 /// Members that come and go in one peer set. A set that the base does not have starts empty.
@@ -31,7 +31,7 @@ pub struct Delta {
     /// Digest of the graph it makes.
     pub target: Digest,
     /// New or changed workloads.
-    pub workloads: BTreeMap<WorkloadUid, Arc<LocalWorkload>>,
+    pub workloads: BTreeMap<WorkloadUid, SharedWorkload>,
     /// Workloads that are gone.
     pub workloads_gone: Vec<WorkloadUid>,
     /// New rule sets. Rule sets never change: another content is another id.
@@ -100,12 +100,13 @@ pub enum DeltaError {
     },
 }
 
-fn map_changes<K: Ord + Clone, V: Clone + PartialEq>(
-    old: &BTreeMap<K, V>,
-    new: &BTreeMap<K, V>,
+/// What differs between two maps, each in the order of its keys.
+fn map_changes<'a, K: Ord + Clone + 'a, V: Clone + PartialEq + 'a>(
+    old: impl IntoIterator<Item = (&'a K, &'a V)>,
+    new: impl IntoIterator<Item = (&'a K, &'a V)>,
 ) -> (BTreeMap<K, V>, Vec<K>) {
     let (mut set, mut gone) = (BTreeMap::new(), Vec::new());
-    let mut old = old.iter().peekable();
+    let mut old = old.into_iter().peekable();
     for (key, value) in new {
         while let Some((before, _)) = old.next_if(|(other, _)| *other < key) {
             gone.push(before.clone());
@@ -117,6 +118,17 @@ fn map_changes<K: Ord + Clone, V: Clone + PartialEq>(
     }
     gone.extend(old.map(|(key, _)| key.clone()));
     (set, gone)
+}
+
+/// The map without what is gone, and with what is new.
+fn changed<K: Ord + Clone, V: Clone>(
+    base: &SortedMap<K, V>,
+    gone: &[K],
+    set: &BTreeMap<K, V>,
+) -> SortedMap<K, V> {
+    let gone = gone.iter().map(|key| (key.clone(), None));
+    let set = set.iter();
+    base.with(gone.chain(set.map(|(key, value)| (key.clone(), Some(value.clone())))))
 }
 
 fn member_change(old: Option<&PeerSet>, new: &PeerSet) -> MemberChange {
@@ -142,7 +154,7 @@ impl Delta {
         let (services, services_gone) = if Arc::ptr_eq(&old.services, &new.services) {
             Default::default()
         } else {
-            map_changes(&old.services, &new.services)
+            map_changes(&*old.services, &*new.services)
         };
         Self {
             base: old.digest(),
@@ -191,32 +203,13 @@ impl Delta {
         if let Some((id, _)) = self.rule_sets.iter().find(|(id, rules)| rules.id() != **id) {
             return Err(DeltaError::WrongRuleSet(*id));
         }
-        let mut workloads = base.workloads.clone();
-        self.workloads_gone
-            .iter()
-            .for_each(|uid| drop(workloads.remove(uid)));
-        workloads.extend(
-            self.workloads
-                .iter()
-                .map(|(uid, w)| (uid.clone(), w.clone())),
-        );
-        let mut rule_sets = base.rule_sets.clone();
-        self.rule_sets_gone
-            .iter()
-            .for_each(|id| drop(rule_sets.remove(id)));
-        rule_sets.extend(
-            self.rule_sets
-                .iter()
-                .map(|(id, rules)| (*id, rules.clone())),
-        );
-        let mut peer_sets = base.peer_sets.clone();
-        self.peer_sets_gone
-            .iter()
-            .for_each(|id| drop(peer_sets.remove(id)));
-        for (id, change) in &self.peer_sets {
-            let old = peer_sets.get(id).cloned().unwrap_or_default();
-            peer_sets.insert(*id, Arc::new(old.with(&change.added, &change.removed)));
-        }
+        let workloads = changed(&base.workloads, &self.workloads_gone, &self.workloads);
+        let rule_sets = changed(&base.rule_sets, &self.rule_sets_gone, &self.rule_sets);
+        let grown = self.peer_sets.iter().map(|(id, change)| {
+            let old = base.peer_sets.get(id).cloned().unwrap_or_default();
+            (*id, Arc::new(old.with(&change.added, &change.removed)))
+        });
+        let peer_sets = changed(&base.peer_sets, &self.peer_sets_gone, &grown.collect());
         let known = Arc::new(base.known.with(&self.known.added, &self.known.removed));
         let ranges = self
             .cluster_ranges

@@ -13,19 +13,21 @@ mod judge;
 mod node;
 mod peers;
 mod rules;
+mod sorted;
 mod time;
+mod workload;
 
 pub use address::{Address, Network, Prefix};
 pub use cover::cover;
 pub use delta::{Delta, DeltaError, MemberChange};
 pub use id::{Digest, Hasher, PeerSetId, RuleSetId};
 pub use judge::{Judgement, Known, Matched, Peer, Stance, judge};
-pub use node::{
-    LocalWorkload, NodeGraph, ServiceAddress, ServiceBackend, ServicePort, WorkloadUid,
-};
+pub use node::{NodeGraph, ServiceAddress, ServiceBackend, ServicePort};
 pub use peers::PeerSet;
 pub use rules::{
     Action, Direction, Entry, Mode, PeerMatch, PortMatch, PortRange, Protocol, RuleSet, Stage,
     Workloads,
 };
+pub use sorted::{SortedMap, SortedSet};
 pub use time::{Lease, Moment, Timestamp};
+pub use workload::{LocalWorkload, SharedWorkload, WorkloadUid};

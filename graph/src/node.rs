@@ -5,28 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Digest, Hasher, PeerSet, PeerSetId, Prefix, Protocol, RuleSet, RuleSetId};
-
-/// Names one incarnation of a workload: the pod's uid, or what stands for it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct WorkloadUid(pub Arc<str>);
-
-/// A workload of this node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct LocalWorkload {
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
-    /// What it may use as a source; sorted; empty until it has one.
-    pub addresses: Vec<Address>,
-    /// The host-side interface, where the intent names it; else the agent finds it by address.
-    pub interface: Option<Arc<str>>,
-    /// Judges what it opens.
-    pub egress: RuleSetId,
-    /// Judges what is opened to it.
-    pub ingress: RuleSetId,
-}
+use crate::{
+    Address, Digest, Hasher, PeerSet, PeerSetId, Prefix, Protocol, RuleSet, RuleSetId,
+    SharedWorkload, SortedMap, WorkloadUid,
+};
 
 /// Where a Service sends traffic of one of its ports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,11 +48,11 @@ pub struct ServiceAddress {
 #[derive(Debug, Clone, Default)]
 pub struct NodeGraph {
     /// The node's workloads.
-    pub workloads: BTreeMap<WorkloadUid, Arc<LocalWorkload>>,
+    pub workloads: SortedMap<WorkloadUid, SharedWorkload>,
     /// The rule sets of those workloads.
-    pub rule_sets: BTreeMap<RuleSetId, Arc<RuleSet>>,
+    pub rule_sets: SortedMap<RuleSetId, Arc<RuleSet>>,
     /// The members of every set that those rule sets refer to.
-    pub peer_sets: BTreeMap<PeerSetId, Arc<PeerSet>>,
+    pub peer_sets: SortedMap<PeerSetId, Arc<PeerSet>>,
     /// Every known workload address, if some rule set tells an unknown workload from a known one that no
     /// selector matches; else only the known ones outside `cluster_ranges`. An address in a peer set is
     /// known as well.
@@ -92,9 +74,9 @@ pub struct NodeGraph {
 impl NodeGraph {
     /// A graph from its parts.
     pub fn new(
-        workloads: BTreeMap<WorkloadUid, Arc<LocalWorkload>>,
-        rule_sets: BTreeMap<RuleSetId, Arc<RuleSet>>,
-        peer_sets: BTreeMap<PeerSetId, Arc<PeerSet>>,
+        workloads: SortedMap<WorkloadUid, SharedWorkload>,
+        rule_sets: SortedMap<RuleSetId, Arc<RuleSet>>,
+        peer_sets: SortedMap<PeerSetId, Arc<PeerSet>>,
         known: Arc<PeerSet>,
         cluster_ranges: Arc<[Prefix]>,
         services: Arc<BTreeMap<Address, ServiceAddress>>,
@@ -147,23 +129,16 @@ impl NodeGraph {
         self
     }
 
-    /// Names the revision. Computed once; parts are hashed by their ids, members by their buckets.
+    /// Names the revision. Computed once; workloads are hashed by their hashes, other parts by their ids, members by their buckets.
     pub fn digest(&self) -> Digest {
         *self.digest.get_or_init(|| self.compute_digest())
     }
 
     fn compute_digest(&self) -> Digest {
-        let mut h = Hasher::new("node-graph/3");
+        let mut h = Hasher::new("node-graph/4");
         h.number(self.workloads.len() as u64);
         for (uid, workload) in &self.workloads {
-            h.bytes(uid.0.as_bytes());
-            h.bytes(workload.namespace.as_bytes())
-                .bytes(workload.name.as_bytes());
-            h.number(workload.addresses.len() as u64);
-            workload.addresses.iter().for_each(|address| {
-                h.fixed(&address.0);
-            });
-            h.bytes(workload.interface.as_deref().unwrap_or_default().as_bytes());
+            h.bytes(uid.0.as_bytes()).fixed(workload.hash());
             h.fixed(&workload.egress.0).fixed(&workload.ingress.0);
         }
         h.number(self.rule_sets.len() as u64);
@@ -224,7 +199,7 @@ mod tests {
 
     fn in_ranges(ranges: &Arc<[Prefix]>) -> NodeGraph {
         let (known, services) = (Arc::default(), Arc::default());
-        let parts = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let parts = (SortedMap::new(), SortedMap::new(), SortedMap::new());
         NodeGraph::new(parts.0, parts.1, parts.2, known, ranges.clone(), services)
     }
 

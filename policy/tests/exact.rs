@@ -1,6 +1,8 @@
 //! Corners in which the compiler once said something else than the objects do.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::sync::Arc;
+
 use std::net::IpAddr;
 
 use bulkhead_graph::{Address, Direction, Stance};
@@ -15,7 +17,7 @@ use bulkhead_policy::model::{
 fn pod(name: &str, address: &str) -> Object {
     Object::Workload(
         Kind::Pod,
-        Workload {
+        Box::new(Workload {
             uid: name.into(),
             namespace: "shop".into(),
             name: name.into(),
@@ -27,7 +29,7 @@ fn pod(name: &str, address: &str) -> Object {
             phase: Phase::Running,
             host_network: false,
             interface: None,
-        },
+        }),
     )
 }
 
@@ -76,7 +78,7 @@ fn a_quarantine_says_nothing_but_exceptions() {
     let objects = [
         pod("web", "10.0.0.1"),
         pod("db", "10.0.0.2"),
-        Object::Policy(quarantine),
+        Object::Policy(Arc::new(quarantine)),
     ];
     let mut world = World::default();
     objects
@@ -97,7 +99,7 @@ fn a_quarantine_says_nothing_but_exceptions() {
 fn explanations_do_not_depend_on_which_segment_came_first() {
     let network = |text: &str| Network::new(text.parse().unwrap(), []);
     let segment = |name: &str, networks: Vec<Network>| {
-        Object::Segment(Segment {
+        Object::Segment(Box::new(Segment {
             name: name.into(),
             members: Membership {
                 selectors: vec![WorkloadSelector::everything()],
@@ -111,7 +113,7 @@ fn explanations_do_not_depend_on_which_segment_came_first() {
                 strength: Strength::Default,
             }),
             mode: Mode::Enforce,
-        })
+        }))
     };
     let (one, other) = (network("192.0.2.0/24"), network("198.51.100.0/24"));
     let a = segment("a", vec![one.clone(), other.clone()]);
@@ -133,7 +135,7 @@ fn ports_of_other_namespaces_do_not_enter_a_rule() {
         };
         Object::Workload(
             kind,
-            Workload {
+            Box::new(Workload {
                 namespace: namespace.into(),
                 uid: format!("{namespace}/{name}").into(),
                 node: Some(format!("node-of-{namespace}").into()),
@@ -142,8 +144,8 @@ fn ports_of_other_namespaces_do_not_enter_a_rule() {
                     protocol: Protocol::Udp,
                     port: number,
                 }]),
-                ..workload
-            },
+                ..*workload
+            }),
         )
     };
     let selector = WorkloadSelector {
@@ -171,7 +173,7 @@ fn ports_of_other_namespaces_do_not_enter_a_rule() {
         }],
     };
     let own = [
-        Object::Policy(policy),
+        Object::Policy(Arc::new(policy)),
         with_port("shop", "dns", "10.0.0.1", 53),
     ];
     let mut alone = engine(own.clone());

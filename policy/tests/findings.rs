@@ -4,6 +4,8 @@
     reason = "a test that cannot go on should say where"
 )]
 
+use std::sync::Arc;
+
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::model::{
     Action, Event, Kind, Mode, NamedPort, Node, Object, ObjectRef, Peers, Phase, Policy, Port,
@@ -14,7 +16,7 @@ use bulkhead_policy::model::{
 fn workload(kind: Kind, namespace: &str, name: &str, address: &str) -> Event {
     Event::Apply(Object::Workload(
         kind,
-        Workload {
+        Box::new(Workload {
             uid: format!("{namespace}/{name}").into(),
             namespace: namespace.into(),
             name: name.into(),
@@ -26,17 +28,17 @@ fn workload(kind: Kind, namespace: &str, name: &str, address: &str) -> Event {
             phase: Phase::Running,
             host_network: false,
             interface: None,
-        },
+        }),
     ))
 }
 
 fn node() -> Event {
-    Event::Apply(Object::Node(Node {
+    Event::Apply(Object::Node(Box::new(Node {
         name: "n1".into(),
         labels: SortedMap::new(),
         pod_ranges: ["10.0.1.0/24".parse().unwrap()].into(),
         addresses: SortedSet::new(),
-    }))
+    })))
 }
 
 fn service(name: &str, address: &str, ports: &[u16]) -> Event {
@@ -45,13 +47,13 @@ fn service(name: &str, address: &str, ports: &[u16]) -> Event {
         protocol: Protocol::Tcp,
         port: *port,
     };
-    Event::Apply(Object::Service(Service {
+    Event::Apply(Object::Service(Box::new(Service {
         namespace: "shop".into(),
         name: name.into(),
         cluster_addresses: [address.parse().unwrap()].into(),
         external_addresses: SortedSet::new(),
         ports: ports.iter().map(port).collect(),
-    }))
+    })))
 }
 
 /// The beginnings of all findings, which say of whom and what they are.
@@ -145,7 +147,7 @@ fn named(action: Action) -> Event {
             name: "sql".into(),
         }]),
     };
-    Event::Apply(Object::Policy(Policy {
+    Event::Apply(Object::Policy(Arc::new(Policy {
         object: ObjectRef::cluster(Kind::ClusterSegmentationPolicy, "p"),
         tier: Tier::Admin(1),
         subjects: vec![Subject::Selected(WorkloadSelector::everything())],
@@ -156,7 +158,7 @@ fn named(action: Action) -> Event {
         max_staleness: None,
         ingress: vec![rule.clone()],
         egress: vec![rule],
-    }))
+    })))
 }
 
 #[test]
@@ -171,7 +173,7 @@ fn a_denied_port_name_that_a_destination_does_not_give_is_told() {
     check(both(Action::Deny), &told);
     let mut ingress_only = named(Action::Deny);
     if let Event::Apply(Object::Policy(policy)) = &mut ingress_only {
-        policy.egress.clear();
+        Arc::make_mut(policy).egress.clear();
     }
     check(
         vec![with.clone(), without.clone(), ingress_only],

@@ -1,6 +1,8 @@
 //! What an event costs, counted and not timed: among 100,000 pods it touches its own label set and what refers to it.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::sync::Arc;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -75,12 +77,12 @@ fn large_cluster() -> Engine {
         ..EngineConfig::default()
     });
     for node in 0..NODES {
-        engine.apply(Event::Apply(Object::Node(Node {
+        engine.apply(Event::Apply(Object::Node(Box::new(Node {
             name: format!("node-{node}").into(),
             labels: SortedMap::new(),
             pod_ranges: SortedSet::new(),
             addresses: SortedSet::new(),
-        })));
+        }))));
     }
     for namespace in 0..NAMESPACES {
         let labels = SortedMap::from([(name("team"), name(&format!("team-{}", namespace % 7)))]);
@@ -92,15 +94,15 @@ fn large_cluster() -> Engine {
         for number in 0..PODS_EACH {
             engine.apply(Event::Apply(Object::Workload(
                 Kind::Pod,
-                pod(namespace, number),
+                Box::new(pod(namespace, number)),
             )));
         }
         for app in 0..10 {
-            engine.apply(Event::Apply(Object::Policy(policy(
+            engine.apply(Event::Apply(Object::Policy(Arc::new(policy(
                 namespace,
                 app,
                 (app + 1) % 10,
-            ))));
+            )))));
         }
     }
     engine.take_dirty();
@@ -146,7 +148,7 @@ fn an_event_touches_what_depends_on_it_and_nothing_else() {
     let mut new = pod(3, 4);
     (new.uid, new.name) = (name("uid-new"), name("pod-new"));
     new.addresses = SortedSet::from(["10.200.0.1".parse().unwrap()]);
-    let apply = Event::Apply(Object::Workload(Kind::Pod, new.clone()));
+    let apply = Event::Apply(Object::Workload(Kind::Pod, Box::new(new.clone())));
     let (added, dirty) = cost(&mut engine, |engine| engine.apply(apply));
     let users = dirty.len() as u64;
     assert!(
@@ -163,7 +165,10 @@ fn an_event_touches_what_depends_on_it_and_nothing_else() {
 
     // The same again is no change.
     let (same, dirty) = cost(&mut engine, |engine| {
-        engine.apply(Event::Apply(Object::Workload(Kind::Pod, new.clone())))
+        engine.apply(Event::Apply(Object::Workload(
+            Kind::Pod,
+            Box::new(new.clone()),
+        )))
     });
     assert_eq!(
         (same, dirty.len()),
@@ -182,7 +187,10 @@ fn an_event_touches_what_depends_on_it_and_nothing_else() {
         .labels
         .insert(name("pod-template-hash"), name("abc"));
     let (cost_of_label, _) = cost(&mut engine, |engine| {
-        engine.apply(Event::Apply(Object::Workload(Kind::Pod, relabelled)));
+        engine.apply(Event::Apply(Object::Workload(
+            Kind::Pod,
+            Box::new(relabelled),
+        )));
     });
     assert_eq!(
         (
@@ -206,7 +214,7 @@ fn an_event_touches_what_depends_on_it_and_nothing_else() {
     // A policy that admits somebody else touches the subjects it selects: two label sets of this app now.
     let changed = policy(3, 4, 7);
     let (cost_of_policy, dirty) = cost(&mut engine, |engine| {
-        engine.apply(Event::Apply(Object::Policy(changed)))
+        engine.apply(Event::Apply(Object::Policy(Arc::new(changed))))
     });
     assert_eq!(cost_of_policy.policies_compiled, 1);
     assert_eq!(cost_of_policy.label_sets_settled, 2);
@@ -235,7 +243,7 @@ fn an_event_touches_what_depends_on_it_and_nothing_else() {
     // A node's address concerns the policies that name nodes, and only where it is another one.
     let mut near = policy(5, 5, 6);
     near.ingress[0].peers = Peers::Of(vec![Peer::Nodes(LabelSelector::everything())]);
-    engine.apply(Event::Apply(Object::Policy(near)));
+    engine.apply(Event::Apply(Object::Policy(Arc::new(near))));
     let node = Node {
         name: name("node-1"),
         labels: SortedMap::new(),
@@ -243,7 +251,7 @@ fn an_event_touches_what_depends_on_it_and_nothing_else() {
         addresses: SortedSet::from(["192.0.2.1".parse().unwrap()]),
     };
     engine.take_dirty();
-    let apply = || Event::Apply(Object::Node(node.clone()));
+    let apply = || Event::Apply(Object::Node(Box::new(node.clone())));
     let (cost_of_address, _) = cost(&mut engine, |engine| engine.apply(apply()));
     assert_eq!(cost_of_address.policies_compiled, 1);
     assert_eq!(cost_of_address.rule_sets_built, 1);
@@ -258,9 +266,9 @@ fn what_is_gone_leaves_nothing_behind() {
     let empty = engine.size();
     let mut events = Vec::new();
     for number in 0..20 {
-        events.push(Object::Workload(Kind::Pod, pod(0, number)));
+        events.push(Object::Workload(Kind::Pod, Box::new(pod(0, number))));
     }
-    (0..10).for_each(|app| events.push(Object::Policy(policy(0, app, (app + 1) % 10))));
+    (0..10).for_each(|app| events.push(Object::Policy(Arc::new(policy(0, app, (app + 1) % 10)))));
     for object in &events {
         engine.apply(Event::Apply(object.clone()));
     }
@@ -288,9 +296,11 @@ fn strings_that_nobody_has_any_more_are_given_back() {
             let mut pod = pod(0, number);
             let hash = format!("hash-{rollout}-{number}");
             pod.labels.insert(name("pod-template-hash"), name(&hash));
-            engine.apply(Event::Apply(Object::Workload(Kind::Pod, pod)));
+            engine.apply(Event::Apply(Object::Workload(Kind::Pod, Box::new(pod))));
             let only_here = format!("namespace-{rollout}-{number}");
-            engine.apply(Event::Apply(Object::Policy(policy_in(&only_here))));
+            engine.apply(Event::Apply(Object::Policy(Arc::new(policy_in(
+                &only_here,
+            )))));
             engine.take_dirty();
             engine.apply(Event::Delete(policy_in(&only_here).object));
         }
@@ -302,20 +312,24 @@ fn strings_that_nobody_has_any_more_are_given_back() {
         "{largest} strings were held at once, of 20,000 that came"
     );
     // Those that are in use are still what they were.
-    engine.apply(Event::Apply(Object::Policy(policy(0, 4, 5))));
+    engine.apply(Event::Apply(Object::Policy(Arc::new(policy(0, 4, 5)))));
     let nodes = engine.nodes();
     let graphs = engine.node_graphs(nodes, 1.try_into().unwrap());
     let members = graphs
         .iter()
         .flat_map(|(_, graph)| graph.peer_sets.values());
-    assert!(members.clone().all(|set| set.len() == 10) && members.count() > 0);
+    let members: Vec<usize> = members.map(|set| set.len()).collect();
+    assert!(!members.is_empty() && members.iter().all(|count| *count == 10));
 }
 
 /// A tenant may send names of ports without end, and take each policy away again.
 #[test]
 fn names_of_ports_that_nobody_speaks_of_any_more_are_given_back() {
     let mut engine = Engine::new(EngineConfig::default());
-    engine.apply(Event::Apply(Object::Workload(Kind::Pod, pod(0, 1))));
+    engine.apply(Event::Apply(Object::Workload(
+        Kind::Pod,
+        Box::new(pod(0, 1)),
+    )));
     let mut largest = 0;
     for number in 0..10_000 {
         let mut policy = policy(0, 1, 2);
@@ -332,7 +346,7 @@ fn names_of_ports_that_nobody_speaks_of_any_more_are_given_back() {
             }];
         }
         let object = policy.object.clone();
-        engine.apply(Event::Apply(Object::Policy(policy)));
+        engine.apply(Event::Apply(Object::Policy(Arc::new(policy))));
         engine.take_dirty();
         engine.apply(Event::Delete(object));
         engine.take_dirty();
@@ -356,10 +370,17 @@ fn any_number_of_threads_makes_the_same_graphs() {
     let digests = |threads: usize| -> Vec<(Interned, Digest)> {
         let mut engine = Engine::new(EngineConfig::default());
         for number in 0..PODS_EACH {
-            engine.apply(Event::Apply(Object::Workload(Kind::Pod, pod(0, number))));
+            engine.apply(Event::Apply(Object::Workload(
+                Kind::Pod,
+                Box::new(pod(0, number)),
+            )));
         }
         for app in 0..10 {
-            engine.apply(Event::Apply(Object::Policy(policy(0, app, (app + 1) % 10))));
+            engine.apply(Event::Apply(Object::Policy(Arc::new(policy(
+                0,
+                app,
+                (app + 1) % 10,
+            )))));
         }
         let nodes = engine.nodes();
         let graphs = engine.node_graphs(nodes, threads.try_into().unwrap());

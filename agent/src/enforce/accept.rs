@@ -51,14 +51,13 @@ pub(super) fn accept(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use bulkhead_graph::{Address, Delta, PeerSetId};
-    use std::collections::BTreeMap;
+    use bulkhead_graph::{Address, Delta, PeerSetId, SortedMap};
 
     fn graph(number: u8) -> NodeGraph {
         let members = [Address([number; 16])].into_iter().collect();
         NodeGraph::new(
-            BTreeMap::new(),
-            BTreeMap::new(),
+            SortedMap::new(),
+            SortedMap::new(),
             [(PeerSetId([1; 16]), Arc::new(members))].into(),
             Arc::default(),
             [].into(),

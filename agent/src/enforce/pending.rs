@@ -3,10 +3,10 @@
 //! The rules of the last graph are for workloads of the past: an address may have gone to another since. So nobody gets
 //! them; but what the graph lets recognise as a workload is closed, not open, until the controller has spoken.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bulkhead_graph::{Address, LocalWorkload, NodeGraph, RuleSetId, WorkloadUid};
+use bulkhead_graph::{Address, LocalWorkload, NodeGraph, RuleSetId, SortedMap, WorkloadUid};
 
 use crate::interfaces::{Far, Link, Links};
 
@@ -42,12 +42,12 @@ pub(super) fn closed(last: &NodeGraph, links: &Links) -> NodeGraph {
             ingress: RuleSetId::default(),
         };
         let uid = WorkloadUid(format!("interface {ifindex} {}", link.name).into());
-        Some((uid, Arc::new(workload)))
+        Some((uid, workload.into()))
     });
     NodeGraph::new(
         workloads.collect(),
-        BTreeMap::new(),
-        BTreeMap::new(),
+        SortedMap::new(),
+        SortedMap::new(),
         Arc::default(),
         [].into(),
         Arc::default(),
@@ -78,14 +78,15 @@ mod tests {
     #[test]
     fn whatever_may_be_a_workload_is_closed_and_nothing_else() {
         let workload = |interface: Option<&str>, addresses: &[Address]| {
-            Arc::new(LocalWorkload {
+            LocalWorkload {
                 namespace: "shop".into(),
                 name: "web".into(),
-                addresses: addresses.to_vec(),
+                addresses: addresses.into(),
                 interface: interface.map(Into::into),
                 egress: RuleSetId::default(),
                 ingress: RuleSetId::default(),
-            })
+            }
+            .into()
         };
         let last = NodeGraph::new(
             [
@@ -93,8 +94,8 @@ mod tests {
                 (WorkloadUid("b".into()), workload(None, &[address(9, 9)])),
             ]
             .into(),
-            BTreeMap::new(),
-            BTreeMap::new(),
+            SortedMap::new(),
+            SortedMap::new(),
             Arc::default(),
             [Prefix::from("10.0.1.0/24".parse::<ipnet::IpNet>().unwrap())].into(),
             Arc::default(),
@@ -115,7 +116,7 @@ mod tests {
         let found: Vec<_> = closed.workloads.values().collect();
         let names: Vec<&str> = found.iter().map(|workload| &*workload.name).collect();
         assert_eq!(names, ["named", "held", "ranged"]);
-        assert_eq!(found[1].addresses, [address(7, 1), address(9, 9)]);
+        assert_eq!(*found[1].addresses, [address(7, 1), address(9, 9)]);
         assert!(closed.rule_sets.is_empty());
     }
 }

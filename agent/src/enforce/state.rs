@@ -9,7 +9,9 @@ use bulkhead_datapath::abi::{
     NODE_ADDRESS_OWN, Reason, TalkKey, TalkValue, WorkloadSlot,
 };
 use bulkhead_encode::{Changes, Clock, Fitted, Limits, fit, table_address};
-use bulkhead_graph::{Digest, LocalWorkload, NodeGraph, PeerSet, Timestamp, WorkloadUid};
+use bulkhead_graph::{
+    Digest, LocalWorkload, NodeGraph, PeerSet, SharedWorkload, Timestamp, WorkloadUid,
+};
 use bulkhead_wire::{self as wire, Frontier};
 use thiserror::Error;
 use tracing::{debug, error, info, warn};
@@ -572,7 +574,7 @@ impl State {
         report
     }
 
-    fn graph_workload(&self, uid: &WorkloadUid) -> Option<&Arc<LocalWorkload>> {
+    fn graph_workload(&self, uid: &WorkloadUid) -> Option<&SharedWorkload> {
         let fitted = self.fitted.as_ref().map(|fitted| fitted.desired.graph());
         self.graph
             .workloads
@@ -698,7 +700,7 @@ impl State {
         self.graph
             .workloads
             .get(self.planner.owner(slot)?)
-            .map(Arc::as_ref)
+            .map(|workload| &**workload)
     }
 
     /// For how long it has not been known that what is enforced is right.

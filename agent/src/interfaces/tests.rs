@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bulkhead_datapath::abi::{Mac, WorkloadSlot, WorkloadValue};
 use bulkhead_datapath::memory::MemoryTables;
 use bulkhead_encode::table_address;
-use bulkhead_graph::{Address, LocalWorkload, NodeGraph, RuleSetId, WorkloadUid};
+use bulkhead_graph::{Address, LocalWorkload, NodeGraph, RuleSetId, SortedMap, WorkloadUid};
 
 use super::{Far, Found, Link, Links, Proof, Unfound, find, recover};
 
@@ -35,13 +35,13 @@ fn graph(workloads: &[(&str, Option<&str>, &[u8])]) -> NodeGraph {
             egress: RuleSetId::default(),
             ingress: RuleSetId::default(),
         };
-        (uid(name), Arc::new(workload))
+        (uid(name), workload.into())
     });
     let workloads = workloads.collect();
     NodeGraph::new(
         workloads,
-        BTreeMap::new(),
-        BTreeMap::new(),
+        SortedMap::new(),
+        SortedMap::new(),
         Arc::default(),
         [].into(),
         Arc::default(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bulkhead_graph::{
     Action, Address, Digest, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph, PeerMatch,
     PeerSet, PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress,
-    ServiceBackend, ServicePort, Stage, Timestamp, WorkloadUid, Workloads,
+    ServiceBackend, ServicePort, SortedMap, Stage, Timestamp, WorkloadUid, Workloads,
 };
 
 use super::{Context, Damage, Mark, Store, StoreError};
@@ -44,7 +44,7 @@ fn graph() -> NodeGraph {
     let workload = LocalWorkload {
         namespace: "shop".into(),
         name: "cart".into(),
-        addresses: vec![address(1)],
+        addresses: [address(1)].into(),
         interface: Some("veth0".into()),
         egress: rules.id(),
         ingress: rules.id(),
@@ -66,9 +66,9 @@ fn graph() -> NodeGraph {
         ports: vec![port],
     };
     NodeGraph::new(
-        BTreeMap::from([(WorkloadUid("u-1".into()), Arc::new(workload))]),
-        BTreeMap::from([(rules.id(), Arc::new(rules))]),
-        BTreeMap::from([(PeerSetId([7; 16]), Arc::new(members))]),
+        SortedMap::from([(WorkloadUid("u-1".into()), workload.into())]),
+        SortedMap::from([(rules.id(), Arc::new(rules))]),
+        SortedMap::from([(PeerSetId([7; 16]), Arc::new(members))]),
         Arc::new([address(3)].into_iter().collect()),
         Arc::from([Prefix::from("10.0.0.0/16".parse::<ipnet::IpNet>().unwrap())]),
         Arc::new(BTreeMap::from([(address(77), service)])),

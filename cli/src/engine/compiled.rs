@@ -226,10 +226,10 @@ fn scheduled(object: &Object) -> Object {
     match object {
         Object::Workload(kind, workload) if workload.node.is_none() => Object::Workload(
             *kind,
-            Workload {
+            Box::new(Workload {
                 node: Some(UNSCHEDULED.into()),
-                ..workload.clone()
-            },
+                ..(**workload).clone()
+            }),
         ),
         Object::Workload(..)
         | Object::Namespace(_)

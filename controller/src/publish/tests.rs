@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_graph::{Address, Digest, NodeGraph, PeerSetId};
+use bulkhead_graph::{Address, Digest, NodeGraph, PeerSetId, SortedMap};
 use bulkhead_wire::{Answer, Frontier, Refusal};
 use proptest::prelude::*;
 
@@ -14,8 +14,8 @@ use super::{Pace, Publisher, Step};
 fn graph(number: u8) -> Arc<NodeGraph> {
     let members = [Address([number; 16])].into_iter().collect();
     Arc::new(NodeGraph::new(
-        BTreeMap::new(),
-        BTreeMap::new(),
+        SortedMap::new(),
+        SortedMap::new(),
         [(PeerSetId([1; 16]), Arc::new(members))].into(),
         Arc::default(),
         [].into(),

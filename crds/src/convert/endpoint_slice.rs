@@ -39,7 +39,7 @@ pub fn endpoint_slice(object: &CoreSlice) -> Result<Converted, Rejection> {
         name: reference.name,
     };
     Ok(Converted {
-        object: Object::EndpointSlice(slice),
+        object: Object::EndpointSlice(Box::new(slice)),
         faults,
     })
 }

@@ -32,6 +32,8 @@ mod violation;
 mod workload;
 mod workload_selector;
 
+use std::sync::Arc;
+
 use bulkhead_policy::model::{Fault, Object, ObjectRef, Policy};
 
 use violation::Checked;
@@ -71,7 +73,7 @@ impl Converted {
         let mut faults = Vec::new();
         let policy = read(reference, &mut faults).map_err(|it| it.into_rejection(name))?;
         Ok(Self {
-            object: Object::Policy(policy),
+            object: Object::Policy(Arc::new(policy)),
             faults,
         })
     }

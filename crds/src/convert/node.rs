@@ -51,12 +51,12 @@ pub fn node(object: &CoreNode) -> Result<Converted, Rejection> {
     }
     let labels = metadata::labels(&object.metadata);
     Ok(Converted {
-        object: Object::Node(Node {
+        object: Object::Node(Box::new(Node {
             name: reference.name,
             labels,
             pod_ranges: pod_ranges.into_iter().collect(),
             addresses: addresses.into_iter().collect(),
-        }),
+        })),
         faults,
     })
 }

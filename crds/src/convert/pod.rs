@@ -51,7 +51,7 @@ pub fn pod(object: &Pod) -> Result<Converted, Rejection> {
         name: reference.name,
     };
     Ok(Converted {
-        object: Object::Workload(Kind::Pod, workload),
+        object: Object::Workload(Kind::Pod, Box::new(workload)),
         faults,
     })
 }

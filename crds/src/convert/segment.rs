@@ -25,7 +25,7 @@ pub fn segment(object: &kinds::Segment) -> Result<Converted, Rejection> {
         mode: mode(spec.mode),
     };
     Ok(Converted {
-        object: Object::Segment(segment),
+        object: Object::Segment(Box::new(segment)),
         faults: Vec::new(),
     })
 }

@@ -27,7 +27,7 @@ pub fn service(object: &CoreService) -> Result<Converted, Rejection> {
         name: reference.name,
     };
     Ok(Converted {
-        object: Object::Service(service),
+        object: Object::Service(Box::new(service)),
         faults,
     })
 }

@@ -3,6 +3,8 @@
 //! Invariant: it denies whatever some reading of the object might have denied to those whom it can be seen to protect, and
 //! allows nothing. What stands in for a namespaced object denies nobody outside its namespace.
 
+use std::sync::Arc;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -54,14 +56,16 @@ pub fn stand_in(kind: Kind, value: &Value) -> Option<StandIn> {
     let spec = value.get("spec").filter(|spec| spec.is_object());
     let spec = Spec::new(kind, spec.unwrap_or(&Value::Null));
     let object = match kind {
-        Kind::NetworkPolicy => Object::Policy(spec.network_policy(reference)),
-        Kind::SegmentationPolicy => Object::Policy(spec.segmentation_policy(reference)),
+        Kind::NetworkPolicy => Object::Policy(Arc::new(spec.network_policy(reference))),
+        Kind::SegmentationPolicy => Object::Policy(Arc::new(spec.segmentation_policy(reference))),
         Kind::ClusterSegmentationPolicy => {
-            Object::Policy(spec.cluster_segmentation_policy(reference))
+            Object::Policy(Arc::new(spec.cluster_segmentation_policy(reference)))
         }
-        Kind::ClusterNetworkPolicy => Object::Policy(spec.cluster_network_policy(reference)),
-        Kind::Quarantine => Object::Policy(spec.quarantine(reference)),
-        Kind::Segment => Object::Segment(spec.segment(reference)),
+        Kind::ClusterNetworkPolicy => {
+            Object::Policy(Arc::new(spec.cluster_network_policy(reference)))
+        }
+        Kind::Quarantine => Object::Policy(Arc::new(spec.quarantine(reference))),
+        Kind::Segment => Object::Segment(Box::new(spec.segment(reference))),
         Kind::Namespace
         | Kind::Pod
         | Kind::Workload

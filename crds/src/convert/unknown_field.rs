@@ -1,6 +1,8 @@
 //! Fields that a newer client wrote and nobody here knows. Each may be a condition that narrows what an Allow admits, or
 //! that widens what a Deny closes, so what they stand in fails closed.
 
+use std::sync::Arc;
+
 use bulkhead_policy::model::{
     Action, Direction, Fault, Isolation, Kind, Object, ObjectRef, Peers, Policy, Ports, Rule,
     Strength, Tier,
@@ -32,7 +34,7 @@ pub(super) fn close(mut converted: Converted, unknown: &[String]) -> Result<Conv
     for field in concerns {
         let place = place(field);
         match &mut converted.object {
-            Object::Policy(policy) => close_policy(policy, &place),
+            Object::Policy(policy) => close_policy(Arc::make_mut(policy), &place),
             Object::Segment(segment) => match (&place, &mut segment.isolation) {
                 (Place::Members, _) => {
                     let object = ObjectRef::cluster(Kind::Segment, &segment.name).to_string();

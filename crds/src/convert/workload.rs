@@ -22,7 +22,7 @@ pub fn workload(object: &kinds::Workload) -> Result<Converted, Rejection> {
     let workload = read(object, &reference);
     let workload = workload.map_err(|violation| violation.into_rejection(reference.to_string()))?;
     Ok(Converted {
-        object: Object::Workload(Kind::Workload, workload),
+        object: Object::Workload(Kind::Workload, Box::new(workload)),
         faults: Vec::new(),
     })
 }

@@ -51,10 +51,12 @@ fn crowd() -> impl Strategy<Value = NodeGraph> {
                     namespace: namespace.into(),
                     ..(**workload).clone()
                 };
-                crowd.workloads.insert(uid, Arc::new(workload));
+                crowd.workloads.insert(uid, workload.into());
             }
-            crowd.rule_sets.extend(part.rule_sets.clone());
-            crowd.peer_sets.extend(part.peer_sets.clone());
+            let rule_sets = crowd.rule_sets.into_iter().chain(part.rule_sets.clone());
+            crowd.rule_sets = rule_sets.collect();
+            let peer_sets = crowd.peer_sets.into_iter().chain(part.peer_sets.clone());
+            crowd.peer_sets = peer_sets.collect();
             crowd.cluster_ranges = part.cluster_ranges.clone();
             crowd.services = part.services.clone();
         }

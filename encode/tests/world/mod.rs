@@ -222,15 +222,12 @@ pub(crate) fn parts() -> impl Strategy<Value = NodeGraph> {
             let workload = LocalWorkload {
                 namespace: format!("ns{}", number % 2).into(),
                 name: format!("w{number}").into(),
-                addresses: vec![address(locals[number])],
+                addresses: [address(locals[number])].into(),
                 interface: None,
                 egress: egress.id(),
                 ingress: ingress.id(),
             };
-            workloads.insert(
-                WorkloadUid(format!("uid-{number}").into()),
-                Arc::new(workload),
-            );
+            workloads.insert(WorkloadUid(format!("uid-{number}").into()), workload.into());
             for rules in [egress, ingress] {
                 rule_sets.insert(rules.id(), Arc::new(rules));
             }
@@ -252,8 +249,8 @@ pub(crate) fn parts() -> impl Strategy<Value = NodeGraph> {
             .map(|(a, service)| (address(a), service))
             .collect();
         NodeGraph::new(
-            workloads,
-            rule_sets,
+            workloads.into(),
+            rule_sets.into(),
             peer_sets,
             Arc::new(known),
             prefixes(ranges),

@@ -158,8 +158,8 @@ impl Engine {
             }
             self.keep_once(&mut subjects);
         }
-        let only_in =
-            (policy.tier == Tier::Namespace).then(|| self.namespace(&policy.object.namespace));
+        let only_in = (policy.tier == Tier::Namespace)
+            .then(|| self.namespace_near(&policy.object.namespace, None));
         let key = self.compiled.insert(Compiled {
             only_in,
             stage: stage(policy.tier),

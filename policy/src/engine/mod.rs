@@ -171,8 +171,9 @@ struct Pending {
     /// Those whose members came or went.
     selectors: Vec<Key<Selector>>,
     nodes: Vec<Key<NodeState>>,
-    /// The last word on an address is the last in the list.
+    /// The last word on an address is the last in the list. Not kept where everything is looked at anyway.
     known: Vec<(Address, bool)>,
+    known_changed: bool,
     ranges: bool,
     node_addresses: bool,
     /// Versions that say nothing any more but still hold what they refer to.
@@ -255,8 +256,8 @@ impl Engine {
             Object::Namespace(namespace) => self.apply_namespace(&namespace),
             Object::Workload(kind, workload) => self.apply_workload(kind, workload),
             Object::Node(node) => self.apply_node(&node),
-            Object::Service(service) => self.services.apply_service(service),
-            Object::EndpointSlice(slice) => self.services.apply_slice(slice),
+            Object::Service(service) => self.services.apply_service(*service),
+            Object::EndpointSlice(slice) => self.services.apply_slice(*slice),
             Object::Segment(segment) => self.apply_segment(segment),
             Object::Policy(policy) => self.apply_policy(policy),
         }
@@ -409,7 +410,18 @@ impl Engine {
         }
     }
 
-    fn namespace(&mut self, name: &Interned) -> Key<NamespaceState> {
+    /// The namespace of that name, which probably is one at hand.
+    fn namespace_near(
+        &mut self,
+        name: &Interned,
+        near: Option<Key<NamespaceState>>,
+    ) -> Key<NamespaceState> {
+        if let Some(near) = near
+            && let Some(state) = self.profiles.namespaces.get(near)
+            && **self.names.string(state.name) == **name
+        {
+            return near;
+        }
         let name = self.names.number(name);
         self.profiles.namespace(name, self.metadata_name)
     }

@@ -22,6 +22,12 @@ impl Names {
         name
     }
 
+    /// The same, where the string is probably that of a number at hand: what comes together is mostly alike.
+    pub(super) fn number_near(&mut self, string: &Interned, near: Option<Name>) -> Name {
+        let is_near = |near: &Name| self.strings.get(*near).is_some_and(|at| **at == **string);
+        near.filter(is_near).unwrap_or_else(|| self.number(string))
+    }
+
     fn find(&self, hash: ContentHash, string: &str) -> Option<Name> {
         self.lookup
             .find(hash, |name| *self.strings[name] == *string)

@@ -1,12 +1,12 @@
 //! Nodes: which parts each one needs, counted by reference, and its graph, patched where something changed.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    LocalWorkload, NodeGraph, PeerSet, PeerSetId, RuleSet, RuleSetId, WorkloadUid,
+    LocalWorkload, NodeGraph, PeerSet, PeerSetId, RuleSet, RuleSetId, SharedWorkload, SortedMap,
+    WorkloadUid,
 };
 use ipnet::IpNet;
 use rustc_hash::FxHashSet;
@@ -151,13 +151,13 @@ impl NodeState {
 
 /// The three maps of a graph that are the node's own.
 type GraphParts = (
-    BTreeMap<WorkloadUid, Arc<LocalWorkload>>,
-    BTreeMap<RuleSetId, Arc<RuleSet>>,
-    BTreeMap<PeerSetId, Arc<PeerSet>>,
+    SortedMap<WorkloadUid, SharedWorkload>,
+    SortedMap<RuleSetId, Arc<RuleSet>>,
+    SortedMap<PeerSetId, Arc<PeerSet>>,
 );
 
 /// Workloads as a graph has them.
-type Locals = Vec<(WorkloadUid, Arc<LocalWorkload>)>;
+type Locals = Vec<(WorkloadUid, SharedWorkload)>;
 
 /// From here on workloads are not looked up node by node.
 const MANY_GRAPHS: usize = 16;
@@ -190,6 +190,13 @@ fn shared_out<T: Send, R: Send>(
         }
         done
     })
+}
+
+/// What is gone first: its successor may have the same name under another key.
+fn goes_before_comes<K, V>(changes: impl Iterator<Item = (K, Option<V>)>) -> Vec<(K, Option<V>)> {
+    let (comes, mut goes): (Vec<_>, Vec<_>) = changes.partition(|(_, value)| value.is_some());
+    goes.extend(comes);
+    goes
 }
 
 impl Engine {
@@ -443,10 +450,10 @@ impl Engine {
         threads: NonZeroUsize,
     ) -> Vec<Locals> {
         let mut places = self.nodes.places(None);
-        let mut count = 0;
+        let mut locals = Vec::new();
         for (at, node) in nodes.enumerate() {
             places[node.place()] = Some(at);
-            count = at + 1;
+            locals.push(Locals::with_capacity(self.nodes[node].workloads.len()));
         }
         let found = shared_out(threads, self.workloads.arena.pieces().collect(), |piece| {
             let of_a_workload = |(key, state): (_, &WorkloadState)| {
@@ -456,7 +463,6 @@ impl Engine {
             };
             piece.filter_map(of_a_workload).collect::<Vec<_>>()
         });
-        let mut locals = vec![Locals::new(); count];
         for (at, local) in found.into_iter().flatten() {
             locals[at].push(local);
         }
@@ -499,39 +505,21 @@ impl Engine {
 
     fn patched_parts(&self, node: Key<NodeState>, touched: Touched) -> GraphParts {
         let old = &self.nodes[node].graph;
-        let mut workloads = old.workloads.clone();
-        for uid in touched.workloads_gone {
-            workloads.remove(&WorkloadUid(uid));
-        }
-        for key in &touched.workloads {
-            if let Some((uid, local)) = self.local_workload(node, *key) {
-                workloads.insert(uid, local);
-            }
-        }
-        // First what goes: its successor may have the same name under another key.
-        let mut rule_sets = old.rule_sets.clone();
-        for (key, id) in &touched.rule_sets {
-            if self.rules_of(node, *key, *id).is_none() {
-                rule_sets.remove(id);
-            }
-        }
-        for (key, id) in &touched.rule_sets {
-            if let Some(rules) = self.rules_of(node, *key, *id) {
-                rule_sets.insert(*id, rules);
-            }
-        }
-        let mut peer_sets = old.peer_sets.clone();
-        for (key, id) in &touched.peer_sets {
-            if self.peers_of(node, *key, *id).is_none() {
-                peer_sets.remove(id);
-            }
-        }
-        for (key, id) in &touched.peer_sets {
-            if let Some(set) = self.peers_of(node, *key, *id) {
-                peer_sets.insert(*id, set);
-            }
-        }
-        (workloads, rule_sets, peer_sets)
+        let gone = touched.workloads_gone.into_iter();
+        let there = touched.workloads.iter();
+        let there = there.filter_map(|key| self.local_workload(node, *key));
+        let workloads = gone
+            .map(|uid| (WorkloadUid(uid), None))
+            .chain(there.map(|(uid, local)| (uid, Some(local))));
+        let rule_sets = touched.rule_sets.into_iter();
+        let rule_sets = rule_sets.map(|(key, id)| (id, self.rules_of(node, key, id)));
+        let peer_sets = touched.peer_sets.into_iter();
+        let peer_sets = peer_sets.map(|(key, id)| (id, self.peers_of(node, key, id)));
+        (
+            old.workloads.with(workloads),
+            old.rule_sets.with(goes_before_comes(rule_sets)),
+            old.peer_sets.with(goes_before_comes(peer_sets)),
+        )
     }
 
     fn rules_of(
@@ -567,7 +555,7 @@ impl Engine {
         });
         let workloads = locals.into_iter().collect();
         let Some(needs) = &state.needs else {
-            return (workloads, BTreeMap::new(), BTreeMap::new());
+            return (workloads, SortedMap::new(), SortedMap::new());
         };
         let rule_sets = needs.rule_sets.iter().map(|(key, _)| {
             let set = &self.entries.rule_sets[*key];
@@ -584,7 +572,7 @@ impl Engine {
         &self,
         node: Key<NodeState>,
         key: Key<WorkloadState>,
-    ) -> Option<(WorkloadUid, Arc<LocalWorkload>)> {
+    ) -> Option<(WorkloadUid, SharedWorkload)> {
         let state = &self.workloads.arena[key];
         if state.node != Some(node) {
             return None;
@@ -594,11 +582,11 @@ impl Engine {
         let local = LocalWorkload {
             namespace: state.namespace.clone(),
             name: state.name.clone(),
-            addresses: state.owned().collect(),
+            addresses: state.owned_list(),
             interface: state.interface.clone(),
             egress,
             ingress,
         };
-        Some((WorkloadUid(state.uid.clone()), Arc::new(local)))
+        Some((WorkloadUid(state.uid.clone()), local.into()))
     }
 }

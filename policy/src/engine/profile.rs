@@ -157,6 +157,8 @@ impl<T> Postings<T> {
 pub(super) struct Profiles {
     pub(super) arena: Arena<Profile>,
     keys: Lookup<Profile>,
+    /// The one that was asked for last: pods that are listed one after the other mostly have the same labels.
+    last: Option<Key<Profile>>,
     pub(super) namespaces: Arena<NamespaceState>,
     namespace_names: FxHashMap<Name, Key<NamespaceState>>,
     /// Of all namespaces, from the first selector on that looks in all of them for a label.
@@ -223,9 +225,15 @@ impl Profiles {
         key: &ProfileKey,
         workload: Key<WorkloadState>,
     ) -> (Key<Profile>, bool) {
+        let is = |at: Key<Profile>| self.arena[at].key == *key;
+        if let Some(last) = self.last.filter(|last| is(*last)) {
+            insert_sorted(&mut self.arena[last].workloads, workload);
+            return (last, false);
+        }
         let hash = ContentHash::of(key);
-        if let Some(profile) = self.keys.find(hash, |at| self.arena[at].key == *key) {
+        if let Some(profile) = self.keys.find(hash, is) {
             insert_sorted(&mut self.arena[profile].workloads, workload);
+            self.last = Some(profile);
             return (profile, false);
         }
         let profile = self.arena.insert(Profile {
@@ -242,6 +250,7 @@ impl Profiles {
             postings.post(profile, &key.labels);
         }
         self.keys.insert(hash, profile);
+        self.last = Some(profile);
         (profile, true)
     }
 
@@ -256,6 +265,7 @@ impl Profiles {
             return None;
         }
         let gone = self.arena.remove(profile);
+        self.last = self.last.filter(|last| *last != profile);
         self.keys.remove(ContentHash::of(&gone.key), profile);
         self.namespaces[gone.namespace]
             .profiles

@@ -14,17 +14,17 @@ use crate::model::{
 };
 
 impl Engine {
-    pub(super) fn apply_segment(&mut self, segment: Segment) {
+    pub(super) fn apply_segment(&mut self, segment: Box<Segment>) {
         if self
             .segment_objects
             .get(&segment.name)
-            .is_some_and(|old| **old == segment)
+            .is_some_and(|old| **old == *segment)
         {
             return;
         }
         self.pending.segments.insert(segment.name.clone());
         self.segment_objects
-            .insert(segment.name.clone(), Arc::new(segment));
+            .insert(segment.name.clone(), segment.into());
     }
 
     pub(super) fn delete_segment(&mut self, name: &Interned) {
@@ -33,12 +33,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn apply_policy(&mut self, policy: Policy) {
+    pub(super) fn apply_policy(&mut self, policy: Arc<Policy>) {
         let known = self.policies.find(&policy.object);
-        if known.is_some_and(|key| *self.policies.arena[key].policy == policy) {
+        if known.is_some_and(|key| *self.policies.arena[key].policy == *policy) {
             return;
         }
-        let policy = Arc::new(policy);
         self.refer(&policy, true);
         let key = match known {
             Some(key) => {

@@ -177,15 +177,9 @@ impl Engine {
 
     /// Which addresses are known, as far as somebody asks, and which of them are not the cluster's own.
     fn settle_known(&mut self) {
-        let pending = std::mem::take(&mut self.pending.known);
-        let changed = !pending.is_empty();
+        let changed = std::mem::take(&mut self.pending.known_changed);
+        let (added, removed) = parted(std::mem::take(&mut self.pending.known));
         let ranges_changed = std::mem::take(&mut self.pending.ranges);
-        let from_scratch = ranges_changed && self.known.is_none();
-        let (added, removed) = if from_scratch {
-            Default::default()
-        } else {
-            parted(pending)
-        };
         if self.curious.is_empty() {
             self.known = None;
         } else if let Some(known) = &self.known {
@@ -202,7 +196,7 @@ impl Engine {
                 ranges = self.ranges.clone();
             }
             let outsiders: PeerSet = self
-                .owned_addresses()
+                .away_from_home()
                 .filter(|address| !in_ranges(&ranges, *address))
                 .collect();
             everywhere = ranges != self.ranges || outsiders != *self.outsiders;
@@ -227,6 +221,22 @@ impl Engine {
             Vec::new()
         };
         concerned.into_iter().for_each(|node| self.touch_rest(node));
+    }
+
+    /// Whether all addresses are going to be looked at, so that nobody needs to hear which of them came and went.
+    pub(super) fn known_is_made_anew(&self) -> bool {
+        self.pending.ranges && self.known.is_none()
+    }
+
+    /// Addresses with an owner that are not in the ranges of the owner's node, which most are.
+    fn away_from_home(&self) -> impl Iterator<Item = Address> + '_ {
+        let all = self.workloads.arena.iter();
+        all.flat_map(|(_, state)| {
+            let node = state.node.map(|node| &self.nodes[node]);
+            let is_home =
+                move |address: &Address| node.is_some_and(|node| node.holds(address.ip()));
+            state.owned().filter(move |address| !is_home(address))
+        })
     }
 
     fn owned_addresses(&self) -> impl Iterator<Item = Address> + '_ {
@@ -292,11 +302,8 @@ fn in_ranges(ranges: &[Prefix], address: Address) -> bool {
         let after = ranges.partition_point(|range| range.address <= address);
         after.checked_sub(1).map(|at| ranges[at])
     };
-    let beyond = [last_up_to(address), last_up_to(BEFORE_IPV4)];
-    beyond
-        .into_iter()
-        .flatten()
-        .any(|range| range.contains(address))
+    let holds = |range: Prefix| range.contains(address);
+    last_up_to(address).is_some_and(holds) || last_up_to(BEFORE_IPV4).is_some_and(holds)
 }
 
 /// The last address before those of IPv4.

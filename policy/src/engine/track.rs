@@ -15,7 +15,7 @@ type Ownership = Option<(Key<WorkloadState>, Key<Profile>)>;
 impl Engine {
     pub(super) fn apply_namespace(&mut self, namespace: &Namespace) {
         match namespace.closed() {
-            Some(closed) => self.apply_policy(closed),
+            Some(closed) => self.apply_policy(closed.into()),
             None => self.delete_policy(&namespace.closed_as()),
         }
         let mut labels: Vec<_> = namespace
@@ -133,7 +133,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn apply_workload(&mut self, kind: Kind, workload: Workload) {
+    pub(super) fn apply_workload(&mut self, kind: Kind, workload: Box<Workload>) {
         let (namespace, name) = (&workload.namespace, &workload.name);
         let Some(key) = self.workloads.of_object(kind, namespace, name) else {
             return self.add_workload(kind, workload);
@@ -146,7 +146,7 @@ impl Engine {
         self.change_workload(key, workload);
     }
 
-    fn add_workload(&mut self, kind: Kind, workload: Workload) {
+    fn add_workload(&mut self, kind: Kind, workload: Box<Workload>) {
         let live = workload.is_live();
         let profile_key = live.then(|| self.profile_key(&workload));
         let node = match &workload.node {
@@ -187,7 +187,7 @@ impl Engine {
         }
     }
 
-    fn change_workload(&mut self, key: Key<WorkloadState>, workload: Workload) {
+    fn change_workload(&mut self, key: Key<WorkloadState>, workload: Box<Workload>) {
         let live = workload.is_live();
         let profile_key = live.then(|| self.profile_key(&workload));
         let node = match &workload.node {
@@ -300,15 +300,26 @@ impl Engine {
 
     /// The label set of a workload, in the room of the last one that was asked for.
     fn profile_key(&mut self, workload: &Workload) -> ProfileKey {
-        let namespace = self.namespace(&workload.namespace);
-        let account = self.names.number(&workload.service_account);
-        let (mut labels, mut ports) = match self.profile_key.take() {
+        let last = self.profile_key.take();
+        let near = last.as_ref();
+        let account = near.map(|last| last.account);
+        let account = self.names.number_near(&workload.service_account, account);
+        let namespace = self.namespace_near(&workload.namespace, near.map(|last| last.namespace));
+        let (mut labels, mut ports) = match last {
             Some(last) => (last.labels, last.ports),
             None => (Vec::new(), Vec::new()),
         };
-        labels.clear();
-        for (key, value) in &workload.labels {
-            labels.push((self.names.number(key), self.names.number(value)));
+        labels.truncate(workload.labels.len());
+        for (at, (key, value)) in workload.labels.iter().enumerate() {
+            let near = labels.get(at).copied().unzip();
+            let label = (
+                self.names.number_near(key, near.0),
+                self.names.number_near(value, near.1),
+            );
+            match labels.get_mut(at) {
+                Some(place) => *place = label,
+                None => labels.push(label),
+            }
         }
         labels.sort_unstable();
         ports.clear();
@@ -421,7 +432,10 @@ impl Engine {
             }
         }
         if old.is_some() != new.is_some() {
-            self.pending.known.push((address, new.is_some()));
+            self.pending.known_changed = true;
+            if !self.known_is_made_anew() {
+                self.pending.known.push((address, new.is_some()));
+            }
         }
     }
 

@@ -53,6 +53,14 @@ impl WorkloadState {
             .map(|claim| claim.address)
     }
 
+    /// The same as a list.
+    pub(super) fn owned_list(&self) -> Box<[Address]> {
+        // Mostly all of them are, and then nothing is moved.
+        let mut owned = Vec::with_capacity(self.addresses.len());
+        owned.extend(self.owned());
+        owned.into()
+    }
+
     pub(super) fn claims(&self, address: Address) -> bool {
         self.addresses.iter().any(|claim| claim.address == address)
     }

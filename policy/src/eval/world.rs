@@ -81,7 +81,7 @@ impl World {
     /// Pods and declared workloads.
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
         self.objects().filter_map(|object| match object {
-            Object::Workload(_, workload) => Some(workload),
+            Object::Workload(_, workload) => Some(&**workload),
             Object::Namespace(_)
             | Object::Node(_)
             | Object::Service(_)
@@ -94,7 +94,7 @@ impl World {
     /// Pods, or declared workloads.
     pub fn workloads_of(&self, kind: Kind) -> impl Iterator<Item = &Workload> {
         self.objects().filter_map(move |object| match object {
-            Object::Workload(of, workload) if *of == kind => Some(workload),
+            Object::Workload(of, workload) if *of == kind => Some(&**workload),
             Object::Workload(..)
             | Object::Namespace(_)
             | Object::Node(_)
@@ -109,7 +109,7 @@ impl World {
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         let written = self.objects().filter_map(|object| {
             if let Object::Policy(policy) = object {
-                Some(policy)
+                Some(&**policy)
             } else {
                 None
             }
@@ -121,7 +121,7 @@ impl World {
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.objects().filter_map(|object| {
             if let Object::Segment(s) = object {
-                Some(s)
+                Some(&**s)
             } else {
                 None
             }
@@ -137,7 +137,7 @@ impl World {
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.objects().filter_map(|object| {
             if let Object::Service(s) = object {
-                Some(s)
+                Some(&**s)
             } else {
                 None
             }
@@ -161,7 +161,7 @@ impl World {
         self.objects()
             .filter_map(|object| {
                 if let Object::EndpointSlice(slice) = object {
-                    Some(slice)
+                    Some(&**slice)
                 } else {
                     None
                 }
@@ -173,7 +173,7 @@ impl World {
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.objects().filter_map(|object| {
             if let Object::Node(node) = object {
-                Some(node)
+                Some(&**node)
             } else {
                 None
             }

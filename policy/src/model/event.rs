@@ -1,5 +1,7 @@
 //! What sources tell the compiler and the oracle: objects that appear, change and go.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -58,23 +60,23 @@ impl Kind {
     }
 }
 
-/// One object, converted.
+/// One object, converted. What is large lies elsewhere: there are lists of a hundred thousand of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Object {
     /// A namespace.
     Namespace(Namespace),
     /// A pod or a declared workload; `Kind` says which.
-    Workload(Kind, Workload),
+    Workload(Kind, Box<Workload>),
     /// A node.
-    Node(Node),
+    Node(Box<Node>),
     /// A Service.
-    Service(Service),
+    Service(Box<Service>),
     /// Its endpoints.
-    EndpointSlice(EndpointSlice),
+    EndpointSlice(Box<EndpointSlice>),
     /// A segment.
-    Segment(Segment),
+    Segment(Box<Segment>),
     /// A policy of any kind.
-    Policy(Policy),
+    Policy(Arc<Policy>),
 }
 
 impl Object {
@@ -96,6 +98,18 @@ impl Object {
         }
     }
 }
+
+macro_rules! object_from {
+    ($($kind:ident),*) => {$(
+        impl From<$kind> for Object {
+            fn from(object: $kind) -> Self {
+                Self::$kind(object.into())
+            }
+        }
+    )*};
+}
+
+object_from!(Namespace, Node, Service, EndpointSlice, Segment, Policy);
 
 /// One change of intent. Applying what is there already, or deleting what is not, changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,11 +6,11 @@ mod object;
 mod policy;
 mod selector;
 mod service_limits;
-mod sorted;
 mod workload;
 
 pub use bulkhead_graph::{
-    Action, Address, Direction, Lease, Mode, Moment, Network, Protocol, Timestamp,
+    Action, Address, Direction, Lease, Mode, Moment, Network, Protocol, SortedMap, SortedSet,
+    Timestamp,
 };
 pub use event::{Event, Kind, Object};
 pub use name::{Interned, ObjectRef};
@@ -21,5 +21,4 @@ pub use policy::{
 };
 pub use selector::{LabelSelector, NamespaceScope, Operator, Requirement, WorkloadSelector};
 pub use service_limits::{Admitted, Beyond, LeftOut, ServiceLimits};
-pub use sorted::{SortedMap, SortedSet};
 pub use workload::{NamedPort, Phase, Workload};

@@ -66,7 +66,7 @@ pub fn run(seed: u64) -> Result<Vec<Figure>> {
     for (number, pod) in (0_u32..).zip(pods.iter().step_by(step).take(EVENTS)) {
         let event = Event::Apply(Object::Workload(
             bulkhead_policy::model::Kind::Pod,
-            sibling(pod, number),
+            Box::new(sibling(pod, number)),
         ));
         let (sent, took) = timed(|| cluster.apply(event));
         nodes += sent;
@@ -77,7 +77,7 @@ pub fn run(seed: u64) -> Result<Vec<Figure>> {
     let (mut changed, mut emptied) = (Vec::new(), Vec::new());
     for policy in policies.iter().step_by(step).take(EVENTS) {
         let mut change = |policy: Policy| {
-            let event = Event::Apply(Object::Policy(policy));
+            let event = Event::Apply(Object::Policy(Arc::new(policy)));
             timed(|| cluster.apply(event)).1
         };
         changed.push(change(with_another_value(policy)));

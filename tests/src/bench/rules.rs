@@ -1,5 +1,7 @@
 //! Row D: what one subject costs among many policies that are not its own, and what many networks cost one subject.
 
+use std::sync::Arc;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -85,7 +87,7 @@ fn found(engine: &mut Engine) -> Vec<Duration> {
     };
     (0..EVENTS)
         .map(|number| {
-            let event = Event::Apply(Object::Workload(Kind::Pod, pod(number)));
+            let event = Event::Apply(Object::Workload(Kind::Pod, Box::new(pod(number))));
             let settled = timed(|| {
                 engine.apply(event);
                 engine.take_dirty()
@@ -101,7 +103,7 @@ fn with_networks(engine: &mut Engine) -> (Duration, Duration) {
     for _ in 0..ROUNDS {
         let policy = networks(NETWORKS);
         let object = policy.object.clone();
-        let event = Event::Apply(Object::Policy(policy));
+        let event = Event::Apply(Object::Policy(Arc::new(policy)));
         let (graphs, took) = timed(|| {
             engine.apply(event);
             let nodes = engine.take_dirty();

@@ -70,7 +70,7 @@ pub fn plan(objects: &[Object]) -> Result<Plan> {
         .filter(|object| matches!(object, Object::Node(_)))
         .count();
     let workloads = objects.iter().filter_map(|object| match object {
-        Object::Workload(_, workload) => Some(workload),
+        Object::Workload(_, workload) => Some(&**workload),
         Object::Namespace(_) | Object::Node(_) | Object::Service(_) | Object::EndpointSlice(_) => {
             None
         }

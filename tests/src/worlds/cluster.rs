@@ -41,7 +41,7 @@ pub(super) fn namespace() -> impl Strategy<Value = Object> {
 /// The nodes that have objects, with their ranges.
 pub(super) fn nodes() -> Vec<Object> {
     let node = |number: u8, zone: &str, addresses: &[&str]| {
-        Object::Node(Node {
+        Object::Node(Box::new(Node {
             name: NODES[usize::from(number) - 1].into(),
             labels: [("zone".into(), zone.into())].into(),
             pod_ranges: [
@@ -50,7 +50,7 @@ pub(super) fn nodes() -> Vec<Object> {
             ]
             .into(),
             addresses: addresses.iter().map(|text| ip(text)).collect(),
-        })
+        }))
     };
     let (first, others) = NODE_ADDRESSES.split_at(1);
     vec![node(1, "a", first), node(2, "b", others)]
@@ -148,7 +148,7 @@ pub(super) fn workload() -> BoxedStrategy<Object> {
                     host_network: host.is_some() && also.is_some(),
                     interface: None,
                 };
-                Object::Workload(kind, workload)
+                Object::Workload(kind, Box::new(workload))
             },
         )
         .boxed()
@@ -229,6 +229,9 @@ pub(super) fn served() -> impl Strategy<Value = Vec<Object>> {
             ports: ports.collect(),
             ..slice
         };
-        vec![Object::Service(service), Object::EndpointSlice(slice)]
+        vec![
+            Object::Service(Box::new(service)),
+            Object::EndpointSlice(Box::new(slice)),
+        ]
     })
 }

@@ -1,6 +1,8 @@
 //! Large random worlds: the words of the small ones, and so many objects that every rule meets somebody.
 
-use bulkhead_policy::model::{Address, Object, Policy, Segment, Service, ServiceLimits, Workload};
+use std::sync::Arc;
+
+use bulkhead_policy::model::{Address, Object, Policy, Segment, ServiceLimits, Workload};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -25,10 +27,10 @@ fn settled(number: usize, object: Object) -> Object {
     let workload = Workload {
         name: name("w", number),
         uid,
-        ..workload
+        ..*workload
     };
     if number.is_multiple_of(CROWDED) {
-        return Object::Workload(kind, workload);
+        return Object::Workload(kind, workload.into());
     }
     let node = workload.node.as_deref();
     let range = 1 + NODES.iter().position(|n| node == Some(n)).unwrap_or(8);
@@ -42,10 +44,10 @@ fn settled(number: usize, object: Object) -> Object {
     let addresses = families.iter().map(|text| vocabulary::ip(text)).collect();
     Object::Workload(
         kind,
-        Workload {
+        Box::new(Workload {
             addresses,
             ..workload
-        },
+        }),
     )
 }
 
@@ -53,12 +55,12 @@ fn settled(number: usize, object: Object) -> Object {
 fn segment(number: usize, segment: Segment) -> Object {
     let known = SEGMENTS[..SEGMENTS.len() - 1].get(number);
     let name = known.map_or_else(|| name("segment-", number), |known| (*known).into());
-    Object::Segment(Segment { name, ..segment })
+    Object::Segment(Box::new(Segment { name, ..segment }))
 }
 
 fn policy(number: usize, mut policy: Policy) -> Object {
     policy.object.name = name("p", number);
-    Object::Policy(policy)
+    Object::Policy(Arc::new(policy))
 }
 
 /// A random world of about two hundred objects.
@@ -91,13 +93,10 @@ pub fn large_world() -> BoxedStrategy<SmallWorld> {
 pub fn addresses_of(world: &SmallWorld) -> Vec<Address> {
     let claimed = world.objects.iter().flat_map(|object| match object {
         Object::Workload(_, workload) => workload.addresses.iter().copied().collect(),
-        Object::Service(Service {
-            cluster_addresses,
-            external_addresses,
-            ..
-        }) => cluster_addresses
+        Object::Service(service) => service
+            .cluster_addresses
             .iter()
-            .chain(external_addresses)
+            .chain(&service.external_addresses)
             .copied()
             .collect(),
         Object::Namespace(_)

@@ -1,5 +1,7 @@
 //! Whole small worlds, and histories that end in them.
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 
 use bulkhead_policy::engine::{Engine, EngineConfig};
@@ -74,6 +76,7 @@ impl SmallWorld {
         let mut world = self.clone();
         for object in &mut world.objects {
             if let Object::Policy(policy) = object {
+                let policy = Arc::make_mut(policy);
                 policy.expires_at = None;
                 policy.max_staleness = policy.max_staleness.map(|_| LEASES[0]);
             }
@@ -100,10 +103,10 @@ fn objects() -> impl Strategy<Value = Vec<Object>> {
     let cluster = (
         vec(namespace(), 0..4),
         vec(workload(), 1..9),
-        vec(any_segment().prop_map(Object::Segment), 0..5),
-        vec(any_policy().prop_map(Object::Policy), 0..8),
+        vec(any_segment().prop_map(Object::from), 0..5),
+        vec(any_policy().prop_map(Object::from), 0..8),
         vec(served(), 0..4),
-        vec(slice().prop_map(Object::EndpointSlice), 0..2),
+        vec(slice().prop_map(Object::from), 0..2),
     );
     cluster.prop_map(
         |(namespaces, workloads, segments, policies, served, slices)| {
@@ -158,10 +161,10 @@ fn detour() -> impl Strategy<Value = Detour> {
     let any_object = prop_oneof![
         2 => namespace(),
         4 => workload(),
-        2 => any_segment().prop_map(Object::Segment),
-        4 => any_policy().prop_map(Object::Policy),
-        1 => service().prop_map(Object::Service),
-        1 => slice().prop_map(Object::EndpointSlice),
+        2 => any_segment().prop_map(Object::from),
+        4 => any_policy().prop_map(Object::from),
+        1 => service().prop_map(Object::from),
+        1 => slice().prop_map(Object::from),
         1 => proptest::sample::select(nodes()),
     ];
     prop_oneof![
@@ -179,7 +182,7 @@ fn reborn(object: Object) -> Object {
     match object {
         Object::Workload(kind, workload) => {
             let uid = format!("{} again", workload.uid).into();
-            Object::Workload(kind, Workload { uid, ..workload })
+            Object::Workload(kind, Box::new(Workload { uid, ..*workload }))
         }
         Object::Namespace(_)
         | Object::Node(_)

@@ -1,6 +1,8 @@
 //! Tiny worlds that can be counted through: two pods, a stranger, an unknown, and at each step of the pipeline one of a
 //! few things that people write there. A number names a world.
 
+use std::sync::Arc;
+
 use bulkhead_policy::model::{
     Action, Address, Direction, Isolation, Kind, LabelSelector, Membership, Mode, NamedPort,
     NamespaceScope, Network, Node, Object, ObjectRef, Peer, Peers, Phase, Policy, Port, Ports,
@@ -45,12 +47,12 @@ pub fn tiny_world(mut number: u64) -> SmallWorld {
 }
 
 fn node(number: u8) -> Object {
-    Object::Node(Node {
+    Object::Node(Box::new(Node {
         name: format!("n{number}").as_str().into(),
         labels: SortedMap::new(),
         pod_ranges: [net(&format!("10.0.{number}.0/24"))].into(),
         addresses: [].into(),
-    })
+    }))
 }
 
 fn workload((namespace, address, http): (&str, &str, u16)) -> Object {
@@ -73,7 +75,7 @@ fn workload((namespace, address, http): (&str, &str, u16)) -> Object {
         host_network: false,
         interface: None,
     };
-    Object::Workload(Kind::Pod, workload)
+    Object::Workload(Kind::Pod, Box::new(workload))
 }
 
 fn pods_of(namespace: &str) -> WorkloadSelector {
@@ -142,7 +144,7 @@ fn steps() -> [Choices; 7] {
 }
 
 fn one(policy: Policy) -> Vec<Object> {
-    vec![Object::Policy(policy)]
+    vec![Object::Policy(Arc::new(policy))]
 }
 
 fn quarantine() -> Choices {
@@ -235,7 +237,7 @@ fn baseline() -> Choices {
 
 fn segment(name: &str, strength: Strength) -> Choices {
     let with = |outside, within, mode| {
-        vec![Object::Segment(Segment {
+        vec![Object::Segment(Box::new(Segment {
             name: name.into(),
             members: Membership {
                 selectors: vec![WorkloadSelector::everything()],
@@ -249,7 +251,7 @@ fn segment(name: &str, strength: Strength) -> Choices {
                 strength,
             }),
             mode,
-        })]
+        }))]
     };
     vec![
         vec![],

@@ -318,10 +318,10 @@ fn a_late_delete_does_not_touch_the_new_owner() {
     };
     let completed = Object::Workload(
         kind,
-        Workload {
+        Box::new(Workload {
             phase: Phase::Completed,
-            ..gone
-        },
+            ..*gone
+        }),
     );
     let straight: Vec<_> = graphs(&mut newer.engine(NOW))
         .into_values()

@@ -7,6 +7,8 @@
 //! *same*: no verdict changes; *closes*: nothing is allowed that was not;
 //! *opens*: a restriction is gone, and what opens is no more than the rest of the object could mean.
 
+use std::sync::Arc;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -216,14 +218,14 @@ fn with(world: &World, object: Object) -> World {
 fn loosened(object: &Object) -> Vec<Object> {
     match object {
         Object::Policy(policy) => [Action::Allow, Action::Pass]
-            .map(|kept| Object::Policy(loose_policy(policy, kept)))
+            .map(|kept| Object::Policy(Arc::new(loose_policy(policy, kept))))
             .into(),
         Object::Segment(segment) => {
             let mut all = segment.members.clone();
             all.selectors.push(WorkloadSelector::everything());
             let without = Segment {
                 isolation: None,
-                ..segment.clone()
+                ..(**segment).clone()
             };
             let wide = Segment {
                 members: all,
@@ -240,7 +242,7 @@ fn loosened(object: &Object) -> Vec<Object> {
                 mode: Mode::Enforce,
                 ..wide.clone()
             };
-            [without, wide, wide_open].map(Object::Segment).into()
+            [without, wide, wide_open].map(Object::from).into()
         }
         Object::Namespace(_)
         | Object::Workload(..)

@@ -1,10 +1,10 @@
 //! What a change of one object may do to every verdict (G11, G12), by the oracle; the compiler is held to the oracle
 //! elsewhere.
 
+use std::sync::Arc;
+
 use bulkhead_policy::eval::{Flow, Owner, World, eval};
-use bulkhead_policy::model::{
-    Action, Address, Kind, Object, Peer, Peers, Policy, Port, Ports, Rule,
-};
+use bulkhead_policy::model::{Action, Address, Kind, Object, Peer, Peers, Port, Ports, Rule};
 use bulkhead_tests::worlds::search::{Finding, search};
 use bulkhead_tests::worlds::vocabulary::{self, NAMESPACES, NOW};
 use bulkhead_tests::worlds::{SmallWorld, small_world};
@@ -115,15 +115,12 @@ fn with_loss(case: &SmallWorld, which: Index, loss: Loss) -> Option<SmallWorld> 
         .iter()
         .enumerate()
         .flat_map(|(at, object)| {
-            let Object::Policy(Policy {
-                ingress, egress, ..
-            }) = object
-            else {
+            let Object::Policy(policy) = object else {
                 return Vec::new();
             };
-            let ingress = (0..ingress.len()).map(|rule| (at, true, rule));
+            let ingress = (0..policy.ingress.len()).map(|rule| (at, true, rule));
             ingress
-                .chain((0..egress.len()).map(|rule| (at, false, rule)))
+                .chain((0..policy.egress.len()).map(|rule| (at, false, rule)))
                 .collect()
         })
         .collect();
@@ -135,6 +132,7 @@ fn with_loss(case: &SmallWorld, which: Index, loss: Loss) -> Option<SmallWorld> 
     let Object::Policy(policy) = &mut after.objects[at] else {
         return None;
     };
+    let policy = Arc::make_mut(policy);
     let rules = if is_ingress {
         &mut policy.ingress
     } else {

@@ -1,5 +1,7 @@
 //! The compiler names the rule that the oracle names.
 
+use std::sync::Arc;
+
 use bulkhead_graph::{Direction, Stance};
 use bulkhead_policy::engine::{Engine, Reason};
 use bulkhead_policy::eval::{Flow, Half, Owner, Provenance, World};
@@ -94,6 +96,7 @@ fn is_as_good(
         let Object::Policy(policy) = object else {
             continue;
         };
+        let policy = Arc::make_mut(policy);
         let is_named = policy.object == *named;
         let silence = |rules: &mut Vec<Rule>, spared: Option<usize>| {
             let others = rules

@@ -104,10 +104,10 @@ fn placed(object: Object) -> Object {
     match object {
         Object::Workload(kind, ref workload) if workload.node.is_none() => Object::Workload(
             kind,
-            Workload {
+            Box::new(Workload {
                 node: Some(NOWHERE.into()),
-                ..workload.clone()
-            },
+                ..(**workload).clone()
+            }),
         ),
         Object::Workload(..)
         | Object::Namespace(_)

@@ -1,6 +1,8 @@
 //! What may be changed in a world without any verdict changing: names of labels, the order of things, how rules are cut,
 //! how often something is said, and the address family. By the oracle; the compiler is held to the oracle elsewhere.
 
+use std::sync::Arc;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -58,7 +60,7 @@ fn each_policy(case: &SmallWorld, change: impl Fn(&mut Policy)) -> SmallWorld {
     let mut after = case.clone();
     for object in &mut after.objects {
         if let Object::Policy(policy) = object {
-            change(policy);
+            change(Arc::make_mut(policy));
         }
     }
     after
@@ -225,7 +227,8 @@ fn what_is_said_twice_is_said_once() {
         for object in &case.objects {
             match object.clone() {
                 Object::Policy(mut policy) => {
-                    policy.object.name = copied(&policy.object.name);
+                    let object = &mut Arc::make_mut(&mut policy).object;
+                    object.name = copied(&object.name);
                     after.objects.push(Object::Policy(policy));
                 }
                 Object::Segment(mut segment) => {

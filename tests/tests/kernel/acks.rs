@@ -1,7 +1,6 @@
 //! G15: the thread that owns the tables acknowledges what the kernel took, and nothing else. Tables are filled by somebody else
 //! behind its back, so that the real kernel refuses.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -193,7 +192,7 @@ fn graph(workloads: usize, peers: u8) -> NodeGraph {
     let workload = |number: usize| LocalWorkload {
         namespace: "ns".into(),
         name: format!("w{number}").into(),
-        addresses: vec![own(number)],
+        addresses: [own(number)].into(),
         interface: None,
         egress: egress.id(),
         ingress: ingress.id(),
@@ -202,19 +201,14 @@ fn graph(workloads: usize, peers: u8) -> NodeGraph {
     let nobody = NodeGraph::default();
     NodeGraph::new(
         (0..workloads)
-            .map(|n| {
-                (
-                    WorkloadUid(format!("uid-{n}").into()),
-                    Arc::new(workload(n)),
-                )
-            })
+            .map(|n| (WorkloadUid(format!("uid-{n}").into()), workload(n).into()))
             .collect(),
         [&egress, &ingress]
             .map(|rules| (rules.id(), Arc::new(rules.clone())))
             .into(),
         (0..peers)
             .map(|n| (set(n), Arc::new([member(n)].into_iter().collect())))
-            .collect::<BTreeMap<_, _>>(),
+            .collect(),
         nobody.known.clone(),
         Arc::from([]),
         nobody.services.clone(),

@@ -13,8 +13,8 @@ use bulkhead_datapath::memory::MemoryTables;
 use bulkhead_encode::{Fitted, Limits, fit};
 use bulkhead_graph::{
     Action, Address, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph, PeerMatch, PeerSet,
-    PeerSetId, PortMatch, PortRange, Protocol, RuleSet, RuleSetId, Stage, Timestamp, WorkloadUid,
-    Workloads,
+    PeerSetId, PortMatch, PortRange, Protocol, RuleSet, RuleSetId, SharedWorkload, Stage,
+    Timestamp, WorkloadUid, Workloads,
 };
 
 use nix::time::{ClockId, clock_gettime};
@@ -106,7 +106,7 @@ fn tcp(port: usize) -> PortMatch {
 /// A node in the making.
 #[derive(Default)]
 struct Node {
-    workloads: BTreeMap<WorkloadUid, Arc<LocalWorkload>>,
+    workloads: BTreeMap<WorkloadUid, SharedWorkload>,
     rule_sets: BTreeMap<RuleSetId, Arc<RuleSet>>,
     peer_sets: BTreeMap<PeerSetId, Arc<PeerSet>>,
 }
@@ -124,13 +124,13 @@ impl Node {
         let workload = LocalWorkload {
             namespace: name.0.into(),
             name: name.1.into(),
-            addresses: vec![own],
+            addresses: [own].into(),
             interface: None,
             egress: egress.id(),
             ingress: ingress.id(),
         };
         let uid = WorkloadUid(format!("uid-{number}").into());
-        self.workloads.insert(uid, Arc::new(workload));
+        self.workloads.insert(uid, workload.into());
         for rules in [egress, ingress] {
             self.rule_sets.insert(rules.id(), Arc::new(rules));
         }
@@ -210,9 +210,9 @@ impl Node {
     fn graph(self) -> Arc<NodeGraph> {
         let nobody = NodeGraph::default();
         Arc::new(NodeGraph::new(
-            self.workloads,
-            self.rule_sets,
-            self.peer_sets,
+            self.workloads.into(),
+            self.rule_sets.into(),
+            self.peer_sets.into(),
             nobody.known.clone(),
             Arc::from([]),
             nobody.services.clone(),

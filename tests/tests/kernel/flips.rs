@@ -82,12 +82,12 @@ fn revision(number: usize) -> Arc<NodeGraph> {
         let workload = LocalWorkload {
             namespace: "ns".into(),
             name: format!("w{n}").into(),
-            addresses: vec![address([OWN[0], OWN[1], OWN[2], OWN[3] + octet])],
+            addresses: [address([OWN[0], OWN[1], OWN[2], OWN[3] + octet])].into(),
             interface: None,
             egress: egress.id(),
             ingress: ingress.id(),
         };
-        workloads.insert(WorkloadUid(format!("uid-{n}").into()), Arc::new(workload));
+        workloads.insert(WorkloadUid(format!("uid-{n}").into()), workload.into());
         rule_sets.insert(egress.id(), Arc::new(egress));
         let resident = address([10, 7, 0, octet]);
         let members = [resident]
@@ -97,9 +97,9 @@ fn revision(number: usize) -> Arc<NodeGraph> {
     }
     let nobody = NodeGraph::default();
     Arc::new(NodeGraph::new(
-        workloads,
-        rule_sets,
-        peer_sets,
+        workloads.into(),
+        rule_sets.into(),
+        peer_sets.into(),
         nobody.known.clone(),
         Arc::from([]),
         nobody.services.clone(),

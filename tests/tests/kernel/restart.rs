@@ -2,7 +2,7 @@
 //!
 //! An agent that is killed has done what it had done, and nothing at its end; so is one that is told to end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,7 +17,7 @@ use bulkhead_datapath::abi::{ABI_VERSION, ExpiryId, Generation, Hook, Mac, MapNa
 use bulkhead_encode::Clock;
 use bulkhead_graph::{
     Action, Address, Delta, Digest, Direction, Entry, Lease, LocalWorkload, Mode, NodeGraph,
-    PeerMatch, PortMatch, RuleSet, Stage, Timestamp, WorkloadUid,
+    PeerMatch, PortMatch, RuleSet, SortedMap, Stage, Timestamp, WorkloadUid,
 };
 use bulkhead_wire::{Ack, Answer, Frontier, Refusal, Refused, Revision};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -80,17 +80,17 @@ fn graph_with(action: Action, lease: Option<Lease>) -> NodeGraph {
     let workload = LocalWorkload {
         namespace: "shop".into(),
         name: "web".into(),
-        addresses: vec![address()],
+        addresses: [address()].into(),
         interface: None,
         egress: egress.id(),
         ingress: ingress.id(),
     };
     NodeGraph::new(
-        [(WorkloadUid("u-1".into()), Arc::new(workload))].into(),
+        [(WorkloadUid("u-1".into()), workload.into())].into(),
         [egress, ingress]
             .map(|rules| (rules.id(), Arc::new(rules)))
             .into(),
-        BTreeMap::new(),
+        SortedMap::new(),
         Arc::default(),
         [].into(),
         Arc::default(),

@@ -1,7 +1,6 @@
 //! G9: eight workloads flood the flow table at once, in every direction, and the ninth and the host still have their share. What
 //! an agent that was killed has leaked of a budget is given back. What was denied is added up to the packet.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -17,7 +16,7 @@ use bulkhead_datapath::abi::{
 use bulkhead_datapath::frame::{IpFrame, Payload};
 use bulkhead_graph::{
     Action, Address, Direction, Entry, LocalWorkload, Mode, NodeGraph, PeerMatch, PortMatch,
-    PortRange, Protocol, RuleSet, Stage, WorkloadUid,
+    PortRange, Protocol, RuleSet, SortedMap, Stage, WorkloadUid,
 };
 use bulkhead_wire::Frontier;
 
@@ -83,7 +82,7 @@ fn graph(workloads: usize) -> Arc<NodeGraph> {
     let workload = |number: usize| LocalWorkload {
         namespace: "ns".into(),
         name: format!("w{number}").into(),
-        addresses: vec![IpAddr::from(own(number)).into()],
+        addresses: [IpAddr::from(own(number)).into()].into(),
         interface: None,
         egress: egress.id(),
         ingress: ingress.id(),
@@ -91,12 +90,12 @@ fn graph(workloads: usize) -> Arc<NodeGraph> {
     let uid = |number| WorkloadUid(format!("uid-{number}").into());
     Arc::new(NodeGraph::new(
         (0..workloads)
-            .map(|number| (uid(number), Arc::new(workload(number))))
+            .map(|number| (uid(number), workload(number).into()))
             .collect(),
         [&egress, &ingress]
             .map(|rules| (rules.id(), Arc::new(rules.clone())))
             .into(),
-        BTreeMap::new(),
+        SortedMap::new(),
         Arc::default(),
         [].into(),
         Arc::default(),

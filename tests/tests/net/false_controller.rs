@@ -2,7 +2,6 @@
 //!
 //! The controller here holds the right keys and lies; it runs in the place of the real one.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -10,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use bulkhead_controller::tls::Tls;
-use bulkhead_graph::{Delta, Digest, NodeGraph, Prefix, Timestamp};
+use bulkhead_graph::{Delta, Digest, NodeGraph, Prefix, SortedMap, Timestamp};
 use bulkhead_tests::lab::{CONTROL_PLANE, Plan};
 use bulkhead_wire::proto::distribution_server::{Distribution, DistributionServer};
 use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
@@ -69,9 +68,9 @@ impl Distribution for Liar {
 fn barren() -> NodeGraph {
     let ranges = Arc::from([Prefix::IPV4]);
     NodeGraph::new(
-        BTreeMap::new(),
-        BTreeMap::new(),
-        BTreeMap::new(),
+        SortedMap::new(),
+        SortedMap::new(),
+        SortedMap::new(),
         Arc::default(),
         ranges,
         Arc::default(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bulkhead_graph::{
     Action, Address, Delta, Digest, Entry, Lease, LocalWorkload, MemberChange, Network, PeerMatch,
     PeerSetId, PortMatch, PortRange, Prefix, RuleSet, RuleSetId, ServiceAddress, ServiceBackend,
-    ServicePort, Timestamp, WorkloadUid, Workloads,
+    ServicePort, SharedWorkload, Timestamp, WorkloadUid, Workloads,
 };
 use prost::Message as _;
 
@@ -75,7 +75,7 @@ fn unique<K: Ord, V>(items: Vec<(K, V)>, field: &str) -> Result<BTreeMap<K, V>, 
     }
 }
 
-fn read_workload(message: proto::Workload) -> Result<(WorkloadUid, Arc<LocalWorkload>), Malformed> {
+fn read_workload(message: proto::Workload) -> Result<(WorkloadUid, SharedWorkload), Malformed> {
     let interface = match message.interface {
         None => None,
         Some(name) => Some(field::text(name, "interface")?),
@@ -83,14 +83,14 @@ fn read_workload(message: proto::Workload) -> Result<(WorkloadUid, Arc<LocalWork
     let workload = LocalWorkload {
         namespace: field::text(message.namespace, "namespace")?,
         name: field::text(message.name, "name")?,
-        addresses: field::addresses(&message.addresses, "addresses")?,
+        addresses: field::addresses(&message.addresses, "addresses")?.into(),
         interface,
         egress: RuleSetId(field::id(&message.egress, "egress")?),
         ingress: RuleSetId(field::id(&message.ingress, "ingress")?),
     };
     Ok((
         WorkloadUid(field::text(message.uid, "uid")?),
-        Arc::new(workload),
+        workload.into(),
     ))
 }
 

@@ -1,14 +1,13 @@
 //! What is written is what is read, whole or not at all.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bulkhead_graph::{
     Action, Address, Delta, Direction, Entry, Lease, LocalWorkload, Mode, Network, NodeGraph,
     PeerMatch, PeerSet, PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress,
-    ServiceBackend, ServicePort, Stage, Timestamp, WorkloadUid, Workloads,
+    ServiceBackend, ServicePort, SortedMap, Stage, Timestamp, WorkloadUid, Workloads,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -141,7 +140,7 @@ prop_compose! {
             let host = |byte: u8| Prefix { address: Address([byte; 16]), length: 128 };
             bytes.into_iter().map(host).collect()
         };
-        let rule_sets: BTreeMap<_, _> = rules.into_iter().map(|rules| (rules.id(), Arc::new(rules))).collect();
+        let rule_sets: SortedMap<_, _> = rules.into_iter().map(|rules| (rules.id(), Arc::new(rules))).collect();
         let ids: Vec<_> = rule_sets.keys().copied().collect();
         let workloads = workloads.into_iter().map(|(uid, (name, addresses, interface, egress, ingress))| {
             let workload = LocalWorkload {
@@ -152,12 +151,12 @@ prop_compose! {
                 egress: *egress.get(&ids),
                 ingress: *ingress.get(&ids),
             };
-            (WorkloadUid(uid.into()), Arc::new(workload))
+            (WorkloadUid(uid.into()), workload.into())
         });
         NodeGraph::new(
             workloads.collect(),
             rule_sets,
-            peer_sets,
+            peer_sets.into(),
             Arc::new(known.into_iter().collect()),
             prefixes(ranges),
             Arc::new(services),
@@ -297,8 +296,8 @@ fn parts_out_of_order_or_too_many_are_refused() {
         .map(|n| Address::from(IpAddr::from(n.to_be_bytes())))
         .collect();
     let graph = NodeGraph::new(
-        BTreeMap::new(),
-        BTreeMap::new(),
+        SortedMap::new(),
+        SortedMap::new(),
         [(PeerSetId([1; 16]), Arc::new(members))].into(),
         Arc::default(),
         [].into(),

@@ -145,7 +145,7 @@ fn cluster_ranges_are_configured_or_the_nodes_own() {
     };
     let world = Fixture::new();
     assert_eq!(owner(&world, "172.16.3.1"), Owner::Outside);
-    let world = world.with(Object::Node(node));
+    let world = world.with(Object::Node(Box::new(node)));
     assert_eq!(owner(&world, "10.0.99.1"), Owner::Unknown);
     assert_eq!(owner(&world, "172.16.3.1"), Owner::Unknown);
     assert_eq!(owner(&world, "fd00:3::1"), Owner::Unknown);
@@ -162,7 +162,7 @@ fn a_range_of_one_family_says_nothing_of_the_other() {
 #[test]
 fn a_relist_replaces_a_whole_kind() {
     let mut world = Fixture::shop_and_bank();
-    let only = Object::Workload(Kind::Pod, pod("shop/new", "10.0.0.1", &[]));
+    let only = Object::Workload(Kind::Pod, Box::new(pod("shop/new", "10.0.0.1", &[])));
     world.0.apply(Event::Reset(Kind::Pod, vec![only]));
     check_owner(&world, "10.0.0.1", "shop/new");
     assert_eq!(world.0.workloads().count(), 1);
@@ -170,7 +170,7 @@ fn a_relist_replaces_a_whole_kind() {
 }
 
 fn declared(path: &str, address: &str) -> Object {
-    Object::Workload(Kind::Workload, pod(path, address, &[]))
+    Object::Workload(Kind::Workload, Box::new(pod(path, address, &[])))
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Small worlds in few words, and what is expected of a flow in them.
 
+use std::sync::Arc;
+
 use std::net::IpAddr;
 
 use super::super::{Flow, World, eval};
@@ -52,12 +54,12 @@ impl Fixture {
     pub(super) fn new() -> Self {
         let mut fixture = Self(World::new([CLUSTER_RANGE.parse().unwrap()]));
         for (name, range) in [("n1", "10.0.0.0/24"), ("n2", "10.0.1.0/24")] {
-            fixture = fixture.with(Object::Node(Node {
+            fixture = fixture.with(Object::Node(Box::new(Node {
                 name: name.into(),
                 labels: SortedMap::new(),
                 pod_ranges: SortedSet::from([range.parse().unwrap()]),
                 addresses: SortedSet::new(),
-            }));
+            })));
         }
         fixture
     }
@@ -94,15 +96,15 @@ impl Fixture {
     }
 
     pub(super) fn workload(self, workload: Workload) -> Self {
-        self.with(Object::Workload(Kind::Pod, workload))
+        self.with(Object::Workload(Kind::Pod, Box::new(workload)))
     }
 
     pub(super) fn policy(self, policy: Policy) -> Self {
-        self.with(Object::Policy(policy))
+        self.with(Object::Policy(Arc::new(policy)))
     }
 
     pub(super) fn segment(self, segment: Segment) -> Self {
-        self.with(Object::Segment(segment))
+        self.with(Object::Segment(Box::new(segment)))
     }
 
     pub(super) fn delete(mut self, reference: ObjectRef) -> Self {

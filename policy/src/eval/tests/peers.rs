@@ -88,12 +88,12 @@ fn a_pass_of_which_something_is_unresolved_denies_on_its_ports() {
 
 #[test]
 fn nodes_are_their_addresses_and_not_their_pods() {
-    let gateway = Object::Node(Node {
+    let gateway = Object::Node(Box::new(Node {
         name: "n3".into(),
         labels: labels(&[("role", "gateway")]),
         pod_ranges: [].into(),
         addresses: ["192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap()].into(),
-    });
+    }));
     let nodes = |with| Peers::Of(vec![Peer::Nodes(LabelSelector::labels(with))]);
     let world = admitting(nodes([("role", "gateway")])).with(gateway.clone());
     check(&world, world.flow("192.0.2.9", "bank/db", tcp(80)), Allowed);

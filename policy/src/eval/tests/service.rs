@@ -20,13 +20,13 @@ fn port(port: u16) -> ServicePort {
 
 fn service() -> Object {
     let ip = |address: &str| -> IpAddr { address.parse().unwrap() };
-    Object::Service(Service {
+    Object::Service(Box::new(Service {
         namespace: "bank".into(),
         name: "front".into(),
         cluster_addresses: [ip(CLUSTER_ADDRESS)].into(),
         external_addresses: [ip(EXTERNAL_ADDRESS)].into(),
         ports: vec![port(80)],
-    })
+    }))
 }
 
 /// Port 80 of the Service is 8080 there.
@@ -34,13 +34,13 @@ fn slice(endpoints: &[&str]) -> Object {
     let endpoints = endpoints.iter().map(|address| Endpoint {
         addresses: [address.parse().unwrap()].into(),
     });
-    Object::EndpointSlice(EndpointSlice {
+    Object::EndpointSlice(Box::new(EndpointSlice {
         namespace: "bank".into(),
         name: "front-1".into(),
         service: "front".into(),
         ports: vec![port(8080)],
         endpoints: endpoints.collect(),
-    })
+    }))
 }
 
 /// `shop` may open flows to these only.
@@ -123,14 +123,14 @@ fn g12_a_tenants_service_leads_past_no_admin_rule() {
         protocol: Protocol::Tcp,
         port: 5432,
     };
-    let service = Object::Service(Service {
+    let service = Object::Service(Box::new(Service {
         namespace: "shop".into(),
         name: "lever".into(),
         cluster_addresses: ["172.30.0.9".parse().unwrap()].into(),
         external_addresses: [].into(),
         ports: vec![own("db")],
-    });
-    let slice = Object::EndpointSlice(EndpointSlice {
+    }));
+    let slice = Object::EndpointSlice(Box::new(EndpointSlice {
         namespace: "shop".into(),
         name: "lever-1".into(),
         service: "lever".into(),
@@ -140,7 +140,7 @@ fn g12_a_tenants_service_leads_past_no_admin_rule() {
                 addresses: [address.parse().unwrap()].into(),
             })
             .into(),
-    });
+    }));
     let world = Fixture::shop_and_bank()
         .policy(closed)
         .with(service)
@@ -315,7 +315,7 @@ fn a_tenant_cannot_take_a_cluster_address_over() {
         external_addresses: [CLUSTER_ADDRESS.parse().unwrap()].into(),
         ports: vec![port(80), port(81)],
     };
-    let world = world(&[WEB], webs(), Ports::Any).with(Object::Service(greedy));
+    let world = world(&[WEB], webs(), Ports::Any).with(Object::Service(Box::new(greedy)));
     check(
         &world,
         world.flow("shop/web", CLUSTER_ADDRESS, tcp(80)),
@@ -333,7 +333,7 @@ fn a_workloads_address_must_pass_as_the_workload_whatever_claims_it() {
         ports: vec![port(80)],
     };
     // Behind it stands a web, which is allowed; the address itself is the db's, which is not.
-    let world = world(&[WEB], webs(), Ports::Any).with(Object::Service(greedy));
+    let world = world(&[WEB], webs(), Ports::Any).with(Object::Service(Box::new(greedy)));
     check(&world, world.flow("shop/web", "bank/db", tcp(80)), Denied);
 }
 
@@ -350,7 +350,7 @@ fn services_that_share_an_external_address_are_told_apart_by_port() {
         Peer::Workloads(in_namespace("bank", &[("app", "web")])),
         Peer::Network(network("203.0.113.0/24", &[])),
     ]);
-    let world = world(&[WEB], peers, Ports::Any).with(Object::Service(second));
+    let world = world(&[WEB], peers, Ports::Any).with(Object::Service(Box::new(second)));
     check(
         &world,
         world.flow("shop/web", EXTERNAL_ADDRESS, tcp(80)),
@@ -382,7 +382,7 @@ fn a_port_that_there_was_no_room_for_is_denied_and_no_plain_address() {
     let world = Fixture(World::new([]).with_service_limits(TIGHT))
         .pod("shop/web", "10.0.0.1", &[])
         .pod("bank/web", "10.0.0.3", &[])
-        .with(Object::Service(two))
+        .with(Object::Service(Box::new(two)))
         .with(slice(&[WEB]));
     check(
         &world,
@@ -409,16 +409,16 @@ fn left_out(world: &Fixture, flow: Flow, expected: &str) {
 #[test]
 fn g8_services_beyond_the_limit_are_closed_by_name_and_cost_other_namespaces_nothing() {
     let at = |namespace: &str, name: &str, address: &str| {
-        Object::Service(Service {
+        Object::Service(Box::new(Service {
             namespace: namespace.into(),
             name: name.into(),
             cluster_addresses: [address.parse().unwrap()].into(),
             external_addresses: [].into(),
             ports: vec![port(80)],
-        })
+        }))
     };
     let behind = |namespace: &str, service: &str| {
-        Object::EndpointSlice(EndpointSlice {
+        Object::EndpointSlice(Box::new(EndpointSlice {
             namespace: namespace.into(),
             name: format!("{service}-1").as_str().into(),
             service: service.into(),
@@ -426,7 +426,7 @@ fn g8_services_beyond_the_limit_are_closed_by_name_and_cost_other_namespaces_not
             endpoints: vec![Endpoint {
                 addresses: [WEB.parse().unwrap()].into(),
             }],
-        })
+        }))
     };
     let world = Fixture(World::new([]).with_service_limits(TIGHT))
         .pod("shop/web", "10.0.0.1", &[])

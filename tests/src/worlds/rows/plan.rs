@@ -1,5 +1,7 @@
 //! A world under construction: nodes with ranges, and pods spread over them.
 
+use std::sync::Arc;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -57,12 +59,12 @@ impl Plan {
 
     fn node(number: u32) -> Event {
         let range = Ipv4Net::new_assert(Ipv4Addr::from(Self::first_address(number)), 24);
-        Event::Apply(Object::Node(Node {
+        Event::Apply(Object::Node(Box::new(Node {
             name: node_name(number),
             labels: SortedMap::new(),
             pod_ranges: [IpNet::V4(range)].into(),
             addresses: [IpAddr::V4(Ipv4Addr::from(0xac10_0000 | number))].into(),
-        }))
+        })))
     }
 
     /// A word that this world does not have yet.
@@ -120,7 +122,7 @@ impl Plan {
         let address = Ipv4Addr::from(Self::first_address(node) + self.given[node as usize]);
         self.pods.push(Event::Apply(Object::Workload(
             Kind::Pod,
-            Workload {
+            Box::new(Workload {
                 uid: format!("{namespace}-{name}").into(),
                 namespace: namespace.clone(),
                 name: name.into(),
@@ -132,7 +134,7 @@ impl Plan {
                 phase: Phase::Running,
                 host_network: false,
                 interface: None,
-            },
+            }),
         )));
     }
 
@@ -143,7 +145,8 @@ impl Plan {
 
     /// A policy of any kind, as it is.
     pub(super) fn add(&mut self, policy: Policy) {
-        self.policies.push(Event::Apply(Object::Policy(policy)));
+        self.policies
+            .push(Event::Apply(Object::Policy(Arc::new(policy))));
     }
 
     /// A policy for pods of its namespace that isolates both directions and admits one peer, or none.
@@ -169,18 +172,19 @@ impl Plan {
         } else {
             Vec::new()
         };
-        self.policies.push(Event::Apply(Object::Policy(Policy {
-            object: ObjectRef::namespaced(Kind::NetworkPolicy, namespace, name),
-            tier: Tier::Namespace,
-            subjects: vec![Subject::Selected(inside(namespace, subject))],
-            isolates: [Direction::Ingress, Direction::Egress].into(),
-            mode: Mode::Enforce,
-            active_from: None,
-            expires_at: None,
-            max_staleness: None,
-            ingress: rules,
-            egress,
-        })));
+        self.policies
+            .push(Event::Apply(Object::Policy(Arc::new(Policy {
+                object: ObjectRef::namespaced(Kind::NetworkPolicy, namespace, name),
+                tier: Tier::Namespace,
+                subjects: vec![Subject::Selected(inside(namespace, subject))],
+                isolates: [Direction::Ingress, Direction::Egress].into(),
+                mode: Mode::Enforce,
+                active_from: None,
+                expires_at: None,
+                max_staleness: None,
+                ingress: rules,
+                egress,
+            }))));
     }
 
     pub(super) fn events(mut self) -> Vec<Event> {

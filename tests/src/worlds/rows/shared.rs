@@ -1,5 +1,7 @@
 //! One policy that many pods of one node share.
 
+use std::sync::Arc;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use bulkhead_policy::model::{
@@ -19,12 +21,12 @@ const CLIENTS: u16 = 64;
 /// Pods of one deployment on one node, and a policy with a rule for each of their clients, which run elsewhere.
 pub fn one_policy(pods: u32) -> Vec<Event> {
     let node = |name: &str| {
-        Event::Apply(Object::Node(Node {
+        Event::Apply(Object::Node(Box::new(Node {
             name: name.into(),
             labels: SortedMap::new(),
             pod_ranges: ["10.0.0.0/16".parse().expect("a network")].into(),
             addresses: SortedSet::new(),
-        }))
+        })))
     };
     let namespace = Event::Apply(Object::Namespace(Namespace {
         name: "shop".into(),
@@ -58,7 +60,7 @@ fn pod(name: &str, app: &str, node: &str, number: u32) -> Event {
         host_network: false,
         interface: None,
     };
-    Event::Apply(Object::Workload(Kind::Pod, workload))
+    Event::Apply(Object::Workload(Kind::Pod, Box::new(workload)))
 }
 
 fn policy() -> Event {
@@ -79,7 +81,7 @@ fn policy() -> Event {
             }]),
         }
     };
-    Event::Apply(Object::Policy(Policy {
+    Event::Apply(Object::Policy(Arc::new(Policy {
         object: ObjectRef::namespaced(Kind::NetworkPolicy, "shop", "server"),
         tier: Tier::Namespace,
         subjects: vec![Subject::Selected(inside(
@@ -93,5 +95,5 @@ fn policy() -> Event {
         max_staleness: None,
         ingress: (0..CLIENTS).map(rule).collect(),
         egress: Vec::new(),
-    }))
+    })))
 }

@@ -2,7 +2,8 @@
 //! changed once they are made. A tree has room for eleven in each node; a list takes what is in it.
 
 use std::borrow::Borrow;
-use std::ops::Deref;
+use std::collections::BTreeMap;
+use std::ops::{Deref, Index};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -127,6 +128,11 @@ impl<K, V> SortedMap<K, V> {
         self.0.iter().map(|(key, _)| key)
     }
 
+    /// In the order of keys, to be changed.
+    pub fn values_mut(&mut self) -> impl ExactSizeIterator<Item = &mut V> {
+        self.0.iter_mut().map(|(_, value)| value)
+    }
+
     /// In the order of keys.
     pub fn values(&self) -> impl ExactSizeIterator<Item = &V> {
         self.0.iter().map(|(_, value)| value)
@@ -171,6 +177,37 @@ impl<K: Ord, V> SortedMap<K, V> {
     }
 }
 
+impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
+    /// The same with these changes: keys with their new values, or with none if they go. Of several for one key the last
+    /// counts.
+    #[must_use]
+    pub fn with(&self, changes: impl IntoIterator<Item = (K, Option<V>)>) -> Self {
+        let mut changes = SortedMap::from_iter(changes).into_iter().peekable();
+        let mut list = Vec::with_capacity(self.len() + changes.len());
+        let put = |list: &mut Vec<(K, V)>, (key, value): (K, Option<V>)| {
+            list.extend(value.map(|value| (key, value)));
+        };
+        for (key, value) in self {
+            while let Some(before) = changes.next_if(|(other, _)| other < key) {
+                put(&mut list, before);
+            }
+            match changes.next_if(|(other, _)| other == key) {
+                Some(change) => put(&mut list, change),
+                None => list.push((key.clone(), value.clone())),
+            }
+        }
+        changes.for_each(|change| put(&mut list, change));
+        Self(list.into())
+    }
+}
+
+impl<K: Ord + Borrow<Q>, V, Q: Ord + ?Sized> Index<&Q> for SortedMap<K, V> {
+    type Output = V;
+    fn index(&self, key: &Q) -> &V {
+        self.get(key).expect("the key is there")
+    }
+}
+
 /// Of a key that comes twice, the last value counts.
 impl<K: Ord, V> FromIterator<(K, V)> for SortedMap<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
@@ -184,6 +221,12 @@ impl<K: Ord, V> FromIterator<(K, V)> for SortedMap<K, V> {
             same
         });
         Self(list.into())
+    }
+}
+
+impl<K: Ord, V> From<BTreeMap<K, V>> for SortedMap<K, V> {
+    fn from(tree: BTreeMap<K, V>) -> Self {
+        Self(tree.into_iter().collect())
     }
 }
 
@@ -221,14 +264,13 @@ where
     V: Deserialize<'de>,
 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let tree = std::collections::BTreeMap::<K, V>::deserialize(deserializer)?;
-        Ok(tree.into_iter().collect())
+        Ok(BTreeMap::deserialize(deserializer)?.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use super::*;
 
@@ -254,6 +296,20 @@ mod tests {
                 assert_eq!(map.insert(1, 9), tree.insert(1, 9));
                 assert!(map.iter().eq(&tree));
                 assert!((0..4).all(|key| map.get(&key) == tree.get(&key)));
+
+                for changes in [
+                    vec![(1, None), (3, Some(7)), (0, Some(8))],
+                    vec![(2, Some(5)), (2, None), (4, None), (1, None), (1, Some(6))],
+                ] {
+                    let mut tree = tree.clone();
+                    for (key, value) in &changes {
+                        match value {
+                            Some(value) => drop(tree.insert(*key, *value)),
+                            None => drop(tree.remove(key)),
+                        }
+                    }
+                    assert!(map.with(changes).iter().eq(&tree));
+                }
             }
         }
     }
