@@ -72,6 +72,16 @@ impl Prefix {
         }
     }
 
+    /// The prefix of that length, which is at most its own, around this one.
+    #[must_use]
+    pub fn shortened(self, length: u8) -> Self {
+        let bits = u128::from_be_bytes(self.address.0) & mask(length);
+        Self {
+            address: Address(bits.to_be_bytes()),
+            length: length.min(self.length),
+        }
+    }
+
     /// Whether it holds IPv4 addresses and nothing else.
     pub fn is_ipv4(&self) -> bool {
         Self::IPV4.covers(self)

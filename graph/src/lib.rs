@@ -12,6 +12,7 @@ mod id;
 mod judge;
 mod node;
 mod peers;
+mod pool;
 mod rules;
 mod sorted;
 mod time;
@@ -24,6 +25,7 @@ pub use id::{Digest, Hasher, PeerSetId, RuleSetId};
 pub use judge::{Judgement, Known, Matched, Peer, Stance, judge};
 pub use node::{NodeGraph, ServiceAddress, ServiceBackend, ServicePort};
 pub use peers::PeerSet;
+pub use pool::PeerSetPool;
 pub use rules::{
     Action, Direction, Entry, Mode, PeerMatch, PortMatch, PortRange, Protocol, RuleSet, Stage,
     Workloads,

@@ -11,9 +11,9 @@ const SPLIT_AT_MEMBERS: usize = 512;
 const BUCKETS: usize = 256;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Bucket {
+pub(crate) struct Bucket {
     members: Box<[Address]>,
-    hash: [u8; 16],
+    pub(crate) hash: [u8; 16],
 }
 
 impl Bucket {
@@ -99,6 +99,15 @@ impl PeerSet {
             len,
             digest,
         }
+    }
+
+    /// The same set of other pieces with the same content, where there are several.
+    pub(crate) fn of_pieces(self, each: impl FnMut(&Arc<Bucket>) -> Arc<Bucket>) -> Self {
+        let buckets = match self.buckets {
+            Buckets::One(one) => Buckets::One(one),
+            Buckets::Many(many) => Buckets::Many(many.iter().map(each).collect()),
+        };
+        Self { buckets, ..self }
     }
 
     /// Number of members.

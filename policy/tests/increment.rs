@@ -1,18 +1,19 @@
 //! What an event costs, counted and not timed: among 100,000 pods it touches its own label set and what refers to it.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::sync::Arc;
-
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use bulkhead_graph::{Digest, NodeGraph};
 use bulkhead_policy::engine::{Counters, Engine, EngineConfig, Size};
 use bulkhead_policy::model::{
-    Action, Direction, Event, Interned, Kind, LabelSelector, Mode, Namespace, NamespaceScope, Node,
-    Object, ObjectRef, Peer, Peers, Phase, Policy, Port, Ports, Protocol, Rule, SortedMap,
-    SortedSet, Subject, Tier, Workload, WorkloadSelector,
+    Action, Direction, Event, Interned, Kind, LabelSelector, Mode, NamedPort, Namespace,
+    NamespaceScope, Network, Node, Object, ObjectRef, Operator, Peer, Peers, Phase, Policy, Port,
+    Ports, Protocol, Requirement, Rule, SortedMap, SortedSet, Subject, Tier, Workload,
+    WorkloadSelector,
 };
+use ipnet::IpNet;
 
 const NAMESPACES: u32 = 1000;
 const PODS_EACH: u32 = 100;
@@ -356,6 +357,101 @@ fn names_of_ports_that_nobody_speaks_of_any_more_are_given_back() {
         largest < 3000,
         "{largest} strings were held at once, of 10,000 that came"
     );
+}
+
+/// Names of ports beside networks: a selector for each number that somebody gives, and not for each number in each network.
+#[test]
+fn networks_do_not_multiply_names_of_ports() {
+    let (names, numbers, networks) = (3, 40, 500);
+    let mut engine = Engine::new(EngineConfig::default());
+    for number in 0..numbers {
+        let mut pod = pod(0, number);
+        let named = (0..names).map(|port| NamedPort {
+            name: format!("port-{port}").into(),
+            protocol: Protocol::Tcp,
+            port: 8000 + number as u16,
+        });
+        pod.named_ports = named.collect();
+        engine.apply(Event::Apply(Object::Workload(Kind::Pod, Box::new(pod))));
+    }
+    let mut policy = policy(0, 1, 2);
+    let network = |n: u32| {
+        let first = IpAddr::from(Ipv4Addr::from(0x0a00_0000 + n * 2));
+        Peer::Network(Network::new(IpNet::new(first, 31).unwrap(), []))
+    };
+    policy.egress = vec![Rule {
+        name: name(""),
+        action: Action::Allow,
+        peers: Peers::Of((0..networks).map(network).collect()),
+        ports: Ports::Of(
+            (0..names)
+                .map(|port| Port::Named {
+                    protocol: Protocol::Tcp,
+                    name: format!("port-{port}").into(),
+                })
+                .collect(),
+        ),
+    }];
+    engine.apply(Event::Apply(policy.into()));
+    let nodes = engine.take_dirty();
+    let graphs = engine.node_graphs(nodes, 1.try_into().unwrap());
+    let selectors = engine.size().selectors;
+    assert!(
+        selectors < 2 * (names * numbers) as usize,
+        "{selectors} selectors for {} names and numbers",
+        names * numbers
+    );
+    // All pods are in the networks, so each is a peer by each of its names.
+    let of_names = graphs.iter().flat_map(|(_, graph)| graph.peer_sets.iter());
+    let of_names: BTreeMap<_, _> = of_names.map(|(id, set)| (*id, set.len())).collect();
+    let members: usize = of_names.values().sum();
+    assert!(members >= (names * numbers) as usize, "{members} members");
+}
+
+/// A tenant may write policies without end whose peers are everybody but a few.
+#[test]
+fn peers_that_are_nearly_everybody_are_not_held_once_for_each_policy() {
+    let policies = 60;
+    let mut engine = Engine::new(EngineConfig::default());
+    for number in 0..1_000 {
+        let mut pod = pod(0, number);
+        let label = format!("pod-{number}");
+        pod.labels = SortedMap::from([(name("name"), name(&label)), (name("app"), name("app-1"))]);
+        engine.apply(Event::Apply(Object::Workload(Kind::Pod, Box::new(pod))));
+    }
+    for number in 0..policies {
+        let mut policy = policy(0, 1, 2);
+        policy.object.name = format!("all-but-{number}").into();
+        let labels = LabelSelector::new([Requirement {
+            key: name("name"),
+            operator: Operator::NotIn([name(&format!("pod-{number}"))].into()),
+        }]);
+        policy.ingress[0].peers = Peers::Of(vec![Peer::Workloads(WorkloadSelector {
+            labels,
+            ..WorkloadSelector::everything()
+        })]);
+        engine.apply(Event::Apply(policy.into()));
+    }
+    let buckets = |engine: &mut Engine| {
+        let nodes = engine.take_dirty();
+        let graphs = engine.node_graphs(nodes, 1.try_into().unwrap());
+        let sets = graphs.iter().flat_map(|(_, graph)| graph.peer_sets.iter());
+        let sets: BTreeMap<_, _> = sets.map(|(id, set)| (*id, set.len())).collect();
+        assert_eq!(sets.len(), policies as usize);
+        assert!(sets.values().all(|len| *len >= 999));
+        engine.size().peer_buckets
+    };
+    let at_first = buckets(&mut engine);
+    assert!(at_first <= 256 + policies as usize, "{at_first} buckets");
+    // What changes in all of them is made once, too.
+    for number in 1_000..1_010 {
+        engine.apply(Event::Apply(Object::Workload(
+            Kind::Pod,
+            Box::new(pod(0, number)),
+        )));
+    }
+    let later = buckets(&mut engine);
+    assert!(later <= at_first + 10, "{later} buckets");
 }
 
 fn policy_in(namespace: &str) -> Policy {

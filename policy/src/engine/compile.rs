@@ -13,6 +13,7 @@ use super::Engine;
 use super::arena::{Key, Keys};
 use super::entry::{EntrySpec, Lines, PeerSpec};
 use super::names::Name;
+use super::networks::Networks;
 use super::profile::NamespaceState;
 use super::selector::{PortName, Protector, Selector, SelectorKey};
 use crate::model::{Peer, Peers, Policy, Port, Ports, Rule, Subject, Tier};
@@ -348,7 +349,8 @@ impl Engine {
         specs: &mut Vec<EntrySpec>,
     ) {
         let mut by_number: BTreeMap<u16, Keys<Selector>> = BTreeMap::new();
-        for key in self.keys_of_peers(&spec.peers) {
+        let keys = self.keys_of_peers(&spec.peers);
+        for key in &keys {
             let numbers = self.port_numbers.seen_from(&key.scope, name, protocol);
             for number in numbers.collect::<Vec<_>>() {
                 let meaning = PortName::Means(name, protocol, number);
@@ -363,7 +365,7 @@ impl Engine {
         // Of those that give no number to the name, and of unknown ones, any port of the protocol may be meant.
         if spec.action != Action::Allow && !names_no_peers(&spec.peers) {
             let nothing = PortName::MeansNothing(name, protocol);
-            let keys = self.keys_of_peers(&spec.peers).into_iter();
+            let keys = keys.into_iter();
             let sets = keys.map(|key| self.peer_that_names(key, nothing, references));
             let sets = sets.collect();
             let ports = PortMatch::of(vec![range(protocol, 0, u16::MAX)]);
@@ -390,9 +392,11 @@ impl Engine {
     }
 
     fn keys_of_peers(&self, peers: &PeerSpec) -> Vec<SelectorKey> {
-        let in_network = |network: &Network| SelectorKey {
-            network: Some(Box::new(network.clone())),
-            ..SelectorKey::everything()
+        let in_networks = |networks: &Vec<Network>| {
+            (!networks.is_empty()).then(|| SelectorKey {
+                networks: Some(Networks::new(networks)),
+                ..SelectorKey::everything()
+            })
         };
         match peers {
             PeerSpec::Any
@@ -406,7 +410,7 @@ impl Engine {
             } => sets
                 .iter()
                 .map(|set| self.selectors.arena[*set].key.clone())
-                .chain(networks.iter().map(in_network))
+                .chain(in_networks(networks))
                 .collect(),
         }
     }

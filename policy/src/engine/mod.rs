@@ -14,6 +14,7 @@ mod host;
 mod identity;
 mod matching;
 mod names;
+mod networks;
 mod node;
 mod policies;
 mod port_numbers;
@@ -32,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use bulkhead_graph::{Address, NodeGraph, PeerSet, Prefix, Timestamp};
+use bulkhead_graph::{Address, NodeGraph, PeerSet, PeerSetPool, Prefix, Timestamp};
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
@@ -108,6 +109,8 @@ pub struct Size {
     pub nodes: usize,
     /// Strings: label keys and values, names of namespaces, accounts and ports.
     pub strings: usize,
+    /// Pieces of large peer sets.
+    pub peer_buckets: usize,
 }
 
 /// See the module.
@@ -137,6 +140,7 @@ pub struct Engine {
     /// Those whose egress rules speak of a port's name, by the namespace in which they look for who gives it (`None`: in all).
     policies_by_port_name: BTreeMap<(Option<Interned>, Interned), BTreeSet<ObjectRef>>,
     boundaries: BTreeSet<(Timestamp, ObjectRef)>,
+    pool: PeerSetPool,
     /// All addresses with an owner, while some node has to know them.
     known: Option<Arc<PeerSet>>,
     /// Those of them outside `ranges`.
@@ -210,6 +214,7 @@ impl Engine {
             policies_by_segment: BTreeMap::new(),
             policies_by_port_name: BTreeMap::new(),
             boundaries: BTreeSet::new(),
+            pool: PeerSetPool::default(),
             known: None,
             outsiders: Arc::default(),
             curious: BTreeSet::new(),
@@ -395,6 +400,7 @@ impl Engine {
             policies: self.policies.arena.len(),
             nodes: self.nodes.len(),
             strings: self.names.len(),
+            peer_buckets: self.pool.len(),
         }
     }
 

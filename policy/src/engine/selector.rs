@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use bulkhead_graph::{Address, Hasher, Network, PeerSet, PeerSetId, Protocol};
+use bulkhead_graph::{Address, Hasher, PeerSet, PeerSetId, Protocol};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::arena::{Arena, ContentHash, Key, Keys, Lookup, insert_sorted, remove_sorted};
 use super::compile::Compiled;
 use super::names::{Name, Names};
+use super::networks::Networks;
 use super::node::NodeState;
 use super::profile::{NamespaceState, Profile};
 use super::segment::SegmentState;
@@ -75,8 +76,8 @@ pub(super) struct SelectorKey {
     pub(super) uid: Option<Name>,
     /// Only workloads with these names of ports.
     pub(super) port_name: Option<PortName>,
-    /// Only addresses in this network.
-    pub(super) network: Option<Box<Network>>,
+    /// Only addresses in one of these networks.
+    pub(super) networks: Option<Networks>,
 }
 
 impl SelectorKey {
@@ -87,7 +88,7 @@ impl SelectorKey {
             accounts: None,
             uid: None,
             port_name: None,
-            network: None,
+            networks: None,
         }
     }
 
@@ -166,7 +167,7 @@ impl SelectorKey {
                 h.bytes(names.string(name).as_bytes());
             }
         }
-        if let Some(network) = &self.network {
+        for network in self.networks.iter().flat_map(|networks| networks.iter()) {
             h.fixed(&[3]).bytes(network.cidr.to_string().as_bytes());
             h.number(network.except.len() as u64);
             for hole in &network.except {
@@ -277,7 +278,7 @@ pub(super) fn selector_key(
         }),
         uid: None,
         port_name: None,
-        network: None,
+        networks: None,
     }
 }
 
@@ -316,9 +317,9 @@ impl Selector {
     /// Whether an address of one of its members is in the peer set as well.
     pub(super) fn holds(&self, address: Address) -> bool {
         self.key
-            .network
+            .networks
             .as_ref()
-            .is_none_or(|network| network.contains(address))
+            .is_none_or(|networks| networks.contains(address))
     }
 }
 
@@ -328,6 +329,7 @@ impl Selector {
 enum Anchor {
     Everywhere,
     Uid(Name),
+    Port(Name, Protocol, u16),
     Label(Name, Name),
     LabelKey(Name),
     Namespace(Key<NamespaceState>),
@@ -416,6 +418,9 @@ impl Selectors {
             .uid
             .into_iter()
             .for_each(|uid| look(Anchor::Uid(uid)));
+        for (name, protocol, port) in profile.ports.iter().copied() {
+            look(Anchor::Port(name, protocol, port));
+        }
         look(Anchor::Namespace(profile.namespace));
         for (key, value) in profile.labels.iter().copied() {
             look(Anchor::Label(key, value));
@@ -452,6 +457,9 @@ const ANCHORED_VALUES: usize = 16;
 fn anchors_of(key: &SelectorKey, mut each: impl FnMut(Anchor)) {
     if let Some(uid) = key.uid {
         return each(Anchor::Uid(uid));
+    }
+    if let Some(PortName::Means(name, protocol, port)) = key.port_name {
+        return each(Anchor::Port(name, protocol, port));
     }
     let namespace = match &key.scope {
         Scope::Namespace(namespace) => Some(*namespace),
