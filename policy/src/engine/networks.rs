@@ -1,10 +1,10 @@
 //! A list of networks that many selectors share, and in which an address is found without a walk along it.
 
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bulkhead_graph::{Address, Network, Prefix};
-use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 /// Any of these networks; shared, because whoever names ports beside networks has a selector for each of the numbers.
@@ -16,7 +16,7 @@ struct Listed {
     /// Sorted, once each.
     networks: Box<[Network]>,
     /// Where in the list a prefix stands: more than once with other holes.
-    places: FxHashMap<Prefix, SmallVec<[u32; 1]>>,
+    places: HashMap<Prefix, SmallVec<[u32; 1]>>,
     /// Of the prefixes, once each.
     lengths: Vec<u8>,
 }
@@ -24,7 +24,7 @@ struct Listed {
 impl Networks {
     /// `networks` are sorted, without repetition.
     pub(super) fn new(networks: &[Network]) -> Self {
-        let mut places: FxHashMap<Prefix, SmallVec<[u32; 1]>> = FxHashMap::default();
+        let mut places: HashMap<Prefix, SmallVec<[u32; 1]>> = HashMap::default();
         for (at, network) in (0..).zip(networks) {
             places.entry(network.cidr.into()).or_default().push(at);
         }
