@@ -289,7 +289,7 @@ fn keys_that_are_missing_or_expired_are_named_with_what_to_do() {
     let later = bulkhead_graph::Timestamp(clock::now().0 + 2 * 24 * 3_600_000);
     let text = format!("{:#}", Tls::load(keys.path(), later).unwrap_err());
     assert!(
-        text.contains("controller.crt: the certificate is not valid now"),
+        text.contains("controller.crt: the certificate has expired; `bulkhead-controller init"),
         "{text}"
     );
 }
