@@ -20,6 +20,8 @@ mod false_controller;
 mod floods;
 #[path = "net/full_map.rs"]
 mod full_map;
+#[path = "net/granted.rs"]
+mod granted;
 #[path = "net/guarded.rs"]
 mod guarded;
 #[path = "net/host.rs"]
