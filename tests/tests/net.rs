@@ -32,6 +32,8 @@ mod identity;
 mod lab;
 #[path = "net/random_revocations.rs"]
 mod random_revocations;
+#[path = "net/renewal.rs"]
+mod renewal;
 #[path = "net/revocation.rs"]
 mod revocation;
 #[path = "net/scan.rs"]
