@@ -5,14 +5,12 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use bulkhead_graph::Timestamp;
-use bulkhead_wire::certificate;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use nix::unistd::Uid;
 use thiserror::Error;
 
-use crate::settings::{Places, Run};
+use crate::settings::Places;
 
 /// The oldest kernel with TCX (links on the hooks of an interface).
 const KERNEL: (u32, u32) = (6, 6);
@@ -57,14 +55,6 @@ pub enum Unfit {
         path: PathBuf,
         /// Why.
         source: io::Error,
-    },
-    /// A key or certificate.
-    #[error("{path}: {problem}")]
-    Key {
-        /// Which file.
-        path: PathBuf,
-        /// What to do.
-        problem: String,
     },
 }
 
@@ -176,67 +166,10 @@ pub fn state(folder: &Path) -> Result<Lock, Unfit> {
     }
 }
 
-/// What the agent proves with who it is.
-#[derive(Debug, Clone)]
-pub struct Keys {
-    /// The authority's certificate, PEM.
-    pub authority: Vec<u8>,
-    /// The agent's certificate, PEM.
-    pub certificate: Vec<u8>,
-    /// The agent's key, PEM.
-    pub key: Vec<u8>,
-}
-
-/// Reads the keys and makes sure that the certificate is valid now.
-///
-/// # Errors
-/// Names the file and what to do.
-pub fn keys(run: &Run, now: Timestamp) -> Result<Keys, Unfit> {
-    let key = |path: &Path, problem: String| Unfit::Key {
-        path: path.to_owned(),
-        problem,
-    };
-    let read = |path: &Path| {
-        fs::read(path).map_err(|error| {
-            key(
-                path,
-                format!(
-                    "cannot be read ({error}); `bulkhead-controller init --node {}` makes it",
-                    run.node
-                ),
-            )
-        })
-    };
-    let keys = Keys {
-        authority: read(&run.authority)?,
-        certificate: read(&run.certificate)?,
-        key: read(&run.key)?,
-    };
-    let (from, to) = certificate::validity(&keys.certificate)
-        .map_err(|error| key(&run.certificate, error.to_string()))?;
-    if now < from {
-        return Err(key(
-            &run.certificate,
-            "the certificate is not valid yet: set the clock".to_owned(),
-        ));
-    }
-    if now >= to {
-        let problem = format!(
-            "the certificate has expired; remove it on the controller, make a new one by `bulkhead-controller init \
-             --node {}`, and bring it here",
-            run.node
-        );
-        return Err(key(&run.certificate, problem));
-    }
-    Ok(keys)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::settings::{Command, Verb};
-    use clap::Parser as _;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
@@ -257,51 +190,6 @@ mod tests {
         assert_eq!(
             error,
             "root is needed to load kernel programs (this is user 1000): run it as root"
-        );
-    }
-
-    #[test]
-    fn a_certificate_out_of_its_time_is_named_with_what_to_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut parameters =
-            rcgen::CertificateParams::new(vec!["n1.node.bulkhead".to_owned()]).unwrap();
-        parameters.not_before = rcgen::date_time_ymd(2024, 1, 1);
-        parameters.not_after = rcgen::date_time_ymd(2025, 1, 1);
-        let certificate = parameters.self_signed(&key).unwrap().pem();
-        let [authority, agent, secret] = ["ca.crt", "agent.crt", "agent.key"].map(path);
-        fs::write(&authority, &certificate).unwrap();
-        fs::write(&agent, &certificate).unwrap();
-        fs::write(&secret, key.serialize_pem()).unwrap();
-        let arguments = [
-            "bulkhead-agent",
-            "run",
-            "--node=n1",
-            "--controller=controller:9443",
-            &format!("--authority={authority}"),
-            &format!("--certificate={agent}"),
-            &format!("--key={secret}"),
-        ]
-        .map(str::to_owned);
-        let Verb::Run(run) = Command::try_parse_from(arguments).unwrap().verb else {
-            panic!("`run` is parsed as something else");
-        };
-        let at = |year: i64| Timestamp::from_seconds((year - 1970) * 31_556_952 + 86_400 * 30);
-        keys(&run, at(2024)).unwrap();
-        let error = keys(&run, at(2025)).unwrap_err().to_string();
-        assert!(
-            error.starts_with(&agent)
-                && error.contains("the certificate has expired; remove it on the controller"),
-            "{error}"
-        );
-        let error = keys(&run, at(2023)).unwrap_err().to_string();
-        assert!(error.contains("not valid yet: set the clock"), "{error}");
-        fs::remove_file(&secret).unwrap();
-        let error = keys(&run, at(2024)).unwrap_err().to_string();
-        assert!(
-            error.contains("`bulkhead-controller init --node n1` makes it"),
-            "{error}"
         );
     }
 

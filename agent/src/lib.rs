@@ -11,6 +11,7 @@ pub mod events;
 pub mod http;
 pub mod interfaces;
 pub mod kernel;
+pub mod keys;
 pub mod lanes;
 pub mod metrics;
 pub mod reconcile;

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bulkhead_datapath::abi::{EventKind, EventRecord};
+use bulkhead_graph::Timestamp;
 use bulkhead_wire::{Ack, Refusal};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -267,9 +268,9 @@ impl Metrics {
         self.connected.set(i64::from(connected));
     }
 
-    /// When the certificate ends, seconds since the epoch.
-    pub fn certificate_ends(&self, seconds: i64) {
-        self.certificate.set(seconds);
+    /// When the certificate in use ends.
+    pub fn certificate_ends(&self, at: Timestamp) {
+        self.certificate.set(at.0.div_euclid(1000));
     }
 
     /// A sweep is over.

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bulkhead_datapath::abi::ABI_VERSION;
-use bulkhead_wire::{Hello, certificate};
+use bulkhead_graph::Timestamp;
+use bulkhead_keys::InUse;
+use bulkhead_wire::Hello;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tonic::transport::Endpoint;
 use tracing::{info, warn};
 
 use crate::enforce::{Enforcer, Input, Outputs, Rhythm, State};
@@ -22,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::settings::Run;
 use crate::store::Store;
 use crate::stream::{Connection, Outgoing, Received, Stream};
-use crate::{checks, clock};
+use crate::{checks, clock, keys};
 
 /// Looks for interfaces: soon after something changed or while something is missing, else now and then.
 const LOOK_SOON: Duration = Duration::from_millis(50);
@@ -46,7 +49,7 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     run.logging.start().map_err(anyhow::Error::msg)?;
     checks::kernel(&run.places)?;
     let _lock = checks::state(&run.places.state)?;
-    let keys = checks::keys(&run, clock::now().wall)?;
+    let keys = Arc::new(keys::load(&run, wall())?);
     let http_listener = match run.http {
         Some(address) => Some(listen(address).await?),
         None => None,
@@ -73,9 +76,6 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     );
     let metrics = Arc::new(Metrics::default());
     metrics.waits_by(kernel.grace.way());
-    if let Ok((_, until)) = certificate::validity(&keys.certificate) {
-        metrics.certificate_ends(until.0 / 1000);
-    }
     let (acks_sender, acks) = watch::channel(None);
     let (refusals_sender, refusals) = mpsc::channel(16);
     let (events, _) = broadcast::channel(EVENTS_BEHIND);
@@ -119,7 +119,7 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     let (received_sender, received) = mpsc::channel(1);
     let stream = Stream {
         controller: run.controller.clone(),
-        keys,
+        keys: keys.subscribe(),
         hello,
     };
     let outgoing = Outgoing {
@@ -148,6 +148,14 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     spawn(
         "what counts connections",
         Box::pin(watch_connection(connection.clone(), metrics.clone())),
+    );
+    spawn(
+        "what tells when the certificate ends",
+        Box::pin(watch_keys(keys.subscribe(), metrics.clone())),
+    );
+    spawn(
+        "what looks for new keys",
+        Box::pin(async move { keys.follow(wall).await }),
     );
     let end = inputs.clone();
     let http = Http {
@@ -201,6 +209,10 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
         warn!("the kernel's thread did not end in time");
     }
     Ok(())
+}
+
+fn wall() -> Timestamp {
+    clock::now().wall
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -258,6 +270,15 @@ async fn watch_connection(mut connection: watch::Receiver<Connection>, metrics: 
     loop {
         metrics.connected(*connection.borrow_and_update() == Connection::Up);
         if connection.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn watch_keys(mut keys: watch::Receiver<Arc<InUse<Endpoint>>>, metrics: Arc<Metrics>) {
+    loop {
+        metrics.certificate_ends(keys.borrow_and_update().certificate.until);
+        if keys.changed().await.is_err() {
             return;
         }
     }

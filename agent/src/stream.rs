@@ -1,21 +1,28 @@
 //! The agent's end of the stream. It is connected, or tries to be; what is enforced does not depend on it.
+//!
+//! A connection is made with the newest keys. When there are newer ones another connection is made beside it, and takes its
+//! place once the controller has accepted it: keys that it does not accept end nothing.
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_graph::Digest;
+use bulkhead_keys::InUse;
 use bulkhead_wire::proto::distribution_client::DistributionClient;
+use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
 use bulkhead_wire::{
     Ack, Answer, Assembly, AssemblyError, FromAgent, FromController, Frontier, Hello, Refusal,
-    Refused, Revision, certificate, limits,
+    Refused, Revision, limits,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic::Streaming;
+use tonic::transport::Endpoint;
 use tracing::{info, warn};
 
-use crate::checks::Keys;
 use crate::clock;
 
 /// The shortest and the longest wait before another attempt. Jitter keeps a thousand agents from coming at once.
@@ -78,8 +85,8 @@ pub enum Ended {
 pub struct Stream {
     /// `host:port`.
     pub controller: String,
-    /// Both sides' proofs.
-    pub keys: Keys,
+    /// How it is made, with the proofs of both sides.
+    pub keys: watch::Receiver<Arc<InUse<Endpoint>>>,
     /// All of Hello but what is realised.
     pub hello: Hello,
 }
@@ -96,7 +103,7 @@ pub enum Connection {
 impl Stream {
     /// Keeps a connection until `received` is closed.
     pub async fn run(
-        self,
+        mut self,
         mut outgoing: Outgoing,
         received: mpsc::Sender<Received>,
         state: watch::Sender<Connection>,
@@ -129,51 +136,115 @@ impl Stream {
         }
     }
 
-    fn endpoint(&self) -> Result<Endpoint, Ended> {
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.keys.authority))
-            .identity(Identity::from_pem(&self.keys.certificate, &self.keys.key))
-            .domain_name(certificate::CONTROLLER)
-            .timeout(limits::HANDSHAKE);
-        let endpoint = Endpoint::from_shared(format!("https://{}", self.controller))?;
-        Ok(endpoint
-            .tls_config(tls)?
-            .connect_timeout(limits::HANDSHAKE)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .keep_alive_while_idle(true))
-    }
-
     async fn connect(
-        &self,
+        &mut self,
         outgoing: &mut Outgoing,
         received: &mpsc::Sender<Received>,
         state: &watch::Sender<Connection>,
     ) -> Result<(), Ended> {
-        let channel = self.endpoint()?.connect().await?;
-        let mut client =
-            DistributionClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
-        let (sender, messages) = mpsc::channel(4);
-        let realised = outgoing.acks.borrow_and_update().clone();
-        let hello = Hello {
-            realised: realised
-                .as_ref()
-                .map(|ack| (ack.digest, ack.frontier.clone())),
-            ..self.hello.clone()
-        };
-        put(&sender, FromAgent::Hello(hello)).await?;
-        if let Some(ack) = realised {
-            put(&sender, FromAgent::Ack(ack)).await?;
-        }
-        // Refusals of an earlier connection mean nothing on this one.
-        while outgoing.refusals.try_recv().is_ok() {}
-        let mut incoming = client
-            .sync(ReceiverStream::new(messages))
-            .await?
-            .into_inner();
+        let acks = outgoing.acks.clone();
+        let refusals = &mut outgoing.refusals;
+        let keys = &mut self.keys;
+        let mut open = open(keys, &self.hello, acks.clone()).await?;
         info!(controller = self.controller, "connected");
         state.send_replace(Connection::Up);
+        loop {
+            // Refusals of an earlier connection mean nothing on this one.
+            while refusals.try_recv().is_ok() {}
+            let newer = {
+                let mut served = pin!(open.serve(refusals, received));
+                tokio::select! {
+                    ended = &mut served => return ended,
+                    changed = keys.changed() => changed.map_err(|_| Ended::Shutdown)?,
+                }
+                let mut newer = pin!(reopen(keys, &self.hello, &acks));
+                tokio::select! {
+                    newer = &mut newer => newer,
+                    // The controller ends the older one as soon as there is the newer.
+                    ended = &mut served => match timeout(limits::HANDSHAKE, newer).await {
+                        Ok(newer) => newer,
+                        Err(_) => return ended,
+                    },
+                }
+            };
+            open = newer;
+            info!(controller = self.controller, "connected with the new keys");
+        }
+    }
+}
+
+/// A connection that the controller has accepted.
+struct Open {
+    sender: mpsc::Sender<AgentMessage>,
+    incoming: Streaming<ControllerMessage>,
+    /// What has been realised since its Hello.
+    acks: watch::Receiver<Option<Ack>>,
+}
+
+async fn open(
+    keys: &mut watch::Receiver<Arc<InUse<Endpoint>>>,
+    hello: &Hello,
+    mut acks: watch::Receiver<Option<Ack>>,
+) -> Result<Open, Ended> {
+    let endpoint = keys.borrow_and_update().made.clone();
+    let channel = endpoint.connect().await?;
+    let mut client =
+        DistributionClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
+    let (sender, messages) = mpsc::channel(4);
+    let realised = acks.borrow_and_update().clone();
+    let hello = Hello {
+        realised: realised
+            .as_ref()
+            .map(|ack| (ack.digest, ack.frontier.clone())),
+        ..hello.clone()
+    };
+    put(&sender, FromAgent::Hello(hello)).await?;
+    if let Some(ack) = realised {
+        put(&sender, FromAgent::Ack(ack)).await?;
+    }
+    let incoming = client.sync(ReceiverStream::new(messages)).await?;
+    Ok(Open {
+        sender,
+        incoming: incoming.into_inner(),
+        acks,
+    })
+}
+
+/// Another connection beside one that is open, with the newest keys, however often that has to be tried.
+async fn reopen(
+    keys: &mut watch::Receiver<Arc<InUse<Endpoint>>>,
+    hello: &Hello,
+    acks: &watch::Receiver<Option<Ack>>,
+) -> Open {
+    let mut wait = RETRY;
+    let mut said = String::new();
+    loop {
+        tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+        wait = (wait * 2).min(RETRY_MOST);
+        match open(keys, hello, acks.clone()).await {
+            Ok(open) => return open,
+            Err(ended) => {
+                let reason = with_sources(&ended);
+                if reason != said {
+                    warn!(
+                        reason,
+                        "there is no connection with the new keys yet; the one with the earlier keys goes on"
+                    );
+                }
+                said = reason;
+            }
+        }
+    }
+}
+
+impl Open {
+    /// Until it ends. Whoever does not wait for that loses what was under way on it, as with every connection that ends.
+    async fn serve(
+        &mut self,
+        refusals: &mut mpsc::Receiver<Refused>,
+        received: &mpsc::Sender<Received>,
+    ) -> Result<(), Ended> {
+        let sender = &self.sender;
         let mut arriving = Arriving::Nothing;
         let mut heard_at = tokio::time::Instant::now();
         let mut questions = tokio::time::interval(limits::ASK);
@@ -186,7 +257,7 @@ impl Stream {
                 Duration::from_secs(3600)
             };
             tokio::select! {
-                message = timeout_at(heard_at + patience, incoming.message()) => {
+                message = timeout_at(heard_at + patience, self.incoming.message()) => {
                     heard_at = tokio::time::Instant::now();
                     let message = match message {
                         Ok(message) => message?,
@@ -197,30 +268,27 @@ impl Stream {
                     match arriving.take(FromController::try_from(message)?)? {
                         None => {}
                         Some(Ok(item)) => received.send(item).await.map_err(|_| Ended::Shutdown)?,
-                        Some(Err(refused)) => put(&sender, FromAgent::Refused(refused)).await?,
+                        Some(Err(refused)) => put(sender, FromAgent::Refused(refused)).await?,
                     }
                 }
-                changed = outgoing.acks.changed() => {
+                changed = self.acks.changed() => {
                     if changed.is_err() { return Err(Ended::Shutdown); }
-                    let ack = outgoing.acks.borrow_and_update().clone();
-                    if let Some(ack) = ack { put(&sender, FromAgent::Ack(ack)).await?; }
+                    let ack = self.acks.borrow_and_update().clone();
+                    if let Some(ack) = ack { put(sender, FromAgent::Ack(ack)).await?; }
                 }
                 _ = questions.tick() => {
-                    put(&sender, FromAgent::Ask(clock::monotonic_ns())).await?;
+                    put(sender, FromAgent::Ask(clock::monotonic_ns())).await?;
                 }
-                refused = outgoing.refusals.recv() => match refused {
+                refused = refusals.recv() => match refused {
                     None => return Err(Ended::Shutdown),
-                    Some(refused) => put(&sender, FromAgent::Refused(refused)).await?,
+                    Some(refused) => put(sender, FromAgent::Refused(refused)).await?,
                 },
             }
         }
     }
 }
 
-async fn put(
-    sender: &mpsc::Sender<bulkhead_wire::proto::AgentMessage>,
-    message: FromAgent,
-) -> Result<(), Ended> {
+async fn put(sender: &mpsc::Sender<AgentMessage>, message: FromAgent) -> Result<(), Ended> {
     match timeout(limits::MESSAGE, sender.send((&message).into())).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(tonic::Status::cancelled("the controller is gone").into()),
@@ -306,3 +374,6 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

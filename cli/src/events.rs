@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::controller::{Address, Controller};
 use crate::table::{self, Output};
-
-/// How long to wait for the controller.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 #[command(
@@ -23,14 +20,8 @@ pub(crate) struct Arguments {
     /// An agent's events, one JSON object a line; `-` is standard input
     #[arg(short = 'f', long, value_name = "FILE", default_value = "-")]
     file: PathBuf,
-    /// Where the controller serves its metrics and status (its `--http`)
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "BULKHEAD_CONTROLLER_URL",
-        default_value = "http://127.0.0.1:9480"
-    )]
-    controller: String,
+    #[command(flatten)]
+    controller: Address,
     /// Print nothing but sums by kind and rule, at the end of the input
     #[arg(long)]
     sum: bool,
@@ -129,11 +120,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             })?))
         }
     };
-    let client: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .http_status_as_error(false)
-        .build()
-        .into();
+    let controller = Controller::new(&arguments.controller);
     let mut sums: BTreeMap<(String, String), u64> = BTreeMap::new();
     let mut out = io::stdout().lock();
     for (number, line) in input.lines().enumerate() {
@@ -142,7 +129,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let mut value: Value = serde_json::from_str(&line).with_context(unread)?;
         let event = Event::deserialize(&value).with_context(unread)?;
         let told = match event.path() {
-            Some(path) => ask(&client, &arguments.controller, &path)?,
+            // It may know no such workload any more.
+            Some(path) => controller.ask(&path)?,
             None => None,
         };
         let rule = told.and_then(|told| event.rule(told));
@@ -180,24 +168,6 @@ fn print(
         }
     }
     Ok(table::write(out, &rows)?)
-}
-
-/// `None` where the controller knows no such workload.
-fn ask(client: &ureq::Agent, controller: &str, path: &str) -> Result<Option<Told>> {
-    let url = format!("{}{path}", controller.trim_end_matches('/'));
-    let mut response = client.get(&url).call().with_context(|| {
-        format!(
-            "{url}: the controller does not answer; is it running, and is this its metrics address?"
-        )
-    })?;
-    match response.status().as_u16() {
-        200 => {}
-        404 => return Ok(None),
-        other => anyhow::bail!("{url}: the controller answers {other}; is it of this version?"),
-    }
-    let told = response.body_mut().read_json();
-    told.map(Some)
-        .with_context(|| format!("{url}: the answer is not that of a Bulkhead controller"))
 }
 
 #[cfg(test)]

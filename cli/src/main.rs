@@ -5,6 +5,7 @@
 
 mod at;
 mod completion;
+mod controller;
 mod endpoint;
 mod engine;
 mod events;
@@ -72,4 +73,16 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(closed))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_every_verb_can_be_together() {
+        Arguments::command().debug_assert();
+    }
 }

@@ -1,29 +1,22 @@
 //! `bulkhead status`: what of the intent is in force, asked of the controller.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bulkhead_source::Problem;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::controller::{Address, Controller};
 use crate::table::{self, Output};
 
-/// How long to wait for the controller.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const PATH: &str = "/status";
 
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  bulkhead status --controller http://127.0.0.1:9480")]
 pub(crate) struct Arguments {
-    /// Where the controller serves its metrics and status (its `--http`)
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "BULKHEAD_CONTROLLER_URL",
-        default_value = "http://127.0.0.1:9480"
-    )]
-    controller: String,
+    #[command(flatten)]
+    controller: Address,
     /// How to print
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -73,21 +66,11 @@ struct Object {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let url = format!("{}/status", arguments.controller.trim_end_matches('/'));
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .build()
-        .into();
-    let asked = agent.get(&url).call();
-    let mut response = asked.with_context(|| {
-        format!(
-            "{url}: the controller does not answer; is it running, and is this its metrics address?"
-        )
-    })?;
-    let value: Value = response
-        .body_mut()
-        .read_json()
-        .with_context(|| format!("{url}: the answer is not the status of a Bulkhead controller"))?;
+    let controller = Controller::new(&arguments.controller);
+    let url = controller.url(PATH);
+    let answer: Option<Value> = controller.ask(PATH)?;
+    let value = answer
+        .with_context(|| format!("{url}: the controller has none; is it one of Bulkhead's?"))?;
     let mut out = io::stdout().lock();
     match arguments.output {
         Output::Json => Ok(writeln!(out, "{value}")?),

@@ -33,6 +33,8 @@ mod policies;
 mod restart;
 #[path = "kernel/shares.rs"]
 mod shares;
+#[path = "kernel/thread.rs"]
+mod thread;
 #[path = "kernel/verdict.rs"]
 mod verdict;
 #[path = "../../encode/tests/world/mod.rs"]

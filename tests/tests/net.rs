@@ -20,6 +20,8 @@ mod false_controller;
 mod floods;
 #[path = "net/full_map.rs"]
 mod full_map;
+#[path = "net/granted.rs"]
+mod granted;
 #[path = "net/guarded.rs"]
 mod guarded;
 #[path = "net/host.rs"]
@@ -30,6 +32,8 @@ mod identity;
 mod lab;
 #[path = "net/random_revocations.rs"]
 mod random_revocations;
+#[path = "net/renewal.rs"]
+mod renewal;
 #[path = "net/revocation.rs"]
 mod revocation;
 #[path = "net/scan.rs"]

@@ -64,3 +64,16 @@ pub(super) fn uid(metadata: &ObjectMeta, reference: &ObjectRef) -> Interned {
         None => format!("{}/{}", reference.namespace, reference.name).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_and_a_declared_workload_of_one_name_are_two() {
+        let nameless = ObjectMeta::default();
+        let of = |kind| uid(&nameless, &ObjectRef::namespaced(kind, "shop", "web"));
+        assert_ne!(of(Kind::Pod), of(Kind::Workload));
+        assert_eq!(&*of(Kind::Workload), "shop/web");
+    }
+}

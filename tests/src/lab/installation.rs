@@ -386,6 +386,14 @@ impl Installation {
         self.controller.iter().chain(self.agents.values())
     }
 
+    /// Another certificate for a node, where its agent reads it. Whether the agent runs or not is nothing to it.
+    pub fn renew_keys(&self, node: NodeNumber) -> Result<()> {
+        let path = self.place.keys().join("nodes");
+        let path = path.join(format!("{}.crt", node.name()));
+        fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+        self.place.make_keys()
+    }
+
     /// Where the keys are, as `bulkhead-controller init` has made them.
     pub fn keys(&self) -> PathBuf {
         self.place.keys()

@@ -29,7 +29,7 @@ spec: {members: [{namespaces: {matchLabels: {team: web}}}]}
 ";
 
 /// Specs that the API server has to refuse, with a word of the reason. The conversion says the same of each from a file:
-/// `crds/tests/bad_input.rs`.
+/// `crds/tests/bad_input`.
 const REFUSED: &[(&str, &str, &str)] = &[
     (TENANT, "{subjects: []}", "spec.subjects"),
     (TENANT, "{subjects: [{}], isolates: [Ingress]}", "say whom"),

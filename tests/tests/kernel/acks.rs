@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_agent::enforce::{Enforcer, Input, Outputs, Rhythm, State};
-use bulkhead_agent::interfaces::{Far, Link, Links};
 use bulkhead_agent::kernel::{Kernel, KernelError, Skb, attached};
 use bulkhead_agent::store::Store;
 use bulkhead_datapath::abi::{
@@ -20,10 +19,11 @@ use bulkhead_graph::{
     PeerMatch, PeerSetId, PortMatch, RuleSet, Stage, WorkloadUid, Workloads,
 };
 use bulkhead_wire::{Ack, Frontier, Refusal, Refused, Revision};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::node;
 use crate::place::{Place, alone};
+use crate::thread::rest;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const NEVER: Duration = Duration::from_secs(3_600);
@@ -68,7 +68,7 @@ impl Agent {
         let (inputs, mut inbox) = mpsc::channel(4);
         let handle = runtime.handle().clone();
         let thread = std::thread::spawn(move || {
-            let opened = State::open(kernel, links(workloads)).unwrap();
+            let opened = State::open(kernel, node::links(workloads)).unwrap();
             Enforcer::new(opened, store, outputs, rhythm).run(&handle, &mut inbox);
         });
         Self {
@@ -100,23 +100,16 @@ impl Agent {
         self.acks.borrow().as_ref().map(|ack| ack.digest)
     }
 
-    /// Until everything that follows an outcome is done, too.
-    fn rest(&self) {
-        let (sender, answer) = oneshot::channel();
-        self.inputs.blocking_send(Input::Figures(sender)).unwrap();
-        answer.blocking_recv().unwrap();
-    }
-
     /// The outcome of the revision that was sent.
     fn outcome(&mut self, of: Digest) -> Result<(), Refused> {
         let deadline = Instant::now() + LIMIT;
         while Instant::now() < deadline {
             if self.acked() == Some(of) {
-                self.rest();
+                rest(&self.inputs);
                 return Ok(());
             }
             if let Ok(refused) = self.refusals.try_recv() {
-                self.rest();
+                rest(&self.inputs);
                 return Err(refused);
             }
             std::thread::yield_now();
@@ -132,29 +125,6 @@ impl Drop for Agent {
             let _ = thread.join();
         }
         let _ = std::fs::remove_dir_all(&self.state);
-    }
-}
-
-fn own(number: usize) -> Address {
-    IpAddr::from([10, 0, 0, u8::try_from(number).unwrap() + 1]).into()
-}
-
-/// What an agent would read of the interfaces that [`node::wire`] makes.
-fn links(workloads: usize) -> Links {
-    let link = |number| {
-        let far = Far {
-            mac: node::mac(number),
-            addresses: [own(number)].into(),
-        };
-        let link = Link {
-            name: format!("near{number}"),
-            far: Some(far),
-        };
-        (node::ifindex(number), link)
-    };
-    Links {
-        by_index: (0..workloads).map(link).collect(),
-        ..Links::default()
     }
 }
 
@@ -192,7 +162,7 @@ fn graph(workloads: usize, peers: u8) -> NodeGraph {
     let workload = |number: usize| LocalWorkload {
         namespace: "ns".into(),
         name: format!("w{number}").into(),
-        addresses: [own(number)].into(),
+        addresses: [IpAddr::from(node::own(number)).into()].into(),
         interface: None,
         egress: egress.id(),
         ingress: ingress.id(),
@@ -356,7 +326,7 @@ fn g8_an_agent_without_a_graph_makes_room_for_its_first_one() {
 
 /// What the programs say about a packet of a workload in both directions.
 fn fates(kernel: &Kernel, number: usize) -> [Fate; 2] {
-    let (own, peer) = (own(number).ip(), IpAddr::from([10, 9, 0, 0]));
+    let (own, peer) = (IpAddr::from(node::own(number)), IpAddr::from([10, 9, 0, 0]));
     let ifindex = node::ifindex(number);
     [
         (Hook::FromWorkload, node::mac(number), own, peer, ifindex),
@@ -396,7 +366,7 @@ fn g2_a_workload_that_comes_while_no_revision_can_be_taken_is_guarded_and_closed
         assert_eq!((programs(0), programs(1)), ([1, 1], [0, 0]));
         assert_eq!(fates(&beside, 0), [Fate::Pass, Fate::Pass]);
         fill(&mut beside, &TABLES[0]);
-        let links = Input::Links(Box::new(links(2)));
+        let links = Input::Links(Box::new(node::links(2)));
         agent.inputs.blocking_send(links).unwrap();
         let two = graph(2, 9);
         agent.send(&two);

@@ -1,9 +1,10 @@
 //! A node whose graph is led into the real tables, and every verdict of it that a test looks at, by the real programs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 
 use bulkhead_agent::clock;
+use bulkhead_agent::interfaces::{Far, Link, Links};
 use bulkhead_agent::kernel::{Kernel, Skb};
 use bulkhead_agent::lanes::{self, Attached, Interface, Plan, Planner};
 use bulkhead_datapath::abi::{Action, Capacity, Hook, Mac};
@@ -51,6 +52,11 @@ pub(crate) fn ifindex(number: usize) -> u32 {
     FIRST_INTERFACE + u32::try_from(number).unwrap()
 }
 
+/// Address of a workload.
+pub(crate) fn own(number: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, u8::try_from(number).unwrap() + 1)
+}
+
 /// Makes the workloads' interfaces in this thread's network.
 pub(crate) fn wire(workloads: usize) {
     for number in 0..workloads {
@@ -70,6 +76,25 @@ pub(crate) fn wire(workloads: usize) {
             "address",
             &octets.join(":"),
         ]);
+    }
+}
+
+/// What an agent would read of the interfaces that [`wire`] makes.
+pub(crate) fn links(workloads: usize) -> Links {
+    let link = |number| {
+        let far = Far {
+            mac: mac(number),
+            addresses: [IpAddr::from(own(number)).into()].into(),
+        };
+        let link = Link {
+            name: format!("near{number}"),
+            far: Some(far),
+        };
+        (ifindex(number), link)
+    };
+    Links {
+        by_index: (0..workloads).map(link).collect(),
+        ..Links::default()
     }
 }
 

@@ -17,7 +17,7 @@ use bulkhead_datapath::frame::{ACK, IpFrame, SYN};
 
 use crate::node;
 use crate::place::{alone, ip};
-use crate::shares::{CLOSED, FAR, Node, OPEN, own};
+use crate::shares::{CLOSED, FAR, Node, OPEN};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const ETHERNET: u16 = 14;
@@ -225,7 +225,7 @@ fn frame_at(hook: Hook, kind: &Kind, port: u16, bytes: usize) -> Vec<u8> {
         let at = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
         (at(1).into(), at(2).into())
     } else {
-        (own(0).into(), FAR.into())
+        (node::own(0).into(), FAR.into())
     };
     let (mac, from, to) = match hook {
         Hook::FromWorkload => (node::mac(0), own, far),

@@ -21,10 +21,11 @@ use bulkhead_graph::{
 };
 use bulkhead_wire::{Ack, Answer, Frontier, Refusal, Refused, Revision};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::pins::{SIZES, arrives};
 use crate::place::Place;
+use crate::thread::rest;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SELDOM: Duration = Duration::from_secs(3_600);
@@ -193,15 +194,8 @@ impl Agent {
     fn enforce(&mut self, action: Action, version: u64) -> Ack {
         self.send(action, version);
         let ack = self.wait_acked(action, version);
-        self.rest();
+        rest(&self.inputs);
         ack
-    }
-
-    /// Until everything that follows an ack is done, too: tidying up, and the graph on disk.
-    fn rest(&self) {
-        let (sender, answer) = oneshot::channel();
-        self.inputs.blocking_send(Input::Figures(sender)).unwrap();
-        answer.blocking_recv().unwrap();
     }
 
     fn wait_acked(&mut self, action: Action, version: u64) -> Ack {
@@ -328,7 +322,7 @@ fn a_lease_counts_from_the_answered_question_and_no_restart_makes_it_longer() {
         let revision = Input::Revision(Box::new(revision));
         agent.inputs.blocking_send(revision).unwrap();
         agent.wait_acked_digest(digest, 3);
-        agent.rest();
+        rest(&agent.inputs);
         let now = bulkhead_agent::clock::monotonic_ns();
         assert!(end_of_lease(&place) < now, "nothing was heard yet");
 
@@ -339,7 +333,7 @@ fn a_lease_counts_from_the_answered_question_and_no_restart_makes_it_longer() {
                 answer: Some(Answer { at, age_ms }),
             };
             agent.inputs.blocking_send(confirm).unwrap();
-            agent.rest();
+            rest(&agent.inputs);
         };
         let is_from = |place: &Place, from: u64| {
             let end = end_of_lease(place);
@@ -362,7 +356,7 @@ fn a_lease_counts_from_the_answered_question_and_no_restart_makes_it_longer() {
         let before = held(&place);
         agent.kill();
         let agent = Agent::start(&place, &disk);
-        agent.rest();
+        rest(&agent.inputs);
         assert_eq!(
             held(&place),
             before,
@@ -374,7 +368,7 @@ fn a_lease_counts_from_the_answered_question_and_no_restart_makes_it_longer() {
         let before = held(&place);
         agent.kill();
         let agent = Agent::start(&place, &disk);
-        agent.rest();
+        rest(&agent.inputs);
         assert_eq!(held(&place), before);
         agent.kill();
     });
@@ -395,7 +389,7 @@ fn g5_what_was_confirmed_survives_a_kill() {
         };
         agent.inputs.blocking_send(confirm).unwrap();
         agent.wait_acked(Action::Allow, 7);
-        agent.rest();
+        rest(&agent.inputs);
         agent.kill();
         let mut agent = Agent::start(&place, &disk);
         assert_eq!(agent.acked().unwrap().frontier, frontier(7));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_agent::clock;
 use bulkhead_agent::enforce::{Note, State};
-use bulkhead_agent::interfaces::{Far, Link, Links};
+use bulkhead_agent::interfaces::Links;
 use bulkhead_agent::kernel::{Kernel, Ran, Skb, Timeouts};
 use bulkhead_datapath::abi::{
     Action as Fate, AllowanceValue, Capacity, CounterIndex, Hook, Mac, Reason,
@@ -37,26 +37,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// As many packets as the whole table has room for, from each of eight: eight times its capacity.
 const FLOOD: u16 = 4_096;
 
-pub(crate) fn own(number: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, u8::try_from(number).unwrap() + 1)
-}
-
+/// What an agent would read, with an address of the host.
 fn links(workloads: usize) -> Links {
-    let link = |number| {
-        let far = Far {
-            mac: node::mac(number),
-            addresses: [Address::from(IpAddr::from(own(number)))].into(),
-        };
-        let link = Link {
-            name: format!("near{number}"),
-            far: Some(far),
-        };
-        (node::ifindex(number), link)
-    };
     Links {
-        by_index: (0..workloads).map(link).collect(),
         own: [Address::from(IpAddr::from(HOST))].into(),
-        ..Links::default()
+        ..node::links(workloads)
     }
 }
 
@@ -82,7 +67,7 @@ fn graph(workloads: usize) -> Arc<NodeGraph> {
     let workload = |number: usize| LocalWorkload {
         namespace: "ns".into(),
         name: format!("w{number}").into(),
-        addresses: [IpAddr::from(own(number)).into()].into(),
+        addresses: [IpAddr::from(node::own(number)).into()].into(),
         interface: None,
         egress: egress.id(),
         ingress: ingress.id(),
@@ -160,7 +145,12 @@ fn datagram(source: u16, destination: u16) -> Payload {
 
 /// From a workload to somebody far away.
 fn out(kernel: &Kernel, number: usize, payload: Payload) -> Ran {
-    let frame = IpFrame::new(node::mac(number), own(number).into(), FAR.into(), payload);
+    let frame = IpFrame::new(
+        node::mac(number),
+        node::own(number).into(),
+        FAR.into(),
+        payload,
+    );
     let skb = Skb {
         ifindex: node::ifindex(number),
         ingress_ifindex: node::ifindex(number),
@@ -170,7 +160,12 @@ fn out(kernel: &Kernel, number: usize, payload: Payload) -> Ran {
 
 /// To a workload: from somebody far away, or from the node's host.
 fn into(kernel: &Kernel, number: usize, from: Ipv4Addr, payload: Payload) -> Ran {
-    let frame = IpFrame::new(Mac::default(), from.into(), own(number).into(), payload);
+    let frame = IpFrame::new(
+        Mac::default(),
+        from.into(),
+        node::own(number).into(),
+        payload,
+    );
     let skb = Skb {
         ifindex: node::ifindex(number),
         ingress_ifindex: if from == HOST { 0 } else { 2 },
@@ -213,7 +208,7 @@ fn g9_eight_floods_at_once_leave_the_ninth_workload_and_the_host_their_share() {
             into(kernel, FLOODING, HOST, datagram(port, 53));
             let answer = IpFrame::new(
                 node::mac(FLOODING),
-                own(FLOODING).into(),
+                node::own(FLOODING).into(),
                 HOST.into(),
                 datagram(53, port),
             );

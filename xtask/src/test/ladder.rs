@@ -108,6 +108,7 @@ static LADDER: &[Rung] = &[
             Room("settings"),
             Room("source"),
             Room("wire"),
+            Room("keys"),
             Room("agent"),
             Room("controller"),
             Room("cli"),

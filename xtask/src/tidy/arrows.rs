@@ -33,6 +33,7 @@ const ARROWS: &[(&str, Below)] = &[
         These(&["bulkhead-crds", "bulkhead-policy"]),
     ),
     ("bulkhead-wire", These(&["bulkhead-graph"])),
+    ("bulkhead-keys", These(&["bulkhead-wire"])),
     ("bulkhead-settings", These(&[])),
     ("bulkhead-agent-ebpf", These(&["bulkhead-datapath"])),
     (
@@ -41,6 +42,7 @@ const ARROWS: &[(&str, Below)] = &[
             "bulkhead-datapath",
             "bulkhead-encode",
             "bulkhead-wire",
+            "bulkhead-keys",
             "bulkhead-settings",
         ]),
     ),
@@ -50,6 +52,7 @@ const ARROWS: &[(&str, Below)] = &[
             "bulkhead-source",
             "bulkhead-policy",
             "bulkhead-wire",
+            "bulkhead-keys",
             "bulkhead-encode",
             "bulkhead-settings",
         ]),
