@@ -4,13 +4,14 @@
     reason = "a test that cannot go on should say where"
 )]
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::model::{
-    Action, Event, Kind, Mode, NamedPort, Node, Object, ObjectRef, Peers, Phase, Policy, Port,
-    Ports, Protocol, Rule, Service, ServiceLimits, ServicePort, SortedMap, SortedSet, Subject,
-    Tier, Workload, WorkloadSelector,
+    Action, Endpoint, EndpointSlice, Event, Kind, Mode, NamedPort, Node, Object, ObjectRef, Peers,
+    Phase, Policy, Port, Ports, Protocol, Rule, Service, ServiceLimits, ServicePort, SortedMap,
+    SortedSet, Subject, Tier, Workload, WorkloadSelector,
 };
 
 fn workload(kind: Kind, namespace: &str, name: &str, address: &str) -> Event {
@@ -62,6 +63,7 @@ fn check(events: Vec<Event>, expected: &[&str]) {
         service_limits: ServiceLimits {
             addresses: 2,
             ports: 2,
+            backends: 4,
         },
         ..EngineConfig::default()
     });
@@ -102,6 +104,38 @@ fn declared_workloads_without_a_right_are_told() {
         &[
             "Workload a/early: its claim on 10.0.1.9 counts for nothing, because it lies in the range of a node's pods",
             "Workload a/thief: its claim on 172.16.0.5 counts for nothing, because Pod b/pod has it",
+        ],
+    );
+}
+
+#[test]
+fn g8_services_with_too_many_endpoints_are_told() {
+    let slice = |service: &str| {
+        let endpoint = |last: u8| Endpoint {
+            addresses: [IpAddr::from([10, 0, 0, last])].into(),
+        };
+        Event::Apply(Object::from(EndpointSlice {
+            namespace: "shop".into(),
+            name: format!("{service}-1").into(),
+            service: service.into(),
+            ports: vec![ServicePort {
+                name: "p80".into(),
+                protocol: Protocol::Tcp,
+                port: 8080,
+            }],
+            endpoints: (1..4).map(endpoint).collect(),
+        }))
+    };
+    check(
+        vec![
+            service("a", "10.96.0.1", &[80]),
+            slice("a"),
+            service("b", "10.96.0.2", &[80]),
+            slice("b"),
+        ],
+        &[
+            "Service shop/b: its cluster addresses are denied, because the Services of its namespace have more than 4 endpoints, \
+             counted once for each address and port; remove Services or spread them",
         ],
     );
 }

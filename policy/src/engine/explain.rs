@@ -198,9 +198,8 @@ impl Engine {
     ) -> Option<LeftOut> {
         let limits = self.config.service_limits;
         let Some(there) = self.services.map().get(&address).cloned() else {
-            let service = self.services.left_out_at(address)?.clone();
-            let beyond = Beyond::Addresses(limits.addresses);
-            return (known == Known::Outside).then_some(LeftOut { service, beyond });
+            let left_out = self.services.left_out_at(address)?.clone();
+            return (known == Known::Outside).then_some(left_out);
         };
         let is_port = |it: &bulkhead_graph::ServicePort| (it.protocol, it.port) == (protocol, port);
         if there.ports.iter().any(is_port) {

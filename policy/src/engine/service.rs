@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bulkhead_graph::{Address, Prefix, ServiceAddress, ServiceBackend, ServicePort, cover};
 
-use crate::model::{EndpointSlice, Interned, ObjectRef, Protocol, Service, ServiceLimits};
+use crate::model::{EndpointSlice, Interned, LeftOut, ObjectRef, Protocol, Service, ServiceLimits};
 
 type ObjectName = (Interned, Interned);
 
@@ -18,7 +18,7 @@ pub(super) struct Services {
     closed: Arc<[Prefix]>,
     problems: BTreeMap<ObjectRef, String>,
     /// Cluster addresses that are left out, with the first Service that has them.
-    left_out: BTreeMap<Address, ObjectRef>,
+    left_out: BTreeMap<Address, LeftOut>,
     /// Services some ports of which are left out, by the addresses that are not.
     lacking: BTreeMap<Address, Vec<Lacking>>,
     stale: bool,
@@ -45,11 +45,11 @@ impl Services {
     }
 
     /// The Service without room that an address beside the map belongs to, or may belong to: of those near it, the first.
-    pub(super) fn left_out_at(&self, address: Address) -> Option<&ObjectRef> {
+    pub(super) fn left_out_at(&self, address: Address) -> Option<&LeftOut> {
         let prefix = self.closed.iter().find(|it| it.contains(address))?;
         self.left_out.get(&address).or_else(|| {
             let near = self.left_out.iter().filter(|(it, _)| prefix.contains(**it));
-            near.map(|(_, service)| service).min()
+            near.map(|(_, left_out)| left_out).min()
         })
     }
 
@@ -115,7 +115,7 @@ impl Services {
         if !std::mem::take(&mut self.stale) {
             return false;
         }
-        let mut slices: BTreeMap<(&Interned, &Interned), Vec<&EndpointSlice>> = BTreeMap::new();
+        let mut slices = SlicesByService::new();
         for slice in self.slices.values() {
             slices
                 .entry((&slice.namespace, &slice.service))
@@ -126,24 +126,27 @@ impl Services {
         let mut problems = BTreeMap::new();
         let mut lacking: BTreeMap<Address, Vec<Lacking>> = BTreeMap::new();
         let (mut cluster, mut left_out) = (BTreeSet::new(), BTreeMap::new());
-        for admitted in limits.admit(self.services.values()) {
+        let slices_of = |service| of_service(&slices, service);
+        for admitted in limits.admit(self.services.values(), slices_of) {
             let service = admitted.service;
             if let Some(problem) = admitted.problem(limits) {
                 problems.insert(admitted.reference(), problem);
             }
             for address in admitted.left_out.iter().map(|ip| Address::from(*ip)) {
-                left_out
-                    .entry(address)
-                    .or_insert_with(|| admitted.reference());
+                left_out.entry(address).or_insert_with(|| LeftOut {
+                    service: admitted.reference(),
+                    beyond: admitted.beyond(limits),
+                });
                 if cluster.insert(address) {
                     map.remove(&address);
                     lacking.remove(&address);
                 }
             }
-            let slices = slices
-                .get(&(&service.namespace, &service.name))
-                .map(Vec::as_slice);
-            let ports: Vec<ServicePort> = ports(&admitted.ports, slices.unwrap_or_default());
+            if !admitted.has_addresses() {
+                continue;
+            }
+            let slices: Vec<&EndpointSlice> = slices_of(service).collect();
+            let ports: Vec<ServicePort> = ports(&admitted.ports, &slices);
             let given = admitted
                 .cluster_addresses
                 .iter()
@@ -194,6 +197,16 @@ impl Services {
         self.closed = closed.into();
         true
     }
+}
+
+type SlicesByService<'s> = BTreeMap<(&'s Interned, &'s Interned), Vec<&'s EndpointSlice>>;
+
+fn of_service<'s>(
+    slices: &'s SlicesByService<'s>,
+    service: &'s Service,
+) -> impl Iterator<Item = &'s EndpointSlice> {
+    let slices = slices.get(&(&service.namespace, &service.name));
+    slices.into_iter().flatten().copied()
 }
 
 /// Where two Services claim one address, or name one port twice, either's endpoints may be meant.

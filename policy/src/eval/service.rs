@@ -66,15 +66,13 @@ impl World {
         let limits = self.service_limits();
         let left_out = if here.is_empty() {
             let is_outside = self.owner(address) == Owner::Outside;
-            let behind = is_outside.then(|| behind(&all, address)).flatten();
-            behind.map(|service| (service, Beyond::Addresses(limits.addresses)))
+            is_outside.then(|| behind(&all, address, limits)).flatten()
         } else {
+            let beyond = Beyond::Ports(limits.ports);
             let lacking = lacking(&here, protocol, port);
-            lacking.map(|service| (service, Beyond::Ports(limits.ports)))
+            lacking.map(|service| LeftOut { service, beyond })
         };
-        left_out.map_or(Destination::Plain, |(service, beyond)| {
-            Destination::LeftOut(LeftOut { service, beyond })
-        })
+        left_out.map_or(Destination::Plain, Destination::LeftOut)
     }
 
     /// Endpoints with their target ports, of the family of the Service's address.
@@ -103,7 +101,7 @@ impl World {
 }
 
 /// The Service without room that an address belongs to, or may belong to: of those near it, the first by name.
-fn behind(all: &[Admitted<'_>], address: Address) -> Option<ObjectRef> {
+fn behind(all: &[Admitted<'_>], address: Address, limits: ServiceLimits) -> Option<LeftOut> {
     let addresses = |admitted: &Admitted<'_>| -> BTreeSet<Address> {
         let left_out = admitted.left_out.iter();
         left_out.map(|ip| Address::from(*ip)).collect()
@@ -112,7 +110,11 @@ fn behind(all: &[Admitted<'_>], address: Address) -> Option<ObjectRef> {
         let meant = all
             .iter()
             .filter(|admitted| addresses(admitted).into_iter().any(is_meant));
-        meant.map(Admitted::reference).min()
+        let left_out = meant.map(|admitted| LeftOut {
+            service: admitted.reference(),
+            beyond: admitted.beyond(limits),
+        });
+        left_out.min()
     };
     let every: BTreeSet<Address> = all.iter().flat_map(addresses).collect();
     let closed = cover(&every, ServiceLimits::LEFT_OUT_PREFIXES);

@@ -150,7 +150,8 @@ impl World {
 
     /// What there is room for of each Service.
     pub(super) fn admitted_services(&self) -> Vec<Admitted<'_>> {
-        self.service_limits.admit(self.services())
+        self.service_limits
+            .admit(self.services(), |service| self.slices_of(service))
     }
 
     /// The slices of one Service.

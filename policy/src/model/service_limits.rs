@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, ObjectRef, Protocol, Service, ServicePort};
+use super::{EndpointSlice, Kind, ObjectRef, Protocol, Service, ServicePort};
 
 /// Limits for the Services of one namespace together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct ServiceLimits {
     pub addresses: usize,
     /// Different pairs of protocol and port that clients use.
     pub ports: usize,
+    /// Endpoints, counted once for each address and port that leads to them.
+    pub backends: usize,
 }
 
 impl Default for ServiceLimits {
@@ -23,6 +25,7 @@ impl Default for ServiceLimits {
         Self {
             addresses: 4096,
             ports: 256,
+            backends: 1 << 18,
         }
     }
 }
@@ -43,6 +46,9 @@ pub enum Beyond {
     Addresses(usize),
     /// Some of its ports; a namespace may have so many different ones.
     Ports(usize),
+    /// Its cluster addresses, for what stands behind them; a namespace may have so many endpoints, counted once for each address
+    /// and port.
+    Backends(usize),
 }
 
 impl fmt::Display for LeftOut {
@@ -51,6 +57,7 @@ impl fmt::Display for LeftOut {
         let (what, limit, of) = match beyond {
             Beyond::Addresses(limit) => ("was left out", limit, "addresses"),
             Beyond::Ports(limit) => ("has ports that were left out", limit, "different ports"),
+            Beyond::Backends(limit) => ("was left out", limit, BACKENDS),
         };
         write!(
             f,
@@ -58,6 +65,8 @@ impl fmt::Display for LeftOut {
         )
     }
 }
+
+const BACKENDS: &str = "endpoints, counted once for each address and port";
 
 /// The part of a Service that there is room for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,12 +81,55 @@ pub struct Admitted<'s> {
     pub ports: Vec<&'s ServicePort>,
     /// Cluster addresses that are left out, and denied.
     pub left_out: Vec<IpAddr>,
+    /// None of its addresses leads to its endpoints, because there are too many of those.
+    pub crowded: bool,
 }
 
 impl Admitted<'_> {
     /// The name of the Service.
     pub fn reference(&self) -> ObjectRef {
         ObjectRef::namespaced(Kind::Service, &self.service.namespace, &self.service.name)
+    }
+
+    /// Whether some address leads to its endpoints.
+    pub fn has_addresses(&self) -> bool {
+        !(self.cluster_addresses.is_empty() && self.external_addresses.is_empty())
+    }
+
+    /// Why an address of its is left out.
+    pub fn beyond(&self, limits: ServiceLimits) -> Beyond {
+        if self.crowded {
+            Beyond::Backends(limits.backends)
+        } else {
+            Beyond::Addresses(limits.addresses)
+        }
+    }
+
+    /// How many endpoints its addresses and ports lead to, each counted as often as something leads to it. Of which family the
+    /// endpoints are does not count: what the limit is about is work, and that is done for all of them.
+    fn backends<'s>(&self, slices: impl IntoIterator<Item = &'s EndpointSlice>) -> usize {
+        let of_a_slice = |slice: &EndpointSlice| {
+            let leading_to = |target: &ServicePort| {
+                let ports = self.ports.iter();
+                let same = |port: &&&ServicePort| {
+                    port.name == target.name && port.protocol == target.protocol
+                };
+                ports.filter(same).count()
+            };
+            let endpoints: usize = slice.endpoints.iter().map(|it| it.addresses.len()).sum();
+            let times: usize = slice.ports.iter().map(leading_to).sum();
+            endpoints.saturating_mul(times)
+        };
+        let addresses = self.cluster_addresses.len() + self.external_addresses.len();
+        let endpoints: usize = slices.into_iter().map(of_a_slice).sum();
+        addresses.saturating_mul(endpoints)
+    }
+
+    fn leave_out(&mut self) {
+        self.left_out.append(&mut self.cluster_addresses);
+        self.left_out.sort_unstable();
+        self.external_addresses.clear();
+        self.crowded = true;
     }
 
     /// Whether some port is left out.
@@ -87,7 +139,16 @@ impl Admitted<'_> {
 
     /// What people have to know of what is left out.
     pub fn problem(&self, limits: ServiceLimits) -> Option<String> {
-        let ServiceLimits { addresses, ports } = limits;
+        let ServiceLimits {
+            addresses,
+            ports,
+            backends,
+        } = limits;
+        let addresses = if self.crowded {
+            format!("{backends} {BACKENDS}")
+        } else {
+            format!("{addresses} addresses")
+        };
         let mut parts = Vec::new();
         if self.lacks_ports() {
             let count = self.service.ports.len() - self.ports.len();
@@ -97,14 +158,14 @@ impl Admitted<'_> {
         }
         if !self.left_out.is_empty() {
             parts.push(format!(
-                "its cluster addresses are denied, because the Services of its namespace have more than {addresses} addresses"
+                "its cluster addresses are denied, because the Services of its namespace have more than {addresses}"
             ));
         }
         let external = self.service.external_addresses.len() - self.external_addresses.len();
         if external > 0 {
             parts.push(format!(
                 "{external} of its external addresses are judged as plain addresses and not by what stands behind them, because the \
-                 Services of its namespace have more than {addresses} addresses; keep tenants from choosing external addresses"
+                 Services of its namespace have more than {addresses}; keep tenants from choosing external addresses"
             ));
         }
         (!parts.is_empty()).then(|| format!("{}; remove Services or spread them", parts.join("; ")))
@@ -116,8 +177,12 @@ impl ServiceLimits {
     pub const LEFT_OUT_PREFIXES: usize = 16;
 
     /// What there is room for. The Services come in the order of their names, and so does the room: what is there already
-    /// may lose it to an earlier name of the same namespace, and to nobody else.
-    pub fn admit<'s>(self, services: impl IntoIterator<Item = &'s Service>) -> Vec<Admitted<'s>> {
+    /// may lose it to an earlier name of the same namespace, and to nobody else. `slices` are those of a Service.
+    pub fn admit<'s, S: IntoIterator<Item = &'s EndpointSlice>>(
+        self,
+        services: impl IntoIterator<Item = &'s Service>,
+        slices: impl Fn(&'s Service) -> S,
+    ) -> Vec<Admitted<'s>> {
         let mut used: BTreeMap<&str, Used> = BTreeMap::new();
         let admit = |service: &'s Service| {
             let used = used.entry(&service.namespace).or_default();
@@ -125,18 +190,26 @@ impl ServiceLimits {
             let (cluster_addresses, left_out): (Vec<&IpAddr>, Vec<&IpAddr>) =
                 service.cluster_addresses.iter().partition(&mut address);
             let external = service.external_addresses.iter().filter(&mut address);
-            let external_addresses = external.copied().collect();
+            let external_addresses: Vec<IpAddr> = external.copied().collect();
             let ports = service
                 .ports
                 .iter()
                 .filter(|port| take(&mut used.ports, (port.protocol, port.port), self.ports));
-            Admitted {
+            let mut admitted = Admitted {
                 service,
                 cluster_addresses: cluster_addresses.into_iter().copied().collect(),
                 external_addresses,
                 ports: ports.collect(),
                 left_out: left_out.into_iter().copied().collect(),
+                crowded: false,
+            };
+            let backends = admitted.backends(slices(service));
+            if backends > self.backends - used.backends {
+                admitted.leave_out();
+            } else {
+                used.backends += backends;
             }
+            admitted
         };
         services.into_iter().map(admit).collect()
     }
@@ -147,6 +220,7 @@ impl ServiceLimits {
 struct Used {
     addresses: BTreeSet<IpAddr>,
     ports: BTreeSet<(Protocol, u16)>,
+    backends: usize,
 }
 
 /// Whether there is room for the item, or it has its place already.

@@ -136,8 +136,13 @@ const CONFIGURED: &[&[&str]] = &[
 pub fn small_world() -> BoxedStrategy<SmallWorld> {
     let limits = prop_oneof![
         3 => Just(ServiceLimits::default()),
-        1 => (0_usize..4, 0_usize..3)
-            .prop_map(|(addresses, ports)| ServiceLimits { addresses, ports }),
+        1 => (0_usize..4, 0_usize..3, 0_usize..9).prop_map(|(addresses, ports, backends)| {
+            ServiceLimits {
+                addresses,
+                ports,
+                backends,
+            }
+        }),
     ];
     (select(CONFIGURED), limits, objects())
         .prop_map(|(ranges, limits, objects)| SmallWorld::new(ranges, limits, objects))

@@ -368,6 +368,14 @@ fn services_that_share_an_external_address_are_told_apart_by_port() {
 const TIGHT: ServiceLimits = ServiceLimits {
     addresses: 1,
     ports: 1,
+    backends: 100,
+};
+
+/// Room for two endpoints in a namespace, each counted once for each address and port.
+const CROWDED: ServiceLimits = ServiceLimits {
+    addresses: 10,
+    ports: 10,
+    backends: 2,
 };
 
 #[test]
@@ -396,6 +404,67 @@ fn a_port_that_there_was_no_room_for_is_denied_and_no_plain_address() {
         beyond,
         "Service bank/front has ports that were left out, because the Services of its namespace have more than 1 different ports; \
          remove Services or spread them",
+    );
+}
+
+#[test]
+fn g8_a_service_with_more_endpoints_than_there_is_room_for_is_closed_whole() {
+    let at = |name: &str, address: &str, numbers: &[u16]| {
+        Object::from(Service {
+            namespace: "bank".into(),
+            name: name.into(),
+            cluster_addresses: [address.parse().unwrap()].into(),
+            external_addresses: [].into(),
+            ports: numbers
+                .iter()
+                .map(|number| ServicePort {
+                    name: format!("p{number}").into(),
+                    ..port(*number)
+                })
+                .collect(),
+        })
+    };
+    let behind = |service: &str, numbers: &[u16], endpoints: &[&str]| {
+        let endpoint = |address: &&str| Endpoint {
+            addresses: [address.parse().unwrap()].into(),
+        };
+        Object::from(EndpointSlice {
+            namespace: "bank".into(),
+            name: format!("{service}-1").into(),
+            service: service.into(),
+            ports: numbers
+                .iter()
+                .map(|number| ServicePort {
+                    name: format!("p{number}").into(),
+                    ..port(8080)
+                })
+                .collect(),
+            endpoints: endpoints.iter().map(endpoint).collect(),
+        })
+    };
+    let world = Fixture(World::new([]).with_service_limits(CROWDED))
+        .pod("shop/web", "10.0.0.1", &[])
+        .pod("bank/web", "10.0.0.3", &[])
+        .with(at("a", "172.30.0.1", &[80]))
+        .with(behind("a", &[80], &[WEB]))
+        // Two ports, each of which leads to the one endpoint: with the one before, three.
+        .with(at("b", "172.30.0.2", &[80, 81]))
+        .with(behind("b", &[80, 81], &[WEB]))
+        // Who comes later has the room that it did not get.
+        .with(at("c", "172.30.0.3", &[80]))
+        .with(behind("c", &[80], &[WEB]));
+    for (address, expected) in [
+        ("172.30.0.1", Allowed),
+        ("172.30.0.2", Denied),
+        ("172.30.0.3", Allowed),
+    ] {
+        check(&world, world.flow("shop/web", address, tcp(80)), expected);
+    }
+    left_out(
+        &world,
+        world.flow("shop/web", "172.30.0.2", tcp(81)),
+        "Service bank/b was left out, because the Services of its namespace have more than 2 endpoints, counted once for each address \
+         and port; remove Services or spread them",
     );
 }
 
