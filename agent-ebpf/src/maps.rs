@@ -9,7 +9,7 @@ use bulkhead_datapath::abi::{
     FlowValue, FragmentKey, FragmentValue, Hook, MapName, NetworkValue, NodeValue, PeerValue,
     PortValue, TalkKey, TalkValue, WorkloadValue,
 };
-use bulkhead_datapath::verdict::Scratch;
+use bulkhead_datapath::verdict::{ANSWERS as ANSWER_PLACES, Answer, Scratch};
 
 /// The agent changes words in place through a mapping.
 const MAPPED: u32 = BPF_F_MMAPABLE;
@@ -74,6 +74,10 @@ pub(crate) static LOSSES: PerCpuArray<u64> =
 /// Private to the programs: what one packet needs while it is judged, for each processor and hook.
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(Hook::ALL.len() as u32, 0);
+
+/// Private likewise: what policy said lately.
+#[map]
+pub(crate) static ANSWERS: PerCpuArray<Answer> = PerCpuArray::with_max_entries(ANSWER_PLACES, 0);
 
 /// This processor's scratch value of a hook.
 #[inline(always)]

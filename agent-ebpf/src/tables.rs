@@ -11,6 +11,7 @@ use bulkhead_datapath::abi::{
     PortTable, PortValue, TalkKey, TalkValue, WorkloadSlot, WorkloadValue,
 };
 use bulkhead_datapath::tables::{Budget, Flow, Inserted, Tables};
+use bulkhead_datapath::verdict::Answer;
 
 const ALREADY_THERE: i32 = -17;
 
@@ -158,6 +159,22 @@ impl Tables for Maps {
     fn decision(&self, key: &DecisionKey) -> Option<&DecisionValue> {
         // SAFETY: entries are immutable, and deleted only a grace period after the last reader (I5).
         unsafe { maps::DECISIONS.get(key) }
+    }
+
+    #[inline(always)]
+    fn answer(&self, place: u32) -> Option<&Answer> {
+        maps::ANSWERS
+            .get_ptr(place)
+            // SAFETY: this processor's own value; nothing is read through the reference once another answer is kept.
+            .map(|answer| unsafe { &*answer })
+    }
+
+    #[inline(always)]
+    fn keep_answer(&self, place: u32, answer: &Answer) {
+        if let Some(kept) = maps::ANSWERS.get_ptr_mut(place) {
+            // SAFETY: this processor's own value.
+            unsafe { *kept = *answer };
+        }
     }
 
     #[inline(always)]

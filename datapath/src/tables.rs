@@ -8,6 +8,7 @@ use crate::abi::{
     FlowValue, FragmentKey, FragmentValue, Hook, Lane, LossIndex, NetworkSlot, NetworkValue,
     NodeValue, PeerSlot, PeerValue, PortClass, PortTable, TalkKey, WorkloadSlot, WorkloadValue,
 };
+use crate::verdict::Answer;
 
 /// What became of an insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,17 @@ pub trait Tables {
     fn port_class(&self, table: PortTable, lane: Lane, number: u16) -> Option<PortClass>;
     /// DECISIONS.
     fn decision(&self, key: &DecisionKey) -> Option<&DecisionValue>;
+    /// What policy said lately, of one place; none where every question is looked up.
+    #[inline(always)]
+    fn answer(&self, place: u32) -> Option<&Answer> {
+        let _ = place;
+        None
+    }
+    /// Keeps what policy said, in the place of whatever was there.
+    #[inline(always)]
+    fn keep_answer(&self, place: u32, answer: &Answer) {
+        let _ = (place, answer);
+    }
     /// EXPIRIES: monotonic nanoseconds.
     fn expiry(&self, id: ExpiryId) -> Option<u64>;
     /// NODE_ADDRESSES: `NODE_ADDRESS_*` bits, 0 if there is no entry.

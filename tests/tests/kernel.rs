@@ -9,6 +9,8 @@
 
 #[path = "kernel/acks.rs"]
 mod acks;
+#[path = "kernel/answers.rs"]
+mod answers;
 #[path = "kernel/atomic.rs"]
 mod atomic;
 #[path = "kernel/budget.rs"]

@@ -100,7 +100,7 @@ impl Kernel {
         zero(&maps.network_classes);
         zero(&maps.expiries);
         zero(&maps.ports);
-        Ok(())
+        self.forget_answers()
     }
 }
 

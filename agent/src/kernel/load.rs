@@ -4,6 +4,7 @@
 //! `…/links`. Another ABI version means another folder; nothing of an old layout is ever opened. The agent's own note
 //! (`<pins>/slate`) belongs to no version.
 
+use super::answers;
 use super::clock;
 use super::flows::Differences;
 use super::grace::Grace;
@@ -333,6 +334,14 @@ impl Kernel {
         match ebpf.program(name) {
             Some(Program::SchedClassifier(program)) => Ok(program),
             Some(_) | None => Err(KernelError::Missing(name)),
+        }
+    }
+
+    /// Makes the programs ask their tables anew, where they were loaded and not found.
+    pub(super) fn forget_answers(&mut self) -> Result<(), KernelError> {
+        match &mut self.programs {
+            Programs::Loaded(ebpf) => answers::forget(ebpf),
+            Programs::Pinned { .. } => Err(KernelError::Missing("tables of their own to empty")),
         }
     }
 

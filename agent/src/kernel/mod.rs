@@ -3,6 +3,7 @@
 //! Programs, maps and links are pinned under a path that carries the ABI version, outlive the agent, and are taken up
 //! again by the next one (I9). Nothing here decides what the tables hold; that comes from `encode`.
 
+mod answers;
 mod attach;
 mod clock;
 mod diagnostics;

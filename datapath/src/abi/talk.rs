@@ -21,9 +21,9 @@ pub struct TalkKey {
     /// Slot's incarnation, so that a successor is not charged.
     pub incarnation: u8,
     /// 1 if the intended verdict is to allow.
-    pub intended: u8,
+    pub intended: u16,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: u32,
 }
 
 /// How much.

@@ -3,6 +3,7 @@
 //! A flow is judged in the direction in which it was opened, and again after every change of revision, so that a
 //! revocation cuts live connections and a grant disturbs none. Nothing passes because its reverse would be allowed.
 
+use super::answer::{Answer, Question, recall};
 use super::fragment;
 use super::half::{Direction, Outcome, decide};
 use super::{Subject, Trace, is_behind_bridge};
@@ -101,6 +102,21 @@ fn connect<T: Tables>(
         Hook::FromWorkload => Direction::Egress,
         Hook::ToWorkload => Direction::Ingress,
     };
+    // Whatever is known of its flow, what opens a stream is judged in its own direction first.
+    let recalled = if opens && is_stream(protocol) {
+        let number = server_port(toward, &key);
+        let question = Question::new(subject, toward, &key.peer, protocol, number);
+        recall(tables, hook, &question)
+    } else {
+        None
+    };
+    if let Some(answer) = recalled
+        && !subject.is_pending()
+        && !(matches!(hook, Hook::ToWorkload) && subject.own(&key.peer).is_some())
+        && open_at_once(tables, hook, subject, packet, &key, toward, answer, trace)
+    {
+        return Ok(Reason::Opened);
+    }
     let found = find(tables, &key);
     let (plan, direction) = if let Some(found) = &found {
         let opener = found.life.opener();
@@ -130,8 +146,8 @@ fn connect<T: Tables>(
         }
     } else if subject.is_pending() {
         return Err(Reason::Pending);
-    } else if subject.own(&key.peer).is_some() {
-        return to_self(tables, hook, ingress_ifindex, subject);
+    } else if matches!(hook, Hook::ToWorkload) && subject.own(&key.peer).is_some() {
+        return to_self(tables, ingress_ifindex, subject);
     } else {
         plan_for_unknown(tables, hook, subject, packet, &key, now_ns)?
     };
@@ -147,15 +163,19 @@ fn connect<T: Tables>(
     let mut attempt = 0;
     while attempt < 2 {
         trace.server_port = server_port(trace.direction, &key);
-        let verdict = decide(
-            tables,
-            subject,
-            trace.direction,
-            &key.peer,
-            protocol,
-            trace.server_port,
-            trace,
-        );
+        let verdict = match recalled {
+            Some(answer) if attempt == 0 => Ok(answer.tell(tables, trace)),
+            Some(_) | None => decide(
+                tables,
+                hook,
+                subject,
+                trace.direction,
+                &key.peer,
+                protocol,
+                trace.server_port,
+                trace,
+            ),
+        };
         trace.outcome = match verdict {
             Ok(outcome) => outcome,
             Err(reason) => Outcome {
@@ -243,17 +263,16 @@ fn refuse<F: Flow>(found: &Found<F>, now_ns: u64, trace: &mut Trace) {
     }
 }
 
-/// From a workload to its own address. No flow is made of it, so it is only asked where there is none.
+/// From a workload to its own address, seen a second time. No flow is made of it, so it is only asked where there is none.
 #[inline(always)]
 fn to_self<T: Tables>(
     tables: &T,
-    hook: Hook,
     ingress_ifindex: u32,
     subject: &Subject<'_>,
 ) -> Result<Reason, Reason> {
     let came_from_itself =
         ingress_ifindex == subject.workload.ifindex || is_behind_bridge(tables, ingress_ifindex);
-    if matches!(hook, Hook::FromWorkload) || came_from_itself {
+    if came_from_itself {
         Ok(Reason::ToSelf)
     } else {
         Err(Reason::LocalSourceSpoofed)
@@ -333,6 +352,53 @@ pub(super) const fn denied(number: u8) -> Option<Reason> {
     })
 }
 
+/// What opens a stream is mostly the first of its flow. Where policy has said lately that it may, the entry is put in without a
+/// look at the table first: whether there is one already, that finds out too. Says whether the flow is new and all is done.
+#[inline(always)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "all of it is what an entry is made of, and the stack has no room for more structs"
+)]
+fn open_at_once<T: Tables>(
+    tables: &T,
+    hook: Hook,
+    subject: &Subject<'_>,
+    packet: &Packet,
+    key: &FlowKey,
+    direction: Direction,
+    answer: &Answer,
+    trace: &mut Trace,
+) -> bool {
+    if !answer.allows() || answer.peer_is_local(tables) {
+        return false;
+    }
+    let (opener, budget, limit) = purse(subject, direction);
+    let within = match tables.used(subject.slot, budget) {
+        Some(used) => used < u64::from(limit),
+        None => false,
+    };
+    if !within {
+        return false;
+    }
+    let life = FlowLife::new(opener, FlowState::New, answer.flags(), tick(trace.now_ns));
+    let inserted = insert(
+        tables,
+        hook,
+        subject,
+        packet,
+        key,
+        life,
+        ExpiryId::NONE,
+        budget,
+    );
+    if inserted != Inserted::New {
+        return false;
+    }
+    answer.tell(tables, trace);
+    trace.server_port = server_port(direction, key);
+    true
+}
+
 #[inline(always)]
 fn to_workload_is_used_up<T: Tables>(tables: &T, subject: &Subject<'_>) -> bool {
     match tables.used(subject.slot, Budget::ToWorkload) {
@@ -343,10 +409,7 @@ fn to_workload_is_used_up<T: Tables>(tables: &T, subject: &Subject<'_>) -> bool 
 
 /// Remembers a flow that is allowed.
 #[inline(always)]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "all of it is what an entry is made of, and the stack has no room for more structs"
-)]
+#[allow(clippy::too_many_arguments, reason = "as above")]
 fn open<T: Tables>(
     tables: &T,
     hook: Hook,
@@ -357,18 +420,7 @@ fn open<T: Tables>(
     allowed: Outcome,
     now_ns: u64,
 ) -> Result<Reason, Reason> {
-    let (opener, budget, limit) = match direction {
-        Direction::Egress => (
-            Opener::Workload,
-            Budget::ByWorkload,
-            subject.node.flows_by_workload,
-        ),
-        Direction::Ingress => (
-            Opener::Peer,
-            Budget::ToWorkload,
-            subject.node.flows_to_workload,
-        ),
-    };
+    let (opener, budget, limit) = purse(subject, direction);
     let Some(used) = tables.used(subject.slot, budget) else {
         return Err(Reason::Internal);
     };
@@ -383,16 +435,23 @@ fn open<T: Tables>(
     } else {
         FlowState::New
     };
-    insert(
-        tables,
-        hook,
-        subject,
-        packet,
-        key,
-        FlowLife::new(opener, state, allowed.flags(), tick(now_ns)),
-        allowed.expiry,
-        budget,
-    )
+    let life = FlowLife::new(opener, state, allowed.flags(), tick(now_ns));
+    let expiry = allowed.expiry;
+    match insert(tables, hook, subject, packet, key, life, expiry, budget) {
+        // Where another processor was faster, its packet is counted there, and this one in COUNTERS only.
+        Inserted::New | Inserted::Present => Ok(Reason::Opened),
+        Inserted::Full => Err(Reason::FlowTableFull),
+    }
+}
+
+/// Who opens a flow in this direction, which budget pays for it, and how much that is.
+#[inline(always)]
+const fn purse(subject: &Subject<'_>, direction: Direction) -> (Opener, Budget, u32) {
+    let node = subject.node;
+    match direction {
+        Direction::Egress => (Opener::Workload, Budget::ByWorkload, node.flows_by_workload),
+        Direction::Ingress => (Opener::Peer, Budget::ToWorkload, node.flows_to_workload),
+    }
 }
 
 #[inline(always)]
@@ -406,7 +465,7 @@ fn insert<T: Tables>(
     life: FlowLife,
     expiry: ExpiryId,
     budget: Budget,
-) -> Result<Reason, Reason> {
+) -> Inserted {
     let one = FlowTraffic(FlowTraffic::one(packet.length));
     let (sent, received) = match hook {
         Hook::FromWorkload => (one, FlowTraffic(0)),
@@ -418,15 +477,11 @@ fn insert<T: Tables>(
         sent,
         received,
     };
-    match tables.insert_flow(key, &value) {
-        Inserted::New => {
-            tables.charge(subject.slot, budget);
-            Ok(Reason::Opened)
-        }
-        // Another processor was faster; its packet is counted there, this one in COUNTERS only.
-        Inserted::Present => Ok(Reason::Opened),
-        Inserted::Full => Err(Reason::FlowTableFull),
+    let inserted = tables.insert_flow(key, &value);
+    if inserted == Inserted::New {
+        tables.charge(subject.slot, budget);
     }
+    inserted
 }
 
 /// What the node's own host sends passes, and its flow is remembered so that the answer passes too.

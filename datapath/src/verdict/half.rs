@@ -3,10 +3,11 @@
 //! Whatever is missing denies. The other end's own rule set is consulted only where the node has it; its own node
 //! always judges that half.
 
+use super::answer::{Question, keep, recall};
 use super::{Subject, Trace};
 use crate::abi::{
-    Address, Class, DecisionKey, ExpiryId, FlowLife, PortClass, PortTable, Reason, RuleSet,
-    WorkloadSlot,
+    Address, Class, DecisionKey, ExpiryId, FlowLife, Hook, PeerSlot, PortClass, PortTable, Reason,
+    RuleSet, WorkloadLane, WorkloadSlot,
 };
 use crate::tables::Tables;
 
@@ -27,6 +28,15 @@ impl Direction {
         match self {
             Direction::Egress => Direction::Ingress,
             Direction::Ingress => Direction::Egress,
+        }
+    }
+
+    /// Which of the subject's rule sets speaks.
+    #[inline(always)]
+    pub(super) const fn rule_set(self, own: WorkloadLane) -> RuleSet {
+        match self {
+            Direction::Egress => own.egress,
+            Direction::Ingress => own.ingress,
         }
     }
 }
@@ -88,6 +98,7 @@ struct Peer {
     egress: RuleSet,
     ingress: RuleSet,
     local: Option<WorkloadSlot>,
+    slot: Option<PeerSlot>,
 }
 
 /// What one rule set says.
@@ -96,14 +107,26 @@ struct Half {
     enforced: bool,
     intended: bool,
     expiry: ExpiryId,
+    /// When `expiry` is; [`NEVER`] and [`PAST`] where there is none.
     expires_ns: u64,
 }
 
+/// There is no deadline.
+pub(super) const NEVER: u64 = u64::MAX;
+
+/// The deadline is over, unless the agent moves it.
+const PAST: u64 = NEVER - 1;
+
 /// Judges a flow between the subject and `peer`. `number` is the port of the end that did not open it (ICMP: type and
-/// code). `ingress` is where the packet came in, for peers on this node; 0 while the subject itself sends.
+/// code).
 #[inline(always)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "all of it is what the judgement follows from, and the stack has no room for more structs"
+)]
 pub(super) fn decide<T: Tables>(
     tables: &T,
+    hook: Hook,
     subject: &Subject<'_>,
     direction: Direction,
     peer: &Address,
@@ -111,20 +134,49 @@ pub(super) fn decide<T: Tables>(
     number: u16,
     trace: &mut Trace,
 ) -> Result<Outcome, Reason> {
-    let own = subject.rules();
-    let (rule_set, denied, other_denied) = match direction {
-        Direction::Egress => (own.egress, Reason::EgressDenied, Reason::IngressDenied),
-        Direction::Ingress => (own.ingress, Reason::IngressDenied, Reason::EgressDenied),
-    };
+    let rule_set = direction.rule_set(subject.rules());
     trace.rule_set = rule_set;
     trace.intended = false;
     if rule_set.is_none() {
         return Err(Reason::NoRuleSet);
     }
+    let question = Question::new(subject, direction, peer, protocol, number);
+    if let Some(answer) = recall(tables, hook, &question) {
+        return Ok(answer.tell(tables, trace));
+    }
     let Some(other) = find(tables, subject, peer) else {
         return Err(Reason::NoClass);
     };
     trace.class = other.class;
+    let verdict = halves(
+        tables, subject, direction, rule_set, &other, peer, protocol, number, trace,
+    )?;
+    trace.intended = verdict.intended;
+    if verdict.expires_ns == NEVER {
+        keep(tables, hook, question, other.slot, &verdict, trace);
+    }
+    Ok(verdict)
+}
+
+/// What the halves say together; `other` is who `peer` is.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "as above")]
+fn halves<T: Tables>(
+    tables: &T,
+    subject: &Subject<'_>,
+    direction: Direction,
+    rule_set: RuleSet,
+    other: &Peer,
+    peer: &Address,
+    protocol: u8,
+    number: u16,
+    trace: &mut Trace,
+) -> Result<Outcome, Reason> {
+    let own = subject.rules();
+    let (denied, other_rule_set, other_denied) = match direction {
+        Direction::Egress => (Reason::EgressDenied, other.ingress, Reason::IngressDenied),
+        Direction::Ingress => (Reason::IngressDenied, other.egress, Reason::EgressDenied),
+    };
     let table = port_table(protocol, peer);
     let index = if matches!(table, PortTable::Other) {
         protocol as u16
@@ -138,10 +190,6 @@ pub(super) fn decide<T: Tables>(
         return Err(Reason::NoDecision);
     };
     let mut verdict = first;
-    let other_rule_set = match direction {
-        Direction::Egress => other.ingress,
-        Direction::Ingress => other.egress,
-    };
     if !other_rule_set.is_none() && !own.class.is_none() {
         let Some(second) = half(tables, other_rule_set, own.class, port_class, trace.now_ns) else {
             (trace.rule_set, trace.class) = (other_rule_set, own.class);
@@ -152,21 +200,20 @@ pub(super) fn decide<T: Tables>(
         }
         verdict = both(first, second);
     }
-    trace.intended = verdict.intended;
-    if verdict.enforced {
-        Ok(Outcome {
-            expires_ns: verdict.expires_ns,
-            expiry: verdict.expiry,
-            denied: 0,
-            intended: verdict.intended,
-            peer_is_local: other.local.is_some(),
-            both_ways: false,
-        })
-    } else if first.enforced {
-        Err(other_denied)
-    } else {
-        Err(denied)
-    }
+    Ok(Outcome {
+        expires_ns: verdict.expires_ns,
+        expiry: verdict.expiry,
+        denied: if verdict.enforced {
+            0
+        } else if first.enforced {
+            other_denied as u8
+        } else {
+            denied as u8
+        },
+        intended: verdict.intended,
+        peer_is_local: other.local.is_some(),
+        both_ways: false,
+    })
 }
 
 /// The table of a protocol. ICMP of the other family is a protocol like any other.
@@ -184,7 +231,9 @@ const fn port_table(protocol: u8, peer: &Address) -> PortTable {
 /// Who is behind an address: by exact address first, then by the longest prefix.
 #[inline(always)]
 fn find<T: Tables>(tables: &T, subject: &Subject<'_>, address: &Address) -> Option<Peer> {
-    if let Some(value) = tables.peer(address).and_then(|slot| tables.class(slot)) {
+    if let Some(slot) = tables.peer(address)
+        && let Some(value) = tables.class(slot)
+    {
         let lane = value.lane(subject.lane);
         // The slot may belong to another address by now (I5).
         if value.address == *address && !lane.class.is_none() {
@@ -194,6 +243,7 @@ fn find<T: Tables>(tables: &T, subject: &Subject<'_>, address: &Address) -> Opti
                 egress: lane.egress,
                 ingress: lane.ingress,
                 local,
+                slot: Some(slot),
             });
         }
     }
@@ -207,6 +257,7 @@ fn find<T: Tables>(tables: &T, subject: &Subject<'_>, address: &Address) -> Opti
         egress: RuleSet::NONE,
         ingress: RuleSet::NONE,
         local: None,
+        slot: None,
     })
 }
 
@@ -228,7 +279,7 @@ fn half<T: Tables>(
             enforced: decision.enforced & bit != 0,
             intended: decision.intended & bit != 0,
             expiry: ExpiryId::NONE,
-            expires_ns: u64::MAX,
+            expires_ns: NEVER,
         });
     }
     // A deadline that is not there is over.
@@ -238,7 +289,7 @@ fn half<T: Tables>(
             enforced: decision.enforced_after & bit != 0,
             intended: decision.intended_after & bit != 0,
             expiry: ExpiryId::NONE,
-            expires_ns: u64::MAX,
+            expires_ns: PAST,
         });
     }
     Some(Half {

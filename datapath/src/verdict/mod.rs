@@ -3,6 +3,7 @@
 //! [`run`] is the whole life of a packet: parse, judge, count, report. It returns a [`Reason`]; the program's entry
 //! turns that into an action, and nothing else does (I4). Errors carry drop reasons, successes pass reasons.
 
+mod answer;
 mod connection;
 mod fragment;
 mod half;
@@ -19,6 +20,8 @@ use crate::abi::{
 };
 use crate::parse::{Bytes, Content, Packet, Tuple, parse};
 use crate::tables::Tables;
+
+pub use answer::{ANSWERS, Answer};
 
 /// Where and how a packet came to the hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +134,8 @@ impl Subject<'_> {
     /// Which of the workload's own addresses this is.
     #[inline(always)]
     fn own(&self, address: &Address) -> Option<u8> {
-        let own = if address.is_v4() {
+        let is_v4 = address.is_v4();
+        let own = if is_v4 {
             &self.workload.v4
         } else {
             &self.workload.v6
@@ -147,7 +151,7 @@ impl Subject<'_> {
             }
             at += 1;
         }
-        if *address == Address::link_local(self.workload.mac) {
+        if !is_v4 && *address == Address::link_local(self.workload.mac) {
             Some(FlowOwner::LINK_LOCAL)
         } else {
             None

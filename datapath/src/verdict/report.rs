@@ -65,8 +65,8 @@ fn talk<T: Tables>(tables: &T, hook: Hook, reason: u8, packet: &Packet, trace: &
         hook: hook as u8,
         reason,
         incarnation: trace.incarnation,
-        intended: u8::from(trace.intended),
-        reserved: [0; 5],
+        intended: u16::from(trace.intended),
+        reserved: 0,
     };
     tables.talk(&key, packet.length);
 }

@@ -30,6 +30,7 @@ const WEB: u16 = 80;
 const DENIED: u16 = 81;
 const WEB_CLASS: PortClass = PortClass(1);
 const FLOWS: u32 = 65_536;
+const SLICES: u32 = 16;
 const LOOKUPS: f64 = 16.0;
 
 /// A figure of a whole program contains what the kernel itself takes: the test-run, and each look-up in a hash, whose returns go
@@ -50,11 +51,11 @@ const RANDOM: Floor = Floor {
 };
 const REFUSED: Floor = Floor {
     program: "bench_denied",
-    anchor: 50.0,
+    anchor: 29.0,
 };
 const NEW: Floor = Floor {
     program: "bench_insert",
-    anchor: 186.0,
+    anchor: 154.0,
 };
 
 /// Measures all of row H.
@@ -114,8 +115,8 @@ pub fn run() -> Result<Vec<Figure>> {
         );
     };
     let change = port - empty;
-    let inserted = each_new(&mut kernel, NEW.program)?;
-    let new = each_new(&mut kernel, "bench_from_workload")? - change;
+    let [inserted, new] = each_new(&mut kernel, [NEW.program, "bench_from_workload"])?;
+    let new = new - change;
     whole("new flow judged and remembered", new, 300.0, &NEW, inserted);
     let established = tcp(WEB, ACK);
     let run = |program| {
@@ -155,21 +156,26 @@ fn named(kernel: &Kernel, program: &'static str, flags: u8) -> Result<f64> {
     })
 }
 
-/// What one run takes of a program that puts a flow in, 65,536 of them into an empty table.
-fn each_new(kernel: &mut Kernel, program: &'static str) -> Result<f64> {
-    let mut best = f64::MAX;
+/// What one run takes of programs that put a flow in, 65,536 of them into an empty table, by turns: the sum of the fastest
+/// run of each slice, since a table that fills gets slower.
+fn each_new<const N: usize>(kernel: &mut Kernel, programs: [&'static str; N]) -> Result<[f64; N]> {
+    let mut best = [[f64::MAX; SLICES as usize]; N];
     for _ in 0..8 {
-        kernel.maps.flows.clear()?;
-        kernel.maps.allowances.write_zero(0);
-        let ran = kernel.run_named(program, &tcp(WEB, SYN), SKB, FLOWS)?;
-        best = best.min(ran.as_nanos() as f64);
-        let flows = kernel.maps.flows.entries()?.len();
-        ensure!(
-            flows == FLOWS as usize,
-            "{program}: {flows} flows were remembered of {FLOWS}"
-        );
+        for (program, best) in programs.into_iter().zip(&mut best) {
+            kernel.maps.flows.clear()?;
+            kernel.maps.allowances.write_zero(0);
+            for slice in best {
+                let ran = kernel.run_named(program, &tcp(WEB, SYN), SKB, FLOWS / SLICES)?;
+                *slice = slice.min(ran.as_nanos() as f64);
+            }
+            let flows = kernel.maps.flows.entries()?.len();
+            ensure!(
+                flows == FLOWS as usize,
+                "{program}: {flows} flows were remembered of {FLOWS}"
+            );
+        }
     }
-    Ok(best)
+    Ok(best.map(|slices| slices.iter().sum::<f64>() / f64::from(SLICES)))
 }
 
 /// The programs count runs for each processor; elsewhere the ports would begin again.
