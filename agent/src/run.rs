@@ -49,7 +49,6 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     run.logging.start().map_err(anyhow::Error::msg)?;
     checks::kernel(&run.places)?;
     let _lock = checks::state(&run.places.state)?;
-    let keys = Arc::new(keys::load(&run, wall())?);
     let http_listener = match run.http {
         Some(address) => Some(listen(address).await?),
         None => None,
@@ -114,6 +113,14 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
             drop(ended_sender.send(outcome));
         })?;
 
+    // Not before what is on disk is in force again: keys that are of no use must not open a node.
+    let keys = match keys::load(&run, wall()) {
+        Ok(keys) => Arc::new(keys),
+        Err(error) => {
+            end_thread(&inputs, &mut ended).await;
+            return Err(error.context("the kernel goes on enforcing what it has"));
+        }
+    };
     let (connection_sender, connection) =
         watch::channel(Connection::Down("not tried yet".to_owned()));
     let (received_sender, received) = mpsc::channel(1);
@@ -199,16 +206,25 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
         }
     }
     info!("shutting down; the kernel goes on enforcing what it has");
-    tasks.shutdown().await;
+    if tokio::time::timeout(SHUTDOWN, tasks.shutdown())
+        .await
+        .is_err()
+    {
+        warn!("not every task ended in time");
+    }
+    end_thread(&end, &mut ended).await;
+    Ok(())
+}
+
+/// The thread that owns the kernel's tables ends after what it is doing; if it has ended already, all the better.
+async fn end_thread<T>(inputs: &mpsc::Sender<Input>, ended: &mut oneshot::Receiver<T>) {
     let ending = async {
-        // The thread ends after what it is doing; if it has ended already, all the better.
-        drop(end.send(Input::End).await);
+        drop(inputs.send(Input::End).await);
         drop(ended.await);
     };
     if tokio::time::timeout(SHUTDOWN, ending).await.is_err() {
         warn!("the kernel's thread did not end in time");
     }
-    Ok(())
 }
 
 fn wall() -> Timestamp {

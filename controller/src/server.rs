@@ -318,6 +318,10 @@ impl Session {
     }
 
     fn heard(&mut self, message: FromAgent) -> Result<Look, tonic::Status> {
+        // What was under way on a connection that the node has replaced says nothing of what it has now.
+        if !self.shared.is_newest(&self.node, self.connection) {
+            return Err(tonic::Status::aborted("the node has a newer connection"));
+        }
         match message {
             FromAgent::Hello(_) => Err(tonic::Status::invalid_argument("a second Hello")),
             FromAgent::Ack(ack) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bulkhead_graph::Timestamp;
 use bulkhead_keys::{Files, InUse, KeyError, Keys, Pem};
-use bulkhead_wire::limits;
+use bulkhead_wire::{certificate, limits};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -99,12 +99,25 @@ fn config(files: &Pem) -> Result<Arc<ServerConfig>, Box<dyn std::error::Error + 
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
     let chain =
         CertificateDer::pem_slice_iter(&files.certificate).collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(&files.key)?;
+    let (names, _) = certificate::names(&files.certificate)?;
+    if !names.iter().any(|name| name == certificate::CONTROLLER) {
+        return Err(format!(
+            "it is for {names:?} and not for {}",
+            certificate::CONTROLLER
+        )
+        .into());
+    }
+    // Nothing of a secret file goes into a message.
+    let key = PrivateKeyDer::from_pem_slice(&files.key)
+        .map_err(|_| "the key file holds no whole private key in PEM form")?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // Whoever resumes is not asked for a certificate, and what he showed once may have ended.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 

@@ -200,6 +200,25 @@ impl Delta {
                 held: base.digest(),
             });
         }
+        let graph = self.whole(base)?;
+        if graph.digest() != self.target {
+            return Err(DeltaError::WrongDigest {
+                announced: self.target,
+                actual: graph.digest(),
+            });
+        }
+        Ok(graph)
+    }
+
+    /// The graph of a snapshot, whatever its digests are: one that was kept by a version that computes them otherwise.
+    ///
+    /// # Errors
+    /// If it is not whole.
+    pub fn unpacked(&self) -> Result<NodeGraph, DeltaError> {
+        self.whole(&NodeGraph::default())
+    }
+
+    fn whole(&self, base: &NodeGraph) -> Result<NodeGraph, DeltaError> {
         if let Some((id, _)) = self.rule_sets.iter().find(|(id, rules)| rules.id() != **id) {
             return Err(DeltaError::WrongRuleSet(*id));
         }
@@ -235,12 +254,6 @@ impl Delta {
                     .with(&self.node_addresses.added, &self.node_addresses.removed),
             ));
         graph.check_references()?;
-        if graph.digest() != self.target {
-            return Err(DeltaError::WrongDigest {
-                announced: self.target,
-                actual: graph.digest(),
-            });
-        }
         Ok(graph)
     }
 }

@@ -101,13 +101,21 @@ impl PeerSet {
         }
     }
 
-    /// The same set of other pieces with the same content, where there are several.
-    pub(crate) fn of_pieces(self, each: impl FnMut(&Arc<Bucket>) -> Arc<Bucket>) -> Self {
-        let buckets = match self.buckets {
-            Buckets::One(one) => Buckets::One(one),
-            Buckets::Many(many) => Buckets::Many(many.iter().map(each).collect()),
-        };
-        Self { buckets, ..self }
+    /// The same set of other pieces with the same content, where there are several. What is in `old` stays as it is.
+    pub(crate) fn of_pieces(
+        mut self,
+        old: &Self,
+        mut each: impl FnMut(&Arc<Bucket>) -> Arc<Bucket>,
+    ) -> Self {
+        if let Buckets::Many(many) = &mut self.buckets {
+            let mut old = old.buckets.iter();
+            for piece in Arc::make_mut(many) {
+                if old.next().is_none_or(|old| !Arc::ptr_eq(old, piece)) {
+                    *piece = each(piece);
+                }
+            }
+        }
+        self
     }
 
     /// Number of members.

@@ -7,27 +7,30 @@ use crate::PeerSet;
 use crate::peers::Bucket;
 
 /// Lets large peer sets share what they have in common: a namespaced selector may match all pods but one, there may be
-/// thousands of such selectors, and together they should take what one set takes, and a little for each.
+/// thousands of such selectors, and together they should take what one set takes, and a little for each. Sets that differ all
+/// over share nothing.
 #[derive(Debug, Default)]
 pub struct PeerSetPool {
     /// By content. Those that nobody has any more are forgotten from time to time.
     buckets: HashMap<[u8; 16], Weak<Bucket>>,
-    /// So many there were when it was looked through last.
-    alive: usize,
+    /// Pieces that were asked for since it was looked through.
+    asked: usize,
 }
 
 impl PeerSetPool {
-    /// The same set, made of buckets that other sets have too.
-    pub fn share(&mut self, set: PeerSet) -> PeerSet {
-        let set = set.of_pieces(|bucket| self.shared(bucket));
-        if self.buckets.len() > 2 * self.alive + 1024 {
+    /// The same set, made of pieces that other sets have too. Those that it has from `old` are such pieces already.
+    pub fn share(&mut self, set: PeerSet, old: &PeerSet) -> PeerSet {
+        let set = set.of_pieces(old, |bucket| self.shared(bucket));
+        if self.asked > 2 * self.buckets.len() + 1024 {
             self.buckets.retain(|_, bucket| bucket.strong_count() > 0);
-            self.alive = self.buckets.len();
+            self.buckets.shrink_to_fit();
+            self.asked = 0;
         }
         set
     }
 
     fn shared(&mut self, bucket: &Arc<Bucket>) -> Arc<Bucket> {
+        self.asked += 1;
         let known = self.buckets.entry(bucket.hash).or_default();
         known.upgrade().unwrap_or_else(|| {
             *known = Arc::downgrade(bucket);
@@ -67,7 +70,7 @@ mod tests {
             let sets: Vec<PeerSet> = (0..100)
                 .map(|n| {
                     let set = all_but(round * 100 + n);
-                    let shared = pool.share(set.clone());
+                    let shared = pool.share(set.clone(), &PeerSet::default());
                     assert!(shared == set && shared.iter().eq(set.iter()));
                     shared
                 })

@@ -38,6 +38,7 @@ impl LocalWorkload {
         self.addresses.iter().for_each(|address| {
             h.fixed(&address.0);
         });
+        h.number(u64::from(self.interface.is_some()));
         h.bytes(self.interface.as_deref().unwrap_or_default().as_bytes());
         h.finish()
     }
@@ -122,6 +123,10 @@ mod tests {
             },
             LocalWorkload {
                 interface: Some("veth".into()),
+                ..same.clone()
+            },
+            LocalWorkload {
+                interface: Some("".into()),
                 ..same.clone()
             },
             LocalWorkload {

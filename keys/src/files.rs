@@ -139,7 +139,9 @@ fn fit(pem: &Pem) -> Result<(), Box<dyn std::error::Error>> {
         roots.add(certificate?)?;
     }
     let chain = CertificateDer::pem_slice_iter(&pem.certificate).collect::<Result<_, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(&pem.key)?;
+    // What the reader says of a file that it cannot read quotes it, and this one is secret.
+    let key = PrivateKeyDer::from_pem_slice(&pem.key)
+        .map_err(|_| "the key file holds no whole private key in PEM form")?;
     CertifiedKey::from_der(chain, key, &ring::default_provider())?;
     Ok(())
 }

@@ -165,6 +165,22 @@ fn half_a_file_of_any_kind_changes_nothing() {
     uses(&keys, &old);
 }
 
+/// A reader of PEM quotes what it does not understand, and a key has no business in a log.
+#[test]
+fn nothing_of_a_key_that_cannot_be_read_is_in_the_message() {
+    let (old, new) = (made(2023), made(2024));
+    let (folder, keys) = loaded(&old);
+    for key in [new[2].replace('\n', " "), new[2].replace('\n', "\\n")] {
+        let mut texts = new.clone();
+        texts[2] = key;
+        write(folder.path(), &texts);
+        let error = keys.look(now()).unwrap_err().to_string();
+        let reason = "(the key file holds no whole private key in PEM form)";
+        assert!(error.contains(reason), "{error}");
+        uses(&keys, &old);
+    }
+}
+
 #[test]
 fn a_certificate_out_of_its_time_changes_nothing() {
     let (old, new) = (made(2024), made(2023));

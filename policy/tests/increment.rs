@@ -439,7 +439,7 @@ fn peers_that_are_nearly_everybody_are_not_held_once_for_each_policy() {
         let sets: BTreeMap<_, _> = sets.map(|(id, set)| (*id, set.len())).collect();
         assert_eq!(sets.len(), policies as usize);
         assert!(sets.values().all(|len| *len >= 999));
-        engine.size().peer_buckets
+        engine.peer_pieces()
     };
     let at_first = buckets(&mut engine);
     assert!(at_first <= 256 + policies as usize, "{at_first} buckets");

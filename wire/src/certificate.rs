@@ -52,6 +52,14 @@ pub fn node_of(der: &[u8]) -> Result<String, CertificateError> {
         .ok_or(CertificateError::NamesNoNode)
 }
 
+/// The node that the first certificate of a PEM text was made for.
+///
+/// # Errors
+/// If it cannot be read or names no node.
+pub fn node_of_pem(pem: &[u8]) -> Result<String, CertificateError> {
+    node_of(&first(pem)?.contents)
+}
+
 /// The DNS names and addresses of the first certificate of a PEM text.
 ///
 /// # Errors
@@ -84,16 +92,22 @@ fn first(pem: &[u8]) -> Result<Pem, CertificateError> {
     pem.map_err(unreadable)
 }
 
-/// From when to when the first certificate of a PEM text is valid.
+/// From when to when all certificates of a PEM text are valid.
 ///
 /// # Errors
 /// If there is none that can be read.
 pub fn validity(pem: &[u8]) -> Result<(Timestamp, Timestamp), CertificateError> {
-    let pem = first(pem)?;
-    let certificate = pem.parse_x509().map_err(unreadable)?;
-    let validity = certificate.validity();
-    Ok((
-        Timestamp::from_seconds(validity.not_before.timestamp()),
-        Timestamp::from_seconds(validity.not_after.timestamp()),
-    ))
+    let mut whole: Option<(Timestamp, Timestamp)> = None;
+    for pem in Pem::iter_from_buffer(pem) {
+        let pem = pem.map_err(unreadable)?;
+        let certificate = pem.parse_x509().map_err(unreadable)?;
+        let validity = certificate.validity();
+        let from = Timestamp::from_seconds(validity.not_before.timestamp());
+        let until = Timestamp::from_seconds(validity.not_after.timestamp());
+        whole = Some(match whole {
+            None => (from, until),
+            Some((before, end)) => (before.max(from), end.min(until)),
+        });
+    }
+    whole.ok_or_else(|| unreadable("the file holds none"))
 }

@@ -1,7 +1,7 @@
 //! The last realised graph on disk, so that a node whose controller is away starts with what it enforced before.
 //!
-//! The file is replaced as a whole, and read only if it is whole: a header with its version and length, a checksum over
-//! the content, and the digest of the graph in it, computed again after reading. Enforcement never waits for it and
+//! The file is replaced as a whole, and read only if it is whole: a header with its version and length, and a checksum over
+//! the content. The digest of the graph is computed again after reading. Enforcement never waits for it and
 //! never depends on it: a file that cannot be written or read is reported and treated as none. Beside it lies a small
 //! file with the newest inputs that were acknowledged ([`Mark`]), which a full disk does not keep from being written.
 
@@ -249,9 +249,8 @@ impl Stored {
     /// If it is not whole.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Damage> {
         let Content { context, snapshot } = decode(bytes)?;
-        let graph = snapshot
-            .apply(&NodeGraph::default())
-            .map_err(Damage::Graph)?;
+        // The checksum has shown that it is what was written; an earlier version may have named it otherwise.
+        let graph = snapshot.unpacked().map_err(Damage::Graph)?;
         Ok(Self { graph, context })
     }
 

@@ -9,12 +9,12 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::sync::Arc;
 
 use bulkhead_graph::{
-    Action, Address, Digest, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph, PeerMatch,
-    PeerSet, PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress,
+    Action, Address, Delta, Digest, Direction, Entry, LocalWorkload, Mode, Network, NodeGraph,
+    PeerMatch, PeerSet, PeerSetId, PortMatch, PortRange, Prefix, Protocol, RuleSet, ServiceAddress,
     ServiceBackend, ServicePort, SortedMap, Stage, Timestamp, WorkloadUid, Workloads,
 };
 
-use super::{Context, Damage, Mark, Store, StoreError};
+use super::{Context, Damage, Mark, Store, StoreError, Stored};
 
 fn graph() -> NodeGraph {
     let entry = Entry {
@@ -97,6 +97,31 @@ fn a_graph_comes_back_as_it_was() {
     store.remove().unwrap();
     store.remove().unwrap();
     assert!(store.load().unwrap().is_none());
+}
+
+/// After an update that names graphs otherwise, what was in force is still known: a node that restarts with it is closed or
+/// frozen, and not open.
+#[test]
+fn a_graph_that_an_earlier_version_named_otherwise_comes_back_under_its_name_of_today() {
+    let content = super::Content {
+        context: context(),
+        snapshot: Delta {
+            base: Digest([7; 16]),
+            target: Digest([8; 16]),
+            ..Delta::snapshot(&graph())
+        },
+    };
+    let stored = Stored::from_bytes(&super::encode(&content).unwrap()).unwrap();
+    assert_eq!(stored.graph.digest(), graph().digest());
+    let broken = super::Content {
+        snapshot: Delta {
+            rule_sets: BTreeMap::new(),
+            ..content.snapshot
+        },
+        ..content
+    };
+    let damage = Stored::from_bytes(&super::encode(&broken).unwrap()).unwrap_err();
+    assert!(matches!(damage, Damage::Graph(_)), "{damage:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Values under small typed keys. A key means nothing after its value is gone, and no order of keys may reach
 //! the output: keys depend on history.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::marker::PhantomData;
@@ -180,6 +181,9 @@ impl<T> Default for Lookup<T> {
 /// What a value is looked up by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ContentHash(u32);
+
+/// A map by what people write.
+pub(super) type SecretMap<K, V> = HashMap<K, V, RandomState>;
 
 /// Of this process: whoever could make labels that collide would make everybody wait for his look-ups.
 static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::default);

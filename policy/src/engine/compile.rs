@@ -238,8 +238,11 @@ impl Engine {
             return (Lines::new(), Some(Box::new(NamedLine { spec, names })));
         }
         let mut specs = Vec::new();
-        for (name, protocol) in names {
-            self.name_the_peers(&spec, name, protocol, peers, &mut specs);
+        if !names.is_empty() {
+            let keys = self.keys_of_peers(&spec.peers);
+            for (name, protocol) in names {
+                self.name_the_peers(&spec, &keys, name, protocol, peers, &mut specs);
+            }
         }
         specs.push(spec);
         specs.retain(|spec| !matches_nobody(spec));
@@ -339,18 +342,18 @@ impl Engine {
     }
 
     /// Ports are named by the destination, which for egress is the peer: one entry for each number that some
-    /// workload gives to the name, with the peers that give it.
+    /// workload gives to the name, with the peers that give it. `keys` are those of the peers.
     fn name_the_peers(
         &mut self,
         spec: &EntrySpec,
+        keys: &[SelectorKey],
         name: Name,
         protocol: Protocol,
         references: &mut Keys<Selector>,
         specs: &mut Vec<EntrySpec>,
     ) {
         let mut by_number: BTreeMap<u16, Keys<Selector>> = BTreeMap::new();
-        let keys = self.keys_of_peers(&spec.peers);
-        for key in &keys {
+        for key in keys {
             let numbers = self.port_numbers.seen_from(&key.scope, name, protocol);
             for number in numbers.collect::<Vec<_>>() {
                 let meaning = PortName::Means(name, protocol, number);
@@ -365,7 +368,7 @@ impl Engine {
         // Of those that give no number to the name, and of unknown ones, any port of the protocol may be meant.
         if spec.action != Action::Allow && !names_no_peers(&spec.peers) {
             let nothing = PortName::MeansNothing(name, protocol);
-            let keys = keys.into_iter();
+            let keys = keys.iter().cloned();
             let sets = keys.map(|key| self.peer_that_names(key, nothing, references));
             let sets = sets.collect();
             let ports = PortMatch::of(vec![range(protocol, 0, u16::MAX)]);

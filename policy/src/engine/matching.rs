@@ -216,6 +216,6 @@ impl Engine {
             .collect::<PeerSet>();
         let state = &mut self.selectors.arena[selector];
         state.pending.clear();
-        state.peers = Some(Arc::new(self.pool.share(set)));
+        state.peers = Some(Arc::new(self.pool.share(set, &PeerSet::default())));
     }
 }

@@ -35,9 +35,8 @@ use std::sync::Arc;
 
 use bulkhead_graph::{Address, NodeGraph, PeerSet, PeerSetPool, Prefix, Timestamp};
 use ipnet::IpNet;
-use rustc_hash::FxHashMap;
 
-use arena::{Arena, Key};
+use arena::{Arena, Key, SecretMap};
 use compile::Compiled;
 use entry::Entries;
 use host::Hosts;
@@ -109,8 +108,6 @@ pub struct Size {
     pub nodes: usize,
     /// Strings: label keys and values, names of namespaces, accounts and ports.
     pub strings: usize,
-    /// Pieces of large peer sets.
-    pub peer_buckets: usize,
 }
 
 /// See the module.
@@ -125,7 +122,7 @@ pub struct Engine {
     identities: Identities,
     workloads: Workloads,
     nodes: Arena<NodeState>,
-    node_keys: FxHashMap<Interned, Key<NodeState>>,
+    node_keys: SecretMap<Interned, Key<NodeState>>,
     policies: Policies,
     compiled: Arena<Compiled>,
     segment_objects: BTreeMap<Interned, Arc<Segment>>,
@@ -135,7 +132,7 @@ pub struct Engine {
     hosts: Hosts,
     port_numbers: PortNumbers,
     /// Incarnations that some policy names, with how many policies do.
-    named_uids: FxHashMap<Interned, u32>,
+    named_uids: SecretMap<Interned, u32>,
     policies_by_segment: BTreeMap<Interned, BTreeSet<ObjectRef>>,
     /// Those whose egress rules speak of a port's name, by the namespace in which they look for who gives it (`None`: in all).
     policies_by_port_name: BTreeMap<(Option<Interned>, Interned), BTreeSet<ObjectRef>>,
@@ -201,7 +198,7 @@ impl Engine {
             identities: Identities::default(),
             workloads: Workloads::default(),
             nodes: Arena::default(),
-            node_keys: FxHashMap::default(),
+            node_keys: SecretMap::default(),
             policies: Policies::default(),
             compiled: Arena::default(),
             segment_objects: BTreeMap::new(),
@@ -210,7 +207,7 @@ impl Engine {
             services: Services::default(),
             hosts: Hosts::default(),
             port_numbers: PortNumbers::default(),
-            named_uids: FxHashMap::default(),
+            named_uids: SecretMap::default(),
             policies_by_segment: BTreeMap::new(),
             policies_by_port_name: BTreeMap::new(),
             boundaries: BTreeSet::new(),
@@ -400,8 +397,12 @@ impl Engine {
             policies: self.policies.arena.len(),
             nodes: self.nodes.len(),
             strings: self.names.len(),
-            peer_buckets: self.pool.len(),
         }
+    }
+
+    /// Of how many pieces all large peer sets are made. Counts them.
+    pub fn peer_pieces(&self) -> usize {
+        self.pool.len()
     }
 
     /// Addresses that several live workloads claim and that therefore belong to nobody.

@@ -1,11 +1,12 @@
 //! A list of networks that many selectors share, and in which an address is found without a walk along it.
 
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::sync::Arc;
 
-use bulkhead_graph::{Address, Network, Prefix};
+use bulkhead_graph::{Address, Hasher, Network, Prefix};
 use smallvec::SmallVec;
+
+use super::arena::SecretMap;
 
 /// Any of these networks; shared, because whoever names ports beside networks has a selector for each of the numbers.
 #[derive(Debug, Clone)]
@@ -16,26 +17,42 @@ struct Listed {
     /// Sorted, once each.
     networks: Box<[Network]>,
     /// Where in the list a prefix stands: more than once with other holes.
-    places: HashMap<Prefix, SmallVec<[u32; 1]>>,
+    places: SecretMap<Prefix, SmallVec<[u32; 1]>>,
     /// Of the prefixes, once each.
     lengths: Vec<u8>,
+    /// Of the whole list.
+    content: [u8; 16],
 }
 
 impl Networks {
     /// `networks` are sorted, without repetition.
     pub(super) fn new(networks: &[Network]) -> Self {
-        let mut places: HashMap<Prefix, SmallVec<[u32; 1]>> = HashMap::default();
+        let mut places: SecretMap<Prefix, SmallVec<[u32; 1]>> = SecretMap::default();
         for (at, network) in (0..).zip(networks) {
             places.entry(network.cidr.into()).or_default().push(at);
         }
         let mut lengths: Vec<u8> = places.keys().map(|prefix| prefix.length).collect();
         lengths.sort_unstable();
         lengths.dedup();
+        let mut h = Hasher::new("networks/1");
+        for network in networks {
+            h.bytes(network.cidr.to_string().as_bytes());
+            h.number(network.except.len() as u64);
+            for hole in &network.except {
+                h.bytes(hole.to_string().as_bytes());
+            }
+        }
         Self(Arc::new(Listed {
             networks: networks.into(),
             places,
             lengths,
+            content: h.finish(),
         }))
+    }
+
+    /// A hash of the list, computed once.
+    pub(super) fn content(&self) -> &[u8; 16] {
+        &self.0.content
     }
 
     pub(super) fn contains(&self, address: Address) -> bool {
@@ -43,6 +60,7 @@ impl Networks {
             networks,
             places,
             lengths,
+            ..
         } = &*self.0;
         lengths.iter().any(|length| {
             let around = Prefix::host(address).shortened(*length);
@@ -53,23 +71,16 @@ impl Networks {
     }
 }
 
-impl std::ops::Deref for Networks {
-    type Target = [Network];
-    fn deref(&self) -> &[Network] {
-        &self.0.networks
-    }
-}
-
 impl PartialEq for Networks {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || **self == **other
+        self.0.content == other.0.content
     }
 }
 impl Eq for Networks {}
 
 impl Hash for Networks {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (**self).hash(state);
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.content.hash(state);
     }
 }
 

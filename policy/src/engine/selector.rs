@@ -167,12 +167,8 @@ impl SelectorKey {
                 h.bytes(names.string(name).as_bytes());
             }
         }
-        for network in self.networks.iter().flat_map(|networks| networks.iter()) {
-            h.fixed(&[3]).bytes(network.cidr.to_string().as_bytes());
-            h.number(network.except.len() as u64);
-            for hole in &network.except {
-                h.bytes(hole.to_string().as_bytes());
-            }
+        if let Some(networks) = &self.networks {
+            h.fixed(&[3]).fixed(networks.content());
         }
         PeerSetId(h.finish())
     }

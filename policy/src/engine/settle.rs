@@ -165,7 +165,7 @@ impl Engine {
             if changed == **set {
                 continue;
             }
-            *set = Arc::new(self.pool.share(changed));
+            *set = Arc::new(self.pool.share(changed, set));
             self.counters.peer_sets_changed += 1;
             let nodes = state.nodes.clone();
             let id = self.peer_set_id(selector);
