@@ -30,6 +30,15 @@ pub enum Unfit {
         /// As the kernel names itself.
         release: String,
     },
+    /// What one program writes down for itself another could write over.
+    #[error(
+        "the kernel is a real-time one ({version}): on it a packet may interrupt another on the same processor, and the verdicts of \
+         the two could mix; run a kernel without PREEMPT_RT"
+    )]
+    RealTime {
+        /// As the kernel says how it was built.
+        version: String,
+    },
     /// No bpf file system.
     #[error(
         "{path} is on no bpf file system, and `{BPFFS}` cannot be mounted: {source}; do `mount -t bpf bpf {BPFFS}` or set --pins"
@@ -72,6 +81,8 @@ pub fn kernel(places: &Places) -> Result<(), Unfit> {
     root()?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     kernel_release(release.trim())?;
+    let version = fs::read_to_string("/proc/sys/kernel/version").unwrap_or_default();
+    not_real_time(version.trim())?;
     bpffs(&places.pins)
 }
 
@@ -106,6 +117,15 @@ pub fn kernel_release(release: &str) -> Result<(), Unfit> {
             release: release.to_owned(),
         }),
     }
+}
+
+fn not_real_time(version: &str) -> Result<(), Unfit> {
+    if version.split_whitespace().any(|word| word == "PREEMPT_RT") {
+        return Err(Unfit::RealTime {
+            version: version.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 fn on_bpffs(path: &Path) -> bool {
@@ -181,6 +201,20 @@ mod tests {
             let error = kernel_release(release).unwrap_err().to_string();
             assert!(error.contains("6.6 or newer"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_real_time_kernel_is_told_by_how_it_was_built() {
+        for version in [
+            "#1 SMP PREEMPT_DYNAMIC Debian 6.12.73-1 (2026-02-17)",
+            "#1 SMP PREEMPT Tue Jan 6 12:00:00 UTC 2026",
+            "",
+        ] {
+            not_real_time(version).unwrap();
+        }
+        let error = not_real_time("#1 SMP PREEMPT_RT Debian 6.12.73-1 (2026-02-17)").unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("run a kernel without PREEMPT_RT"), "{error}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ impl Kernel {
     }
 
     /// Brings everything that an agent would write to what the tables say, and leaves alone what the programs have
-    /// written. Entries that the tables do not have stay.
+    /// written. Entries that the tables do not have stay, and so do the programs' answers: the tables need a generation of their own.
     pub fn rewrite(&mut self, tables: &MemoryTables) -> Result<(), KernelError> {
         for (id, time) in &tables.expiries {
             check(

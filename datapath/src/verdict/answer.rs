@@ -6,7 +6,9 @@
 
 use super::half::{Direction, NEVER, Outcome};
 use super::{Subject, Trace};
-use crate::abi::{Address, Class, ExpiryId, FlowLife, Generation, Hook, PeerSlot, RuleSet};
+use crate::abi::{
+    Address, Class, ExpiryId, FlowLife, Generation, Hook, PeerSlot, RuleSet, WorkloadLane,
+};
 use crate::tables::Tables;
 
 /// Places for the questions of one hook; a power of two.
@@ -28,15 +30,16 @@ pub(super) struct Question {
 }
 
 impl Question {
+    /// `own` is what the judgement itself goes by: read once.
     #[inline(always)]
     pub(super) fn new(
         subject: &Subject<'_>,
+        own: WorkloadLane,
         direction: Direction,
         peer: &Address,
         protocol: u8,
         number: u16,
     ) -> Self {
-        let own = subject.rules();
         Self {
             generation: subject.generation,
             peer: *peer,

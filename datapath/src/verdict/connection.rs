@@ -103,9 +103,10 @@ fn connect<T: Tables>(
         Hook::ToWorkload => Direction::Ingress,
     };
     // Whatever is known of its flow, what opens a stream is judged in its own direction first.
-    let recalled = if opens && is_stream(protocol) {
+    let own = subject.rules();
+    let recalled = if opens && is_stream(protocol) && !toward.rule_set(own).is_none() {
         let number = server_port(toward, &key);
-        let question = Question::new(subject, toward, &key.peer, protocol, number);
+        let question = Question::new(subject, own, toward, &key.peer, protocol, number);
         recall(tables, hook, &question)
     } else {
         None

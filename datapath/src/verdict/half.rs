@@ -134,13 +134,14 @@ pub(super) fn decide<T: Tables>(
     number: u16,
     trace: &mut Trace,
 ) -> Result<Outcome, Reason> {
-    let rule_set = direction.rule_set(subject.rules());
+    let own = subject.rules();
+    let rule_set = direction.rule_set(own);
     trace.rule_set = rule_set;
     trace.intended = false;
     if rule_set.is_none() {
         return Err(Reason::NoRuleSet);
     }
-    let question = Question::new(subject, direction, peer, protocol, number);
+    let question = Question::new(subject, own, direction, peer, protocol, number);
     if let Some(answer) = recall(tables, hook, &question) {
         return Ok(answer.tell(tables, trace));
     }
@@ -149,7 +150,7 @@ pub(super) fn decide<T: Tables>(
     };
     trace.class = other.class;
     let verdict = halves(
-        tables, subject, direction, rule_set, &other, peer, protocol, number, trace,
+        tables, subject, own, direction, &other, peer, protocol, number, trace,
     )?;
     trace.intended = verdict.intended;
     if verdict.expires_ns == NEVER {
@@ -164,15 +165,15 @@ pub(super) fn decide<T: Tables>(
 fn halves<T: Tables>(
     tables: &T,
     subject: &Subject<'_>,
+    own: WorkloadLane,
     direction: Direction,
-    rule_set: RuleSet,
     other: &Peer,
     peer: &Address,
     protocol: u8,
     number: u16,
     trace: &mut Trace,
 ) -> Result<Outcome, Reason> {
-    let own = subject.rules();
+    let rule_set = direction.rule_set(own);
     let (denied, other_rule_set, other_denied) = match direction {
         Direction::Egress => (Reason::EgressDenied, other.ingress, Reason::IngressDenied),
         Direction::Ingress => (Reason::IngressDenied, other.egress, Reason::EgressDenied),
@@ -282,8 +283,8 @@ fn half<T: Tables>(
             expires_ns: NEVER,
         });
     }
-    // A deadline that is not there is over.
-    let expires_ns = tables.expiry(decision.expiry).unwrap_or(0);
+    // A deadline that is not there is over, and one beyond all time is still one.
+    let expires_ns = tables.expiry(decision.expiry).unwrap_or(0).min(PAST - 1);
     if now_ns >= expires_ns {
         return Some(Half {
             enforced: decision.enforced_after & bit != 0,
