@@ -103,11 +103,15 @@ fn connect<T: Tables>(
         Hook::ToWorkload => Direction::Ingress,
     };
     // Whatever is known of its flow, what opens a stream is judged in its own direction first.
-    let own = subject.rules();
-    let recalled = if opens && is_stream(protocol) && !toward.rule_set(own).is_none() {
+    let recalled = if opens && is_stream(protocol) {
+        let own = subject.rules();
         let number = server_port(toward, &key);
         let question = Question::new(subject, own, toward, &key.peer, protocol, number);
-        recall(tables, hook, &question)
+        if toward.rule_set(own).is_none() {
+            None
+        } else {
+            recall(tables, hook, &question)
+        }
     } else {
         None
     };
