@@ -1,6 +1,6 @@
 //! Buckets of large peer sets, each once.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use crate::PeerSet;
@@ -12,7 +12,7 @@ use crate::peers::Bucket;
 #[derive(Debug, Default)]
 pub struct PeerSetPool {
     /// By content. Those that nobody has any more are forgotten from time to time.
-    buckets: HashMap<[u8; 16], Weak<Bucket>>,
+    buckets: BTreeMap<[u8; 16], Weak<Bucket>>,
     /// Pieces that were asked for since it was looked through.
     asked: usize,
 }
@@ -23,7 +23,6 @@ impl PeerSetPool {
         let set = set.of_pieces(old, |bucket| self.shared(bucket));
         if self.asked > 2 * self.buckets.len() + 1024 {
             self.buckets.retain(|_, bucket| bucket.strong_count() > 0);
-            self.buckets.shrink_to_fit();
             self.asked = 0;
         }
         set

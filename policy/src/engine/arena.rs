@@ -1,15 +1,13 @@
 //! Values under small typed keys. A key means nothing after its value is gone, and no order of keys may reach
 //! the output: keys depend on history.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
-use std::sync::LazyLock;
 
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use rustc_hash::FxHasher;
 use smallvec::{Array, SmallVec};
 
 /// A sorted list of keys, which most of the time is short.
@@ -182,15 +180,11 @@ impl<T> Default for Lookup<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ContentHash(u32);
 
-/// A map by what people write.
-pub(super) type SecretMap<K, V> = HashMap<K, V, RandomState>;
-
-/// Of this process: whoever could make labels that collide would make everybody wait for his look-ups.
-static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-
 impl ContentHash {
     pub(super) fn of(content: &(impl Hash + ?Sized)) -> Self {
-        let hash = SECRET.hash_one(content);
+        let mut hasher = FxHasher::default();
+        content.hash(&mut hasher);
+        let hash = hasher.finish();
         Self((hash ^ (hash >> 32)) as u32)
     }
 

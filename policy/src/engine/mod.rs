@@ -35,8 +35,9 @@ use std::sync::Arc;
 
 use bulkhead_graph::{Address, NodeGraph, PeerSet, PeerSetPool, Prefix, Timestamp};
 use ipnet::IpNet;
+use rustc_hash::FxHashMap;
 
-use arena::{Arena, Key, SecretMap};
+use arena::{Arena, Key};
 use compile::Compiled;
 use entry::Entries;
 use host::Hosts;
@@ -122,7 +123,7 @@ pub struct Engine {
     identities: Identities,
     workloads: Workloads,
     nodes: Arena<NodeState>,
-    node_keys: SecretMap<Interned, Key<NodeState>>,
+    node_keys: FxHashMap<Interned, Key<NodeState>>,
     policies: Policies,
     compiled: Arena<Compiled>,
     segment_objects: BTreeMap<Interned, Arc<Segment>>,
@@ -132,7 +133,7 @@ pub struct Engine {
     hosts: Hosts,
     port_numbers: PortNumbers,
     /// Incarnations that some policy names, with how many policies do.
-    named_uids: SecretMap<Interned, u32>,
+    named_uids: FxHashMap<Interned, u32>,
     policies_by_segment: BTreeMap<Interned, BTreeSet<ObjectRef>>,
     /// Those whose egress rules speak of a port's name, by the namespace in which they look for who gives it (`None`: in all).
     policies_by_port_name: BTreeMap<(Option<Interned>, Interned), BTreeSet<ObjectRef>>,
@@ -198,7 +199,7 @@ impl Engine {
             identities: Identities::default(),
             workloads: Workloads::default(),
             nodes: Arena::default(),
-            node_keys: SecretMap::default(),
+            node_keys: FxHashMap::default(),
             policies: Policies::default(),
             compiled: Arena::default(),
             segment_objects: BTreeMap::new(),
@@ -207,7 +208,7 @@ impl Engine {
             services: Services::default(),
             hosts: Hosts::default(),
             port_numbers: PortNumbers::default(),
-            named_uids: SecretMap::default(),
+            named_uids: FxHashMap::default(),
             policies_by_segment: BTreeMap::new(),
             policies_by_port_name: BTreeMap::new(),
             boundaries: BTreeSet::new(),

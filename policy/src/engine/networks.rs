@@ -4,9 +4,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use bulkhead_graph::{Address, Hasher, Network, Prefix};
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
-
-use super::arena::SecretMap;
 
 /// Any of these networks; shared, because whoever names ports beside networks has a selector for each of the numbers.
 #[derive(Debug, Clone)]
@@ -17,7 +16,7 @@ struct Listed {
     /// Sorted, once each.
     networks: Box<[Network]>,
     /// Where in the list a prefix stands: more than once with other holes.
-    places: SecretMap<Prefix, SmallVec<[u32; 1]>>,
+    places: FxHashMap<Prefix, SmallVec<[u32; 1]>>,
     /// Of the prefixes, once each.
     lengths: Vec<u8>,
     /// Of the whole list.
@@ -27,7 +26,7 @@ struct Listed {
 impl Networks {
     /// `networks` are sorted, without repetition.
     pub(super) fn new(networks: &[Network]) -> Self {
-        let mut places: SecretMap<Prefix, SmallVec<[u32; 1]>> = SecretMap::default();
+        let mut places: FxHashMap<Prefix, SmallVec<[u32; 1]>> = FxHashMap::default();
         for (at, network) in (0..).zip(networks) {
             places.entry(network.cidr.into()).or_default().push(at);
         }
