@@ -169,7 +169,7 @@ fn the_controller_gone_nothing_opens_and_nothing_is_cut() {
 }
 
 #[test]
-fn g1_a_revocation_outlives_a_full_disk_a_kill_of_the_agent_and_the_loss_of_the_controller() {
+fn g1_a_revocation_outlives_a_failing_disk_a_kill_of_the_agent_and_the_loss_of_the_controller() {
     let plan = Plan::new(1)
         .workload("shop/web", 1, &[8080])
         .and_then(|plan| plan.workload("shop/db", 1, &[5432]))
@@ -181,7 +181,13 @@ fn g1_a_revocation_outlives_a_full_disk_a_kill_of_the_agent_and_the_loss_of_the_
     world.expect_reached("shop/web", "shop/db", 5432).unwrap();
     let node = world.lab.plan().nodes()[0];
     let state = world.lab.folder().join("state").join(node.name());
-    std::os::unix::fs::symlink("/dev/full", state.join("graph.new")).unwrap();
+    // In the place of the file that a graph is written to. The last graph may still be on its way to a slow disk.
+    Deadline::after(Duration::from_secs(10))
+        .until("no graph being written", || {
+            std::fs::create_dir(state.join("graph.new"))?;
+            Ok(Some(()))
+        })
+        .unwrap();
     world
         .enforce("db.json", &isolate("shop", "db", &[]))
         .unwrap();
@@ -199,6 +205,7 @@ fn g1_a_revocation_outlives_a_full_disk_a_kill_of_the_agent_and_the_loss_of_the_
         format!("{ready:#}").contains("no revision that this agent has read back"),
         "{ready:#}"
     );
+    std::fs::remove_dir(state.join("graph.new")).unwrap();
     // With the controller back the node goes on as if nothing had been.
     world.product.start_controller().unwrap();
     world.product.wait_settled().unwrap();
