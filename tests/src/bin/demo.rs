@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 use bulkhead_tests::demo::{Ending, Paper, follow, tell};
 use bulkhead_tests::lab::remove_labs_of_this_process;
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Shows what Bulkhead does, on this machine, in network namespaces.
 #[derive(Debug, Parser)]
@@ -33,9 +34,19 @@ fn main() -> ExitCode {
         Ending::WhenTold
     };
     let (sender, news) = channel();
+    // Before anything is told: who reads the first line may press Ctrl-C at once.
+    let interruption = match Interruption::listen() {
+        Ok(interruption) => interruption,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     let interrupted = sender.clone();
     thread::spawn(move || {
-        let _told = wait_for_signal().map(|()| interrupted.send(News::Interrupted));
+        interruption.wait();
+        // Nobody listens any more if the demo has ended otherwise.
+        let _heard = interrupted.send(News::Interrupted);
     });
     thread::spawn(move || run(ending, &sender));
     let code = match news.recv() {
@@ -68,17 +79,36 @@ fn run(ending: Ending, news: &Sender<News>) {
     let _heard = news.send(News::Told(told));
 }
 
-fn wait_for_signal() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
-        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        Ok(())
-    })
+/// Ctrl-C, or being told to end.
+struct Interruption {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interruption {
+    /// From here on no signal is lost.
+    fn listen() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let inside = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
+        let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        drop(inside);
+        Ok(Self {
+            runtime,
+            interrupt,
+            terminate,
+        })
+    }
+
+    fn wait(mut self) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+        });
+    }
 }
