@@ -124,12 +124,13 @@ impl Enforcer {
     pub fn run(mut self, runtime: &Handle, inputs: &mut mpsc::Receiver<Input>) {
         loop {
             match runtime.block_on(async { tokio::time::timeout(TICK, inputs.recv()).await }) {
-                Ok(Some(Input::End) | None) => return,
+                Ok(Some(Input::End) | None) => return self.finish_disk(),
                 Ok(Some(input)) => self.take(input),
                 Err(_) => {}
             }
             self.drain_events();
             self.state.drain_diagnostics();
+            self.look_at_disk();
             self.by_the_clock();
         }
     }

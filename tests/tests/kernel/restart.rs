@@ -117,6 +117,26 @@ impl Disk {
         Self(path)
     }
 
+    /// The graph reaches it after the ack.
+    fn wait_holds(&self, action: Action) {
+        let (store, deadline) = (Store::in_directory(&self.0), Instant::now() + LIMIT);
+        let holds = || {
+            let stored = store.load().unwrap();
+            stored.is_some_and(|stored| stored.graph.digest() == graph(action).digest())
+        };
+        while !holds() {
+            assert!(Instant::now() < deadline, "the graph is on disk in time");
+            std::thread::yield_now();
+        }
+    }
+
+    /// From now on the next graph waits for the disk, until somebody reads what it writes.
+    fn hang(&self) -> PathBuf {
+        let path = self.0.join("graph.new");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        path
+    }
+
     /// From now on no new graph can be written.
     fn fail(&self) {
         std::os::unix::fs::symlink("/dev/full", self.0.join("graph.new")).unwrap();
@@ -255,6 +275,7 @@ fn g1_g5_killed_between_ack_and_save_a_node_stays_at_what_it_has_acked() {
         let disk = Disk::new("ack-save-state", "size=1m");
         let mut agent = Agent::start(&place, &disk);
         agent.enforce(Action::Allow, 3);
+        disk.wait_holds(Action::Allow);
         disk.fail();
         agent.enforce(Action::Deny, 5);
         agent.kill();
@@ -275,6 +296,29 @@ fn g1_g5_killed_between_ack_and_save_a_node_stays_at_what_it_has_acked() {
         let ack = agent.enforce(Action::Deny, 5);
         assert_eq!((ack.writes, held(&place)), (0, revoked));
         agent.enforce(Action::Allow, 6);
+        agent.kill();
+    });
+}
+
+#[test]
+fn g1_a_disk_that_hangs_holds_no_revision_up() {
+    apart(|| {
+        let place = Place::new("hangs");
+        let disk = Disk::new("hangs-state", "size=1m");
+        let mut agent = Agent::start(&place, &disk);
+        let written = disk.hang();
+        agent.enforce(Action::Allow, 3);
+        let allowed = held(&place);
+        agent.enforce(Action::Deny, 5);
+        assert_ne!(held(&place), allowed, "it is in force and read back");
+        let mark = Store::in_directory(&disk.0).load_mark().unwrap().unwrap();
+        assert_eq!(mark.digest, graph(Action::Deny).digest());
+        // When the disk goes on, so does the newest.
+        assert!(!std::fs::read(written).unwrap().is_empty());
+        disk.wait_holds(Action::Deny);
+        agent.kill();
+        let agent = Agent::start(&place, &disk);
+        assert_eq!(agent.acked().unwrap().frontier, frontier(5));
         agent.kill();
     });
 }
@@ -381,6 +425,7 @@ fn g5_what_was_confirmed_survives_a_kill() {
         let disk = Disk::new("confirmed-state", "size=1m");
         let mut agent = Agent::start(&place, &disk);
         agent.enforce(Action::Allow, 3);
+        disk.wait_holds(Action::Allow);
         let saved = std::fs::metadata(disk.0.join("graph")).unwrap();
         let confirm = Input::Confirm {
             digest: graph(Action::Allow).digest(),

@@ -1,11 +1,21 @@
 //! The thread of an agent that owns the tables, as a test talks to it.
 
-use bulkhead_agent::enforce::Input;
-use tokio::sync::{mpsc, oneshot};
+use std::time::{Duration, Instant};
 
-/// Waits until everything that follows an outcome is done, too: tidying up, and the graph on disk.
+use bulkhead_agent::enforce::Input;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot::{self, error::TryRecvError};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Waits until what follows an outcome is done, too: tidying up, and the graph on its way to the disk.
 pub(crate) fn rest(inputs: &mpsc::Sender<Input>) {
-    let (sender, answer) = oneshot::channel();
+    let (sender, mut answer) = oneshot::channel();
     inputs.blocking_send(Input::Figures(sender)).unwrap();
-    answer.blocking_recv().unwrap();
+    let deadline = Instant::now() + LIMIT;
+    while let Err(missing) = answer.try_recv() {
+        assert_eq!(missing, TryRecvError::Empty, "the thread has ended");
+        assert!(Instant::now() < deadline, "the thread rests in time");
+        std::thread::yield_now();
+    }
 }
