@@ -31,6 +31,8 @@ mod pins;
 mod place;
 #[path = "kernel/policies.rs"]
 mod policies;
+#[path = "kernel/replaced.rs"]
+mod replaced;
 #[path = "kernel/restart.rs"]
 mod restart;
 #[path = "kernel/shares.rs"]

@@ -58,7 +58,7 @@ impl Enforcer {
         if !in_force || self.state.graph().digest() != digest || self.disk.graph == Some(digest) {
             return;
         }
-        if self.disk.writing.is_some() {
+        if self.is_writing() {
             return;
         }
         let context = Context {
@@ -70,12 +70,21 @@ impl Enforcer {
             .name("disk".to_owned())
             .spawn(move || store.save(&graph, &context));
         match thread {
-            Ok(thread) => self.disk.writing = Some(Writing { digest, thread }),
+            Ok(thread) => {
+                // From now on the file may be either.
+                self.disk.graph = None;
+                self.disk.writing = Some(Writing { digest, thread });
+            }
             Err(error) => {
                 error!(%error, "no thread to write the graph to disk; the next audit tries again")
             }
         }
         self.report_disk();
+    }
+
+    /// Whether a graph is on its way.
+    pub(super) fn is_writing(&self) -> bool {
+        self.disk.writing.is_some()
     }
 
     /// Takes note of a graph that has been written.
@@ -88,7 +97,7 @@ impl Enforcer {
 
     /// The same, and waits for it: what is on its way, and what came into force meanwhile.
     pub(super) fn finish_disk(&mut self) {
-        while self.disk.writing.is_some() {
+        while self.is_writing() {
             self.wait_for_disk();
         }
     }
@@ -99,7 +108,9 @@ impl Enforcer {
         };
         match writing.thread.join() {
             Ok(Ok(digest)) => self.disk.graph = Some(digest),
-            Ok(Err(error)) => error!(%error, "the graph is in force and not on disk"),
+            Ok(Err(error)) => {
+                error!(%error, revision = %writing.digest, "the graph is not on disk")
+            }
             Err(_) => error!("what writes the graph to disk has panicked"),
         }
         // What failed is tried again by the next audit, what is newer at once.
@@ -110,7 +121,7 @@ impl Enforcer {
         self.report_disk();
     }
 
-    fn report_disk(&self) {
+    pub(super) fn report_disk(&self) {
         let held = self.frontier.as_ref().map(|(digest, _)| *digest);
         let mark = self.disk.mark.as_ref().map(|(digest, _)| *digest);
         self.outputs

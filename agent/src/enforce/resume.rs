@@ -54,6 +54,7 @@ impl Enforcer {
                 info!("nothing is in force yet: this node waits for the controller");
             }
         }
+        self.report_disk();
     }
 
     fn take_up(&mut self, graph: Arc<NodeGraph>) {

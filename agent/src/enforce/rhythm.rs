@@ -57,8 +57,12 @@ impl Enforcer {
 
     /// Reads the kernel back and repairs what is not as it should be.
     fn audit(&mut self) {
-        self.mark();
-        self.save();
+        // Bookmarks can wait, and would wait for a disk that hangs.
+        if !self.is_writing() {
+            self.mark();
+            self.save();
+            self.report_disk();
+        }
         self.audit_hooks();
         if !self.state.has_graph() {
             return;

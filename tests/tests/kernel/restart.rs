@@ -1,33 +1,39 @@
 //! What an agent finds that starts where another was killed, and what it leaves alone (G1, G3, G5).
 //!
-//! An agent that is killed has done what it had done, and nothing at its end; so is one that is told to end.
+//! An agent that is killed has done what it had done, and nothing at its end. One that is told to end does no more, but waits for
+//! the graph on its way to the disk.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bulkhead_agent::enforce::{Enforcer, Input, Note, Outputs, Rhythm, State, read_tables};
+use bulkhead_agent::enforce::{Enforcer, Input, Outputs, Rhythm, State, read_tables};
 use bulkhead_agent::interfaces::{Far, Link, Links};
-use bulkhead_agent::kernel::{Kernel, Maps, object};
+use bulkhead_agent::kernel::{Kernel, Maps};
 use bulkhead_agent::metrics::Metrics;
 use bulkhead_agent::store::{Context, Mark, Store};
-use bulkhead_datapath::abi::{ABI_VERSION, ExpiryId, Generation, Hook, Mac, MapName};
-use bulkhead_encode::Clock;
+use bulkhead_datapath::abi::{ABI_VERSION, ExpiryId, Generation, Mac};
 use bulkhead_graph::{
     Action, Address, Delta, Digest, Direction, Entry, Lease, LocalWorkload, Mode, NodeGraph,
-    PeerMatch, PortMatch, RuleSet, SortedMap, Stage, Timestamp, WorkloadUid,
+    PeerMatch, PortMatch, RuleSet, SortedMap, Stage, WorkloadUid,
 };
 use bulkhead_wire::{Ack, Answer, Frontier, Refusal, Refused, Revision};
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::Mode as Permissions;
+use nix::unistd::mkfifo;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::pins::{SIZES, arrives};
 use crate::place::Place;
 use crate::thread::rest;
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const SELDOM: Duration = Duration::from_secs(3_600);
 
 /// The workload's one address; the loopback stands for its interface.
@@ -35,7 +41,7 @@ fn address() -> Address {
     Address::from(std::net::IpAddr::from([10, 0, 0, 1]))
 }
 
-fn links() -> Links {
+pub(crate) fn links() -> Links {
     let far = Far {
         mac: Mac::default(),
         addresses: [address()].into(),
@@ -51,7 +57,7 @@ fn links() -> Links {
 }
 
 /// A workload that everybody or nobody may reach.
-fn graph(action: Action) -> NodeGraph {
+pub(crate) fn graph(action: Action) -> NodeGraph {
     graph_with(action, None)
 }
 
@@ -98,7 +104,7 @@ fn graph_with(action: Action, lease: Option<Lease>) -> NodeGraph {
     )
 }
 
-fn frontier(version: u64) -> Frontier {
+pub(crate) fn frontier(version: u64) -> Frontier {
     Frontier {
         versions: [("folder".to_owned(), version)].into(),
         ..Frontier::default()
@@ -119,22 +125,37 @@ impl Disk {
 
     /// The graph reaches it after the ack.
     fn wait_holds(&self, action: Action) {
-        let (store, deadline) = (Store::in_directory(&self.0), Instant::now() + LIMIT);
-        let holds = || {
-            let stored = store.load().unwrap();
-            stored.is_some_and(|stored| stored.graph.digest() == graph(action).digest())
-        };
-        while !holds() {
+        let deadline = Instant::now() + LIMIT;
+        while !self.holds(action) {
             assert!(Instant::now() < deadline, "the graph is on disk in time");
             std::thread::yield_now();
         }
     }
 
-    /// From now on the next graph waits for the disk, until somebody reads what it writes.
-    fn hang(&self) -> PathBuf {
-        let path = self.0.join("graph.new");
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        path
+    fn holds(&self, action: Action) -> bool {
+        let stored = Store::in_directory(&self.0).load().unwrap();
+        stored.is_some_and(|stored| stored.graph.digest() == graph(action).digest())
+    }
+
+    /// From now on the next graph waits for the disk.
+    fn hang(&self) {
+        mkfifo(&self.0.join("graph.new"), Permissions::S_IRWXU).unwrap();
+    }
+
+    /// It waits no more, and fails: such a file cannot be made safe.
+    fn go_on(&self) {
+        let mut written = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(self.0.join("graph.new"))
+            .unwrap();
+        let deadline = Instant::now() + LIMIT;
+        while !written.read(&mut [0]).is_ok_and(|bytes| bytes > 0) {
+            assert!(Instant::now() < deadline, "a graph is written in time");
+            std::thread::yield_now();
+        }
+        // Whatever else it writes has room there.
+        while written.read(&mut [0; 4_096]).is_ok_and(|bytes| bytes > 0) {}
     }
 
     /// From now on no new graph can be written.
@@ -156,6 +177,7 @@ struct Agent {
     inputs: mpsc::Sender<Input>,
     acks: watch::Receiver<Option<Ack>>,
     refusals: mpsc::Receiver<Refused>,
+    metrics: Arc<Metrics>,
     thread: JoinHandle<()>,
 }
 
@@ -168,12 +190,13 @@ impl Agent {
             .unwrap();
         let (acks_sender, acks) = watch::channel(None);
         let (refusals_sender, refusals) = mpsc::channel(4);
+        let metrics = Arc::new(Metrics::default());
         let outputs = Outputs {
             acks: acks_sender,
             refusals: refusals_sender,
             events: broadcast::channel(4).0,
             waiting: watch::channel(false).0,
-            metrics: Arc::new(Metrics::default()),
+            metrics: metrics.clone(),
         };
         let rhythm = Rhythm {
             sweep: SELDOM,
@@ -196,6 +219,7 @@ impl Agent {
             inputs,
             acks,
             refusals,
+            metrics,
             thread,
         }
     }
@@ -247,13 +271,29 @@ impl Agent {
         self.acks.borrow().clone()
     }
 
+    /// What its metrics say of the graph in force.
+    fn is_on_disk(&self) -> bool {
+        let text = self.metrics.render(&rest(&self.inputs)).unwrap();
+        let said = text
+            .lines()
+            .find_map(|line| line.strip_prefix("bulkhead_agent_graph_on_disk "));
+        said.unwrap() == "1"
+    }
+
+    fn wait_on_disk(&self) {
+        let deadline = Instant::now() + LIMIT;
+        while !self.is_on_disk() {
+            assert!(Instant::now() < deadline, "the metrics say so in time");
+        }
+    }
+
     fn kill(self) {
         self.inputs.blocking_send(Input::End).unwrap();
         self.thread.join().unwrap();
     }
 }
 
-fn maps(place: &Place) -> Maps {
+pub(crate) fn maps(place: &Place) -> Maps {
     Maps::pinned(&place.pins().join(format!("v{ABI_VERSION}")).join("maps")).unwrap()
 }
 
@@ -264,7 +304,7 @@ fn held(place: &Place) -> (Generation, String) {
 }
 
 /// In a thread of its own, which has namespaces of its own.
-fn apart(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn apart(test: impl FnOnce() + Send + 'static) {
     std::thread::spawn(test).join().unwrap();
 }
 
@@ -306,20 +346,41 @@ fn g1_a_disk_that_hangs_holds_no_revision_up() {
         let place = Place::new("hangs");
         let disk = Disk::new("hangs-state", "size=1m");
         let mut agent = Agent::start(&place, &disk);
-        let written = disk.hang();
+        disk.hang();
         agent.enforce(Action::Allow, 3);
         let allowed = held(&place);
         agent.enforce(Action::Deny, 5);
         assert_ne!(held(&place), allowed, "it is in force and read back");
         let mark = Store::in_directory(&disk.0).load_mark().unwrap().unwrap();
         assert_eq!(mark.digest, graph(Action::Deny).digest());
-        // When the disk goes on, so does the newest.
-        assert!(!std::fs::read(written).unwrap().is_empty());
-        disk.wait_holds(Action::Deny);
-        agent.kill();
+        // Told to end, it waits for the one on its way, and writes the newest after it.
+        agent.inputs.blocking_send(Input::End).unwrap();
+        disk.go_on();
+        agent.thread.join().unwrap();
+        assert!(disk.holds(Action::Deny));
         let agent = Agent::start(&place, &disk);
         assert_eq!(agent.acked().unwrap().frontier, frontier(5));
         agent.kill();
+    });
+}
+
+#[test]
+fn a_graph_that_another_is_written_over_is_not_said_to_be_on_disk() {
+    apart(|| {
+        let place = Place::new("over");
+        let disk = Disk::new("over-state", "size=1m");
+        let mut agent = Agent::start(&place, &disk);
+        agent.enforce(Action::Allow, 3);
+        disk.wait_holds(Action::Allow);
+        agent.wait_on_disk();
+        disk.hang();
+        agent.enforce(Action::Deny, 4);
+        agent.enforce(Action::Allow, 5);
+        assert!(!agent.is_on_disk(), "what hangs may still replace it");
+        disk.go_on();
+        agent.wait_on_disk();
+        agent.kill();
+        assert!(disk.holds(Action::Allow));
     });
 }
 
@@ -335,6 +396,7 @@ fn g3_a_restart_with_nothing_changed_leaves_every_byte() {
         let agent = Agent::start(&place, &disk);
         let ack = agent.acked().unwrap();
         assert_eq!((ack.writes, ack.frontier), (0, frontier(3)));
+        assert!(agent.is_on_disk());
         assert_eq!(held(&place), before);
         agent.kill();
     });
@@ -504,136 +566,5 @@ fn a_full_disk_keeps_no_node_from_noting_how_far_it_has_come() {
             store.save_mark(&mark).unwrap();
             assert_eq!(store.load_mark().unwrap(), Some(mark));
         }
-    });
-}
-
-/// Sends datagrams to the loopback all the time; counts those that arrive.
-struct Flood {
-    end: Arc<std::sync::atomic::AtomicBool>,
-    sender: JoinHandle<u64>,
-    receiver: std::net::UdpSocket,
-}
-
-impl Flood {
-    fn start() -> Self {
-        let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        receiver.set_nonblocking(true).unwrap();
-        let to = receiver.local_addr().unwrap();
-        let end = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let ended = end.clone();
-        let sender = std::thread::spawn(move || {
-            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-            let mut sent = 0;
-            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
-                // A drop at the hook may come back as an error.
-                let _ = socket.send_to(b"x", to);
-                sent += 1;
-            }
-            sent
-        });
-        Self {
-            end,
-            sender,
-            receiver,
-        }
-    }
-
-    fn end(self) -> (u64, u64) {
-        self.end.store(true, std::sync::atomic::Ordering::Relaxed);
-        let sent = self.sender.join().unwrap();
-        let mut arrived = 0;
-        while self.receiver.recv(&mut [0; 8]).is_ok() {
-            arrived += 1;
-        }
-        (sent, arrived)
-    }
-}
-
-/// The hooks' start in an agent, up to the last graph.
-fn take_up(kernel: Kernel) -> State {
-    let mut state = State::open(kernel, links()).unwrap();
-    let note = Note {
-        digest: Some(graph(Action::Deny).digest()),
-        frontier: frontier(1),
-    };
-    let clock = Clock {
-        wall: Timestamp(0),
-        monotonic_ns: 0,
-        heard_ns: 0,
-    };
-    let done = state
-        .commit(Arc::new(graph(Action::Deny)), &note, clock)
-        .unwrap();
-    state.settle(done).unwrap();
-    state
-}
-
-fn entries(folder: &Path) -> usize {
-    std::fs::read_dir(folder).unwrap().count()
-}
-
-fn programs_on(hook: Hook) -> usize {
-    bulkhead_agent::kernel::attached("lo", hook, 0)
-        .unwrap()
-        .programs
-        .len()
-}
-
-#[test]
-fn cve_2023_27595_no_packet_passes_while_programs_are_replaced() {
-    apart(|| {
-        let place = Place::new("cve");
-        drop(take_up(Kernel::open(&place.options(SIZES)).unwrap()));
-        let flood = Flood::start();
-        let root = place.pins().join(format!("v{ABI_VERSION}"));
-        for round in 1..=5 {
-            // Another object by its digest, the same by what it does.
-            let mut other = object().to_vec();
-            other.extend(vec![0; round * 8]);
-            let before = entries(&root.join("programs"));
-            // `dump` beside the running agent: it brings no programs of its own.
-            assert!(maps(&place).node.generation() > Generation(0));
-            assert_eq!(entries(&root.join("programs")), before);
-            // Killed when the new programs were pinned and no link led to them yet.
-            drop(Kernel::open_object(&other, &place.options(SIZES)).unwrap());
-            let kernel = Kernel::open_object(&other, &place.options(SIZES)).unwrap();
-            assert_eq!(kernel.load_time, Duration::ZERO);
-            let own: Vec<usize> = Hook::ALL.iter().map(|hook| programs_on(*hook)).collect();
-            assert_eq!(own, [1, 1]);
-            let mut state = take_up(kernel);
-            assert_eq!(state.check_hooks().unwrap(), 0, "they are this object's");
-        }
-        let (sent, arrived) = flood.end();
-        assert!(sent > 1_000, "{sent} datagrams are no flood");
-        assert_eq!(arrived, 0, "of {sent} datagrams some passed unjudged");
-    });
-}
-
-#[test]
-fn programs_of_another_abi_version_go_when_the_own_ones_guard() {
-    apart(|| {
-        let place = Place::new("abi");
-        drop(take_up(Kernel::open(&place.options(SIZES)).unwrap()));
-        let [own, other] =
-            [ABI_VERSION, ABI_VERSION + 1].map(|n| place.pins().join(format!("v{n}")));
-        std::fs::rename(&own, &other).unwrap();
-        let flood = Flood::start();
-        let kernel = Kernel::open(&place.options(SIZES)).unwrap();
-        let state = State::open(kernel, links()).unwrap();
-        assert!(other.join("maps").join(MapName::Node.name()).exists());
-        drop(state);
-        drop(take_up(Kernel::open(&place.options(SIZES)).unwrap()));
-        assert!(!other.exists(), "nothing of the other version is left");
-        let deadline = Instant::now() + LIMIT;
-        // The kernel lets go of a link some time after its pin is gone.
-        while Hook::ALL.iter().any(|hook| programs_on(*hook) != 1) {
-            assert!(
-                Instant::now() < deadline,
-                "the other version's programs still run"
-            );
-        }
-        let (sent, arrived) = flood.end();
-        assert!(sent > 100, "{sent} datagrams are no flood");
-        assert_eq!(arrived, 0, "of {sent} datagrams some passed unjudged");
     });
 }
