@@ -105,13 +105,13 @@ pub struct Run {
     #[arg(long, value_name = "ADDRESS", env = "BULKHEAD_HTTP")]
     pub http: Option<SocketAddr>,
     /// Seconds between two sweeps of flows that are over
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", env = "BULKHEAD_SWEEP_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub sweep_seconds: u64,
     /// Seconds between two comparisons of the kernel's tables with what they should hold
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    #[arg(long, value_name = "SECONDS", env = "BULKHEAD_AUDIT_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub audit_seconds: u64,
     /// Seconds after the first start on a node in which TCP connections older than the agent are taken over, if policy allows them
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=600))]
+    #[arg(long, value_name = "SECONDS", env = "BULKHEAD_ADOPT_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=600))]
     pub adopt_seconds: u64,
     #[command(flatten)]
     pub sizes: Sizes,
@@ -123,19 +123,19 @@ pub struct Run {
 #[derive(Debug, Clone, Args)]
 pub struct Sizes {
     /// Workloads of the old and the new revision together
-    #[arg(long, value_name = "N", default_value_t = CAPACITIES.workloads, value_parser = clap::value_parser!(u32).range(2..=4096))]
+    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_WORKLOADS", default_value_t = CAPACITIES.workloads, value_parser = clap::value_parser!(u32).range(2..=4096))]
     pub max_workloads: u32,
     /// Addresses known by identity
-    #[arg(long, value_name = "N", default_value_t = CAPACITIES.peers, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_PEERS", default_value_t = CAPACITIES.peers, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_peers: u32,
     /// Prefixes
-    #[arg(long, value_name = "N", default_value_t = CAPACITIES.networks, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_NETWORKS", default_value_t = CAPACITIES.networks, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_networks: u32,
     /// Decisions of the old and the new revision together
-    #[arg(long, value_name = "N", default_value_t = CAPACITIES.decisions, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_DECISIONS", default_value_t = CAPACITIES.decisions, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_decisions: u32,
     /// Flows of all workloads
-    #[arg(long, value_name = "N", default_value_t = CAPACITIES.flows, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_FLOWS", default_value_t = CAPACITIES.flows, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_flows: u32,
 }
 

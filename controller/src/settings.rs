@@ -101,11 +101,17 @@ pub struct Run {
         default_value = "127.0.0.1:9480"
     )]
     pub http: SocketAddr,
-    /// Addresses from which pods get theirs, beside the ranges that the nodes declare; may be repeated
-    #[arg(long = "cluster-range", value_name = "NETWORK")]
+    /// Addresses from which pods get theirs, beside the ranges that the nodes declare; may be repeated, or have
+    /// commas between
+    #[arg(
+        long = "cluster-range",
+        value_name = "NETWORK",
+        env = "BULKHEAD_CLUSTER_RANGE",
+        value_delimiter = ','
+    )]
     pub cluster_ranges: Vec<IpNet>,
     /// Milliseconds for which further changes of a node are gathered after one was sent
-    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, value_name = "MS", env = "BULKHEAD_GATHER_MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub gather_ms: u64,
     /// What is logged.
     #[command(flatten)]

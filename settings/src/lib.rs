@@ -102,7 +102,11 @@ pub fn resolve<C: Parser>(
         from_file = extra.iter().map(|(key, _)| key.clone()).collect();
         arguments.extend(extra.into_iter().map(|(_, argument)| argument));
     }
-    let matches = C::command().try_get_matches_from(&arguments)?;
+    let mut command = C::command();
+    if leaf(&command, &glance, |_, matches| print::wanted(matches)) {
+        command = with_nothing_required(command);
+    }
+    let matches = command.try_get_matches_from(&arguments)?;
     let printed = leaf(&C::command(), &matches, |command, matches| {
         print::wanted(matches).then(|| print::render(command, matches, &from_file))
     });
@@ -110,6 +114,13 @@ pub fn resolve<C: Parser>(
         Some(text) => Ok(Resolved::Print(text)),
         None => Ok(Resolved::Run(C::from_arg_matches(&matches)?)),
     }
+}
+
+/// For printing, which may come before anything is known.
+fn with_nothing_required(command: Command) -> Command {
+    command
+        .mut_args(|argument| argument.required(false))
+        .mut_subcommands(with_nothing_required)
 }
 
 /// The subcommand that was chosen, with its matches.
@@ -214,6 +225,18 @@ mod tests {
             .to_string();
         assert!(error.contains("line 2"), "{error}");
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn what_is_needed_to_run_is_not_needed_to_print() {
+        let Resolved::Print(text) = run(&["--print-config"]).unwrap() else {
+            panic!("ran")
+        };
+        assert!(text.contains("# node =   # not set"), "{text}");
+        let error = run(&["--print-config", "--times=many"]).unwrap_err();
+        assert!(error.to_string().contains("--times"), "{error}");
+        let error = run(&[]).unwrap_err();
+        assert!(error.to_string().contains("--node"), "{error}");
     }
 
     #[test]

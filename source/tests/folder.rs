@@ -207,6 +207,45 @@ async fn a_full_disk_is_named() {
 }
 
 #[tokio::test]
+async fn changes_wait_while_the_disk_refuses_their_number_and_none_is_lost() {
+    let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    put(folder.path(), "a", "{}");
+    let config = FolderConfig {
+        poll: Duration::from_millis(50),
+        ..FolderConfig::new(folder.path(), Some(state.path().to_owned()))
+    };
+    let mut updates = watch(config).unwrap();
+    let first = next(&mut updates).await;
+    // The last good versions are written after the update.
+    let last_good = state.path().join("last-good.json");
+    timeout(DEADLINE, async {
+        while !last_good.exists() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    // Where the number is to be written first there is something that cannot be replaced.
+    let in_the_way = state.path().join("frontier.new");
+    fs::create_dir(&in_the_way).unwrap();
+    put(folder.path(), "b", "{}");
+    timeout(Duration::from_millis(500), updates.recv())
+        .await
+        .expect_err("nothing moves without a number that survives");
+    put(folder.path(), "c", "{}");
+    fs::remove_dir(&in_the_way).unwrap();
+    let (mut events, mut last) = (0, version(&first));
+    while events < 2 {
+        let update = next(&mut updates).await;
+        assert!(version(&update) > last, "{update:?}");
+        (events, last) = (events + update.events.len(), version(&update));
+    }
+    drop(updates);
+    let kept = fs::read_to_string(state.path().join("frontier.json")).unwrap();
+    assert!(kept.contains(&format!("\"version\":{last}")), "{kept}");
+}
+
+#[tokio::test]
 async fn a_folder_that_vanishes_leaves_everything_in_force() {
     let outer = tempfile::tempdir().unwrap();
     let folder = outer.path().join("manifests");

@@ -179,10 +179,6 @@ fn convert(kind: Kind, value: &Value, unknown: &mut Vec<String>) -> Result<Conve
         Kind::Quarantine => super::quarantine(&typed(kind, value, unknown)?),
         Kind::Workload => super::workload(&typed::<kinds::Workload>(kind, value, unknown)?),
         Kind::ClusterNetworkPolicy => super::cluster_network_policy(&typed(kind, value, unknown)?),
-        Kind::ServiceAccount => {
-            Err(Violation::new("kind", "this kind is not read")
-                .into_rejection(described(kind, value)))
-        }
     }
 }
 

@@ -70,7 +70,6 @@ pub fn stand_in(kind: Kind, value: &Value) -> Option<StandIn> {
         | Kind::Pod
         | Kind::Workload
         | Kind::Node
-        | Kind::ServiceAccount
         | Kind::Service
         | Kind::EndpointSlice => return None,
     };
@@ -96,7 +95,6 @@ pub fn reference(kind: Kind, value: &Value) -> Option<ObjectRef> {
         | Kind::SegmentationPolicy
         | Kind::Pod
         | Kind::Workload
-        | Kind::ServiceAccount
         | Kind::Service
         | Kind::EndpointSlice => {
             ObjectRef::namespaced(kind, text("namespace").unwrap_or("default"), name)

@@ -280,8 +280,6 @@ impl Engine {
             | Kind::NetworkPolicy
             | Kind::SegmentationPolicy
             | Kind::Quarantine => self.delete_policy(object),
-            // No verdict depends on the object: workloads name their service account themselves.
-            Kind::ServiceAccount => {}
         }
     }
 
@@ -314,7 +312,6 @@ impl Engine {
             | Kind::NetworkPolicy
             | Kind::SegmentationPolicy
             | Kind::Quarantine => self.policies.objects(kind),
-            Kind::ServiceAccount => Vec::new(),
         }
     }
 

@@ -31,8 +31,6 @@ pub enum Kind {
     Workload,
     /// Core.
     Node,
-    /// Core; nothing depends on the object itself, pods name it.
-    ServiceAccount,
     /// Core.
     Service,
     /// `discovery.k8s.io/v1`.
@@ -53,7 +51,6 @@ impl Kind {
             Self::Pod => "Pod",
             Self::Workload => "Workload",
             Self::Node => "Node",
-            Self::ServiceAccount => "ServiceAccount",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
         }

@@ -43,7 +43,6 @@ pub(super) fn resource(kind: Kind) -> ApiResource {
         Kind::Pod => ("", "v1", "pods"),
         Kind::Workload => ("bulkhead.dev", "v1alpha1", "workloads"),
         Kind::Node => ("", "v1", "nodes"),
-        Kind::ServiceAccount => ("", "v1", "serviceaccounts"),
         Kind::Service => ("", "v1", "services"),
         Kind::EndpointSlice => ("discovery.k8s.io", "v1", "endpointslices"),
     };
