@@ -3,17 +3,16 @@
 //! A flow is judged in the direction in which it was opened, and again after every change of revision, so that a
 //! revocation cuts live connections and a grant disturbs none. Nothing passes because its reverse would be allowed.
 
-use super::answer::{Answer, Question, recall};
-use super::fragment;
+use super::answer::{Question, recall};
 use super::half::{Direction, Outcome, decide};
-use super::{Subject, Trace, is_behind_bridge};
+use super::{Subject, Trace, budget, entry, fragment, is_behind_bridge};
 use crate::abi::{
-    Address, ExpiryId, FlowJudged, FlowKey, FlowLife, FlowOwner, FlowState, FlowTraffic, FlowValue,
-    Hook, Opener, Reason, WorkloadSlot,
+    Address, ExpiryId, FlowJudged, FlowKey, FlowLife, FlowOwner, FlowState, Hook, Opener, Reason,
+    WorkloadSlot,
 };
 use crate::flow::{advance, is_by_opener, is_stream, key, tick};
 use crate::parse::{Content, FLAG_OPENER, Fragment, Packet, Query};
-use crate::tables::{Budget, Flow, Inserted, Tables};
+use crate::tables::{Budget, Flow, Tables};
 
 /// Why a packet is put before policy.
 #[repr(u8)]
@@ -118,7 +117,7 @@ fn connect<T: Tables>(
     if let Some(answer) = recalled
         && !subject.is_pending()
         && !(matches!(hook, Hook::ToWorkload) && subject.own(&key.peer).is_some())
-        && open_at_once(tables, hook, subject, packet, &key, toward, answer, trace)
+        && entry::open_at_once(tables, hook, subject, packet, &key, toward, answer, trace)
     {
         return Ok(Reason::Opened);
     }
@@ -245,11 +244,11 @@ fn connect<T: Tables>(
             pass(hook, found, life, packet, now_ns, trace);
             return Ok(Reason::Opened);
         }
-        remove(tables, subject, &key, life.opener());
+        entry::remove(tables, subject, &key, life.opener());
     } else if plan == Plan::Unremembered {
         return Ok(Reason::Unremembered);
     }
-    let opened = open(
+    let opened = entry::open(
         tables, hook, subject, packet, &key, direction, allowed, now_ns,
     )?;
     Ok(if both_ways { Reason::Adopted } else { opened })
@@ -297,13 +296,13 @@ fn plan_for_unknown<T: Tables>(
     if packet.flags & FLAG_OPENER != 0 {
         return Ok(match hook {
             Hook::FromWorkload => (Plan::Open, Direction::Egress),
-            Hook::ToWorkload if to_workload_is_used_up(tables, subject) => {
+            Hook::ToWorkload if is_flooded(tables, subject) => {
                 (Plan::Unremembered, Direction::Ingress)
             }
             Hook::ToWorkload => (Plan::Open, Direction::Ingress),
         });
     }
-    if to_workload_is_used_up(tables, subject) {
+    if is_flooded(tables, subject) {
         return Ok((Plan::Unremembered, Direction::Ingress));
     }
     if packet.tuple.protocol == 6 && now_ns < subject.node.adopt_until_ns {
@@ -335,7 +334,14 @@ fn may_be_an_answer<T: Tables>(
     matches!(hook, Hook::FromWorkload)
         && trace.plan == Plan::Open
         && !is_stream(protocol)
-        && to_workload_is_used_up(tables, subject)
+        && is_flooded(tables, subject)
+}
+
+/// Whether what is opened to the workload can no longer be remembered.
+#[inline(always)]
+fn is_flooded<T: Tables>(tables: &T, subject: &Subject<'_>) -> bool {
+    let limit = subject.node.flows_to_workload;
+    budget::has_room(tables, subject, Budget::ToWorkload, limit) == Some(false)
 }
 
 /// The reason of a denial by policy, if it is one.
@@ -355,138 +361,6 @@ pub(super) const fn denied(number: u8) -> Option<Reason> {
         INGRESS_DENIED => Reason::IngressDenied,
         _ => Reason::Internal,
     })
-}
-
-/// What opens a stream is mostly the first of its flow. Where policy has said lately that it may, the entry is put in without a
-/// look at the table first: whether there is one already, that finds out too. Says whether the flow is new and all is done.
-#[inline(always)]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "all of it is what an entry is made of, and the stack has no room for more structs"
-)]
-fn open_at_once<T: Tables>(
-    tables: &T,
-    hook: Hook,
-    subject: &Subject<'_>,
-    packet: &Packet,
-    key: &FlowKey,
-    direction: Direction,
-    answer: &Answer,
-    trace: &mut Trace,
-) -> bool {
-    if !answer.allows() || answer.peer_is_local(tables) {
-        return false;
-    }
-    let (opener, budget, limit) = purse(subject, direction);
-    let within = match tables.used(subject.slot, budget) {
-        Some(used) => used < u64::from(limit),
-        None => false,
-    };
-    if !within {
-        return false;
-    }
-    let life = FlowLife::new(opener, FlowState::New, answer.flags(), tick(trace.now_ns));
-    let inserted = insert(
-        tables,
-        hook,
-        subject,
-        packet,
-        key,
-        life,
-        ExpiryId::NONE,
-        budget,
-    );
-    if inserted != Inserted::New {
-        return false;
-    }
-    answer.tell(tables, trace);
-    trace.server_port = server_port(direction, key);
-    true
-}
-
-#[inline(always)]
-fn to_workload_is_used_up<T: Tables>(tables: &T, subject: &Subject<'_>) -> bool {
-    match tables.used(subject.slot, Budget::ToWorkload) {
-        Some(used) => used >= u64::from(subject.node.flows_to_workload),
-        None => false,
-    }
-}
-
-/// Remembers a flow that is allowed.
-#[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "as above")]
-fn open<T: Tables>(
-    tables: &T,
-    hook: Hook,
-    subject: &Subject<'_>,
-    packet: &Packet,
-    key: &FlowKey,
-    direction: Direction,
-    allowed: Outcome,
-    now_ns: u64,
-) -> Result<Reason, Reason> {
-    let (opener, budget, limit) = purse(subject, direction);
-    let Some(used) = tables.used(subject.slot, budget) else {
-        return Err(Reason::Internal);
-    };
-    if used >= u64::from(limit) {
-        return match direction {
-            Direction::Egress => Err(Reason::BudgetByWorkload),
-            Direction::Ingress => Ok(Reason::Unremembered),
-        };
-    }
-    let state = if allowed.both_ways {
-        FlowState::Established
-    } else {
-        FlowState::New
-    };
-    let life = FlowLife::new(opener, state, allowed.flags(), tick(now_ns));
-    let expiry = allowed.expiry;
-    match insert(tables, hook, subject, packet, key, life, expiry, budget) {
-        // Where another processor was faster, its packet is counted there, and this one in COUNTERS only.
-        Inserted::New | Inserted::Present => Ok(Reason::Opened),
-        Inserted::Full => Err(Reason::FlowTableFull),
-    }
-}
-
-/// Who opens a flow in this direction, which budget pays for it, and how much that is.
-#[inline(always)]
-const fn purse(subject: &Subject<'_>, direction: Direction) -> (Opener, Budget, u32) {
-    let node = subject.node;
-    match direction {
-        Direction::Egress => (Opener::Workload, Budget::ByWorkload, node.flows_by_workload),
-        Direction::Ingress => (Opener::Peer, Budget::ToWorkload, node.flows_to_workload),
-    }
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "as above")]
-fn insert<T: Tables>(
-    tables: &T,
-    hook: Hook,
-    subject: &Subject<'_>,
-    packet: &Packet,
-    key: &FlowKey,
-    life: FlowLife,
-    expiry: ExpiryId,
-    budget: Budget,
-) -> Inserted {
-    let one = FlowTraffic(FlowTraffic::one(packet.length));
-    let (sent, received) = match hook {
-        Hook::FromWorkload => (one, FlowTraffic(0)),
-        Hook::ToWorkload => (FlowTraffic(0), one),
-    };
-    let value = FlowValue {
-        judged: FlowJudged::new(subject.generation, expiry, key.tag()),
-        life,
-        sent,
-        received,
-    };
-    let inserted = tables.insert_flow(key, &value);
-    if inserted == Inserted::New {
-        tables.charge(subject.slot, budget);
-    }
-    inserted
 }
 
 /// What the node's own host sends passes, and its flow is remembered so that the answer passes too.
@@ -517,14 +391,11 @@ pub(super) fn host<T: Tables>(
         return Ok(Reason::HostOriginated);
     }
     let opens = packet.flags & FLAG_OPENER != 0 && !matches!(packet.tuple.query, Query::Reply);
-    let within = match tables.used(subject.slot, Budget::ByHost) {
-        Some(used) => used < u64::from(subject.node.flows_by_host),
-        None => false,
-    };
-    if opens && within {
+    let limit = subject.node.flows_by_host;
+    if opens && budget::has_room(tables, subject, Budget::ByHost, limit) == Some(true) {
         let life = FlowLife::new(Opener::Host, FlowState::New, 0, tick(now_ns));
         // A full table costs the answer, never the packet itself.
-        let _ = insert(
+        let _ = entry::insert(
             tables,
             Hook::ToWorkload,
             subject,
@@ -601,26 +472,9 @@ pub(super) fn check_local_source<T: Tables>(
     }
 }
 
-/// Takes a flow out, and gives back what it used.
-#[inline(always)]
-fn remove<T: Tables>(tables: &T, subject: &Subject<'_>, key: &FlowKey, opener: Opener) -> bool {
-    let removed = tables.remove_flow(key);
-    if removed {
-        tables.release(
-            subject.slot,
-            match opener {
-                Opener::Workload => Budget::ByWorkload,
-                Opener::Peer => Budget::ToWorkload,
-                Opener::Host => Budget::ByHost,
-            },
-        );
-    }
-    removed
-}
-
 /// Port of the end that did not open the flow.
 #[inline(always)]
-fn server_port(direction: Direction, key: &FlowKey) -> u16 {
+pub(super) fn server_port(direction: Direction, key: &FlowKey) -> u16 {
     match direction {
         Direction::Egress => key.peer_port,
         Direction::Ingress => key.local_port,

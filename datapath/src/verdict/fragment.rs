@@ -1,6 +1,6 @@
 //! Fragments: the first one stores its ports, for its workload and hook; later ones take them.
 
-use super::Subject;
+use super::{Subject, budget};
 use crate::abi::{FragmentKey, FragmentValue, Hook, Reason};
 use crate::flow::tick;
 use crate::parse::{Fragment, Packet, Query};
@@ -35,11 +35,11 @@ pub(super) fn remember<T: Tables>(
     packet: &Packet,
     now_ns: u64,
 ) -> Result<(), Reason> {
-    let Some(used) = tables.used(subject.slot, Budget::Fragments) else {
-        return Err(Reason::Internal);
-    };
-    if used >= u64::from(subject.node.fragments) {
-        return Err(Reason::FragmentBudget);
+    let limit = subject.node.fragments;
+    match budget::has_room(tables, subject, Budget::Fragments, limit) {
+        Some(true) => {}
+        Some(false) => return Err(Reason::FragmentBudget),
+        None => return Err(Reason::Internal),
     }
     let value = FragmentValue {
         source_port: packet.tuple.source_port,

@@ -4,7 +4,9 @@
 //! turns that into an action, and nothing else does (I4). Errors carry drop reasons, successes pass reasons.
 
 mod answer;
+mod budget;
 mod connection;
+mod entry;
 mod fragment;
 mod half;
 mod link;
