@@ -1,7 +1,8 @@
 //! What is known of the nodes, and what follows from it for each object: pure bookkeeping over reports.
 //!
 //! Nothing here is believed that an agent has not read back. A node is *behind* from the first batch whose outcome it has
-//! not acknowledged; an object is realised on a node which is not behind the batch that last changed the object.
+//! not acknowledged; an object is realised on a node which is not behind the batch that last changed the object. An agent that comes
+//! with nothing, or with something else than before, is behind them all.
 
 mod patch;
 mod view;
@@ -54,6 +55,8 @@ pub struct NodeState {
     abi: u32,
     limits: Limits,
     desired: Option<Digest>,
+    /// The batch that last changed it.
+    desired_since: u64,
     realised: Option<Digest>,
     realised_at: Option<Timestamp>,
     /// The first batch whose outcome is not acknowledged.
@@ -73,6 +76,7 @@ impl Default for NodeState {
             abi: 0,
             limits: Limits::default(),
             desired: None,
+            desired_since: 0,
             realised: None,
             realised_at: None,
             behind: None,
@@ -109,7 +113,7 @@ impl Status {
         if state.desired == Some(digest) {
             return;
         }
-        state.desired = Some(digest);
+        (state.desired, state.desired_since) = (Some(digest), sequence);
         state.behind = match state.behind {
             _ if state.realised == Some(digest) => None,
             Some(earlier) => Some(earlier),
@@ -148,15 +152,22 @@ impl Status {
         state.version.clone_from(&hello.version);
         state.abi = hello.abi;
         state.limits = hello.limits;
-        if let Some((digest, _)) = &hello.realised {
-            state.realise(*digest, now);
+        let realised = hello.realised.as_ref().map(|(digest, _)| *digest);
+        if realised != state.realised && state.desired.is_some() {
+            // Which batches it still has nobody knows: none counts until it has all.
+            state.behind = Some(0);
+        }
+        state.realise(realised, now);
+        if realised.is_none() {
+            // Its tables are new, or nobody knows what they hold: what was told of the earlier ones says nothing any more.
+            (state.ack, state.refused, state.heard_at) = (None, None, None);
         }
     }
 
     /// The agent has read this back.
     pub fn acked(&mut self, node: &str, ack: Ack, now: Timestamp) {
         let state = self.node(node);
-        state.realise(ack.digest, now);
+        state.realise(Some(ack.digest), now);
         state.refused = None;
         state.ack = Some(ack);
     }
@@ -226,13 +237,16 @@ fn findings(ack: &Ack) -> impl Iterator<Item = (&str, String)> {
 }
 
 impl NodeState {
-    fn realise(&mut self, digest: Digest, now: Timestamp) {
-        if self.realised != Some(digest) {
-            self.realised = Some(digest);
-            self.realised_at = Some(now);
+    fn realise(&mut self, digest: Option<Digest>, now: Timestamp) {
+        if self.realised != digest {
+            self.realised = digest;
+            self.realised_at = digest.map(|_| now);
         }
-        if self.desired == Some(digest) {
+        if self.desired == digest {
             self.behind = None;
+        } else if self.desired.is_some() {
+            // It may be told of what was desired in between.
+            self.behind = self.behind.or(Some(self.desired_since));
         }
     }
 

@@ -274,12 +274,16 @@ fn node_status(
         .iter()
         .map(|w| format!("{}: {}", w.name, w.reason))
         .collect::<Vec<_>>();
-    let guarded = match unprotected.is_empty() {
-        true => (
+    let guarded = match (&node.realised, unprotected.is_empty()) {
+        (None, _) => (
+            "NotReadBack",
+            "nothing was read back from this node's kernel yet".to_owned(),
+        ),
+        (Some(_), true) => (
             "AllGuarded",
             "every workload is behind both hooks".to_owned(),
         ),
-        false => ("NoHook", unprotected.join("\n")),
+        (Some(_), false) => ("NoHook", unprotected.join("\n")),
     };
     let healthy = matches!(health, NodeHealth::Realised);
     NodeEnforcementStatus {

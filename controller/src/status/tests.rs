@@ -1,5 +1,5 @@
 //! What an object's status says as its nodes come, lag, realise and go.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -13,7 +13,7 @@ use bulkhead_policy::model::{Event, Kind, ObjectRef};
 use bulkhead_source::{ObjectVersion, Update};
 use bulkhead_wire::{Ack, Denied, Frontier, Hello, Limits, Refusal, Refused, Unprotected};
 
-use super::{Ledger, ObjectState, PatchStatus, Status};
+use super::{Ledger, ObjectState, ObjectView, PatchStatus, Status};
 use crate::intent::Intent;
 
 const NOW: Timestamp = Timestamp(1_000);
@@ -46,7 +46,8 @@ fn ack(number: u8) -> Ack {
     }
 }
 
-fn check(status: &Status, sequence: u64, expected: (usize, usize)) {
+/// What is said of an object that batch `sequence` changed last, and that concerns both nodes.
+fn told(status: &Status, sequence: u64) -> ObjectView {
     let object = ObjectState {
         object: ObjectRef::namespaced(Kind::NetworkPolicy, "web", "allow"),
         sequence,
@@ -55,8 +56,12 @@ fn check(status: &Status, sequence: u64, expected: (usize, usize)) {
         affected: BTreeSet::new(),
         nodes: ["n1".into(), "n2".into()].into(),
     };
-    let view = status.view(Some(Frontier::default()), &[object]);
-    let object = &view.objects[0];
+    let mut view = status.view(Some(Frontier::default()), &[object]);
+    view.objects.remove(0)
+}
+
+fn check(status: &Status, sequence: u64, expected: (usize, usize)) {
+    let object = told(status, sequence);
     assert_eq!(
         (object.realised_nodes, object.desired_nodes),
         expected,
@@ -124,7 +129,11 @@ fn a_lost_agent_is_said_and_what_it_realised_still_counts() {
     status.desired("n1", digest(1), 1);
     status.hello(&hello("n1"), 1, NOW);
     status.acked("n1", ack(1), NOW);
-    status.hello(&hello("n1"), 2, NOW);
+    let again = Hello {
+        realised: Some((digest(1), Frontier::default())),
+        ..hello("n1")
+    };
+    status.hello(&again, 2, NOW);
     status.gone("n1", 1, NOW);
     assert!(
         status.view(None, &[]).nodes[0].connected,
@@ -136,6 +145,86 @@ fn a_lost_agent_is_said_and_what_it_realised_still_counts() {
         (node.health, node.realised.as_deref()),
         ("lost", Some(&*digest(1).to_string()))
     );
+}
+
+#[test]
+fn an_agent_that_comes_back_with_less_has_not_realised_what_it_had() {
+    let mut status = Status::default();
+    for node in ["n1", "n2"] {
+        status.desired(node, digest(2), 1);
+        status.hello(&hello(node), 1, NOW);
+        status.acked(node, ack(2), NOW);
+    }
+    check(&status, 1, (2, 2));
+    // After a reboot, or after `remove`.
+    status.hello(&hello("n1"), 2, NOW);
+    check(&status, 1, (1, 2));
+    assert_eq!(status.behind(), 1);
+    let node = &status.view(None, &[]).nodes[0];
+    assert_eq!((node.health, node.realised.as_deref()), ("behind", None));
+    assert_eq!((node.realised_at_ms, node.heard_at_ms), (None, None));
+    // With the disk of last week.
+    let earlier = Hello {
+        realised: Some((digest(1), Frontier::default())),
+        ..hello("n1")
+    };
+    status.hello(&earlier, 3, NOW);
+    check(&status, 1, (1, 2));
+    assert_eq!(status.view(None, &[]).nodes[0].health, "behind");
+    status.acked("n1", ack(2), NOW);
+    check(&status, 1, (2, 2));
+    assert_eq!(status.view(None, &[]).nodes[0].health, "healthy");
+    // The same while a batch is on its way: not even what was there before it counts.
+    status.desired("n1", digest(3), 5);
+    assert_eq!(told(&status, 1).realised_nodes, 2);
+    status.hello(&earlier, 4, NOW);
+    check(&status, 1, (1, 2));
+    status.acked("n1", ack(3), NOW);
+    check(&status, 5, (2, 2));
+}
+
+#[test]
+fn what_was_desired_in_between_and_is_read_back_late_takes_nothing_back() {
+    let mut status = Status::default();
+    for node in ["n1", "n2"] {
+        status.desired(node, digest(1), 1);
+        status.hello(&hello(node), 1, NOW);
+        status.acked(node, ack(1), NOW);
+    }
+    status.desired("n1", digest(2), 5);
+    status.desired("n1", digest(1), 6);
+    // Sent before it was known that all is as it was.
+    status.acked("n1", ack(2), NOW);
+    assert_eq!(told(&status, 5).realised_nodes, 2);
+    check(&status, 6, (1, 2));
+    status.acked("n1", ack(1), NOW);
+    check(&status, 6, (2, 2));
+}
+
+#[test]
+fn nothing_is_said_to_be_guarded_before_it_was_read_back() {
+    let mut status = Status::default();
+    status.desired("n1", digest(1), 1);
+    let mut ledger = Ledger::default();
+    let mut guarded = |status: &Status| {
+        let patches = ledger.patches(&status.view(None, &[]), NOW);
+        let Some(PatchStatus::Node(node)) = patches.into_iter().next().map(|patch| patch.status)
+        else {
+            panic!("nothing is written of the node")
+        };
+        let mut conditions = node.conditions.into_iter();
+        let guarded = conditions.find(|condition| condition.kind == "Guarded");
+        let guarded = guarded.unwrap();
+        (guarded.status, guarded.reason)
+    };
+    let not_yet = (ConditionStatus::False, "NotReadBack".to_owned());
+    assert_eq!(guarded(&status), not_yet);
+    status.hello(&hello("n1"), 1, NOW);
+    status.acked("n1", ack(1), NOW);
+    let all = (ConditionStatus::True, "AllGuarded".to_owned());
+    assert_eq!(guarded(&status), all);
+    status.hello(&hello("n1"), 2, NOW);
+    assert_eq!(guarded(&status), not_yet);
 }
 
 #[test]

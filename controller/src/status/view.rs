@@ -215,6 +215,9 @@ impl NodeState {
     fn message(&self) -> String {
         match (self.health(), &self.refused, &self.ack) {
             ("unseen", ..) => "no agent has connected since this controller started".to_owned(),
+            ("lost", ..) if self.realised.is_none() => {
+                "the agent is not connected, and nothing was read back from it".to_owned()
+            }
             ("lost", ..) => {
                 "the agent is not connected; what it last realised stays in force".to_owned()
             }
