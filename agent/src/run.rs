@@ -101,19 +101,22 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     let (inputs, mut inbox) = mpsc::channel(INPUTS);
     let runtime = tokio::runtime::Handle::current();
     let (ended_sender, mut ended) = oneshot::channel();
+    let (resumed_sender, resumed) = oneshot::channel();
     std::thread::Builder::new()
         .name("kernel".to_owned())
         .spawn(move || {
             let outcome = State::open(kernel, links).map(|state| {
                 let mut enforcer = Enforcer::new(state, store, outputs, rhythm);
                 enforcer.resume();
+                // Somebody waits, or the process ends.
+                let _ = resumed_sender.send(());
                 enforcer.run(&runtime, &mut inbox);
             });
             // Nobody waits any more if the process ends for another reason.
             drop(ended_sender.send(outcome));
         })?;
 
-    // Not before what is on disk is in force again: keys that are of no use must not open a node.
+    // Only now, when what is on disk is on its way into force: keys that are of no use must not open a node.
     let keys = match keys::load(&run, wall()) {
         Ok(keys) => Arc::new(keys),
         Err(error) => {
@@ -142,7 +145,13 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     };
     spawn(
         "the connection to the controller",
-        Box::pin(stream.run(outgoing, received_sender, connection_sender)),
+        Box::pin(async move {
+            // The first Hello tells what is in force again. If the thread has ended instead, so does the process.
+            let _ = resumed.await;
+            stream
+                .run(outgoing, received_sender, connection_sender)
+                .await;
+        }),
     );
     spawn(
         "what hands revisions on",

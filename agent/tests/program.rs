@@ -1,7 +1,10 @@
 //! The program as somebody starts it who is not root, or only looks at its settings.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Not root, on any system.
@@ -35,33 +38,62 @@ fn settings_are_printed_before_anything_is_known_and_each_has_its_variable() {
     assert!(printed.contains("# node =   # not set"), "{printed}");
     let output = agent(&["run"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(error(&output).contains("--node <NAME>"), "{}", error(&output));
+    assert!(
+        error(&output).contains("--node <NAME>"),
+        "{}",
+        error(&output)
+    );
 }
 
 #[test]
 fn whoever_is_not_root_is_told_so_before_anything_is_touched() {
-    // The program has to be where everybody may start it.
-    let folder = std::env::temp_dir().join(format!("bulkhead-nobody-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let program = folder.join("bulkhead-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_bulkhead-agent"), &program).unwrap();
+    let (folder, program) = somewhere_for_everybody();
     let state = folder.join("state");
     let state = state.to_str().unwrap();
-    let run = ["run", "--node=n", "--controller=127.0.0.1:9", "--state", state];
+    let run = [
+        "run",
+        "--node=n",
+        "--controller=127.0.0.1:9",
+        "--state",
+        state,
+    ];
     for arguments in [&run[..], &["remove", "--state", state]] {
-        let mut command = Command::new(&program);
-        command.args(arguments).env_clear();
-        if nix::unistd::Uid::effective().is_root() {
-            command.uid(NOBODY);
-        }
-        let output = command.output().unwrap();
+        let output = as_nobody(&program, arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", error(&output));
         assert!(
             error(&output).contains("root is needed to load kernel programs"),
             "{}",
             error(&output)
         );
-        assert!(!std::path::Path::new(state).exists());
+        assert!(!Path::new(state).exists());
     }
-    std::fs::remove_dir_all(folder).unwrap();
+    fs::remove_dir_all(folder).unwrap();
+}
+
+fn as_nobody(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear();
+    if nix::unistd::Uid::effective().is_root() {
+        command.uid(NOBODY);
+    }
+    command
+}
+
+/// A folder with the program in it, where everybody may start it: neither a home nor every folder for temporary files is such a place.
+fn somewhere_for_everybody() -> (PathBuf, PathBuf) {
+    for place in [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()] {
+        let folder = place.join(format!("bulkhead-nobody-{}", std::process::id()));
+        let program = folder.join("bulkhead-agent");
+        let everybody = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o755));
+        let copied = fs::create_dir_all(&folder)
+            .and_then(|()| everybody(&folder))
+            .and_then(|()| fs::copy(env!("CARGO_BIN_EXE_bulkhead-agent"), &program))
+            .and_then(|_| everybody(&program));
+        // A program that another test starts meanwhile may hold the copy open for an instant: then the next place will do.
+        if copied.is_ok() && as_nobody(&program, &["--version"]).output().is_ok() {
+            return (folder, program);
+        }
+        let _ = fs::remove_dir_all(&folder);
+    }
+    panic!("nobody else than root can start a program in /tmp, /var/tmp or TMPDIR");
 }

@@ -283,13 +283,15 @@ impl Kernel {
         })
     }
 
-    /// Takes everything away that is pinned under `folder`, for every ABI version: links first, so packets pass at once.
-    pub fn remove(folder: &Path) -> Result<(), KernelError> {
+    /// Takes everything away that is pinned under `folder`, for every ABI version: links first, so packets pass at once. Says
+    /// whether anything was.
+    pub fn remove(folder: &Path) -> Result<bool, KernelError> {
         let versions = match fs::read_dir(folder) {
             Ok(versions) => versions,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(pin_failed(folder)(error)),
         };
+        let mut found = false;
         for version in versions {
             let version = version.map_err(pin_failed(folder))?;
             // A bpf file system may hold other things than ours.
@@ -297,11 +299,13 @@ impl Kernel {
                 continue;
             }
             remove_version(&version.path())?;
+            found = true;
         }
         let slate = folder.join(SLATE);
         match fs::remove_file(&slate) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(pin_failed(&slate)(error)),
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(_) => Ok(found),
         }
     }
 

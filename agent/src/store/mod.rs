@@ -174,8 +174,13 @@ impl Store {
         Ok(graph.digest())
     }
 
+    /// Where a new file grows before it takes the place of the old one.
+    fn beside(&self) -> PathBuf {
+        self.path.with_extension("new")
+    }
+
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let beside = self.path.with_extension("new");
+        let beside = self.beside();
         let new = OpenOptions::new()
             .write(true)
             .create(true)
@@ -227,7 +232,8 @@ impl Store {
     /// # Errors
     /// If one is there and stays.
     pub fn remove(&self) -> Result<(), StoreError> {
-        for path in [&self.path, &self.mark] {
+        let unfinished = self.beside();
+        for path in [&self.path, &unfinished, &self.mark] {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(StoreError::Write {

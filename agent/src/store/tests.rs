@@ -94,9 +94,13 @@ fn a_graph_comes_back_as_it_was() {
         assert_eq!(stored.graph.digest(), graph.digest());
         assert_eq!(stored.context, context());
     }
+    store.save_mark(&mark(1)).unwrap();
+    // Of an agent that was killed while it wrote.
+    std::fs::write(directory.path().join("graph.new"), "half").unwrap();
     store.remove().unwrap();
     store.remove().unwrap();
     assert!(store.load().unwrap().is_none());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 /// After an update that names graphs otherwise, what was in force is still known: a node that restarts with it is closed or
