@@ -114,7 +114,11 @@ fn row<'a>(
     query: PortQuery,
 ) -> Result<Row<'a>> {
     let mut answer: Option<Answer> = None;
-    for (from, to) in source.pairs(destination) {
+    let pairs = source.pairs(destination);
+    let judged_at = pairs
+        .first()
+        .map_or(destination.addresses[0], |(_, to)| *to);
+    for (from, to) in pairs {
         let (protocol, port) = query.to(to);
         let of_family = judge.judge(&Flow {
             source: from,
@@ -136,7 +140,7 @@ fn row<'a>(
     Ok(Row {
         source: &source.name,
         destination: &destination.name,
-        protocol: protocol_name(query.to(destination.addresses[0]).0),
+        protocol: protocol_name(query.to(judged_at).0),
         port: query.number(),
         allowed,
         intended,
