@@ -10,6 +10,8 @@ mod adoption;
 mod audit;
 #[path = "net/continuity.rs"]
 mod continuity;
+#[path = "net/controller_metrics.rs"]
+mod controller_metrics;
 #[path = "net/deadline.rs"]
 mod deadline;
 #[path = "net/demo.rs"]
@@ -32,8 +34,12 @@ mod identity;
 mod lab;
 #[path = "net/random_revocations.rs"]
 mod random_revocations;
+#[path = "net/removal.rs"]
+mod removal;
 #[path = "net/renewal.rs"]
 mod renewal;
+#[path = "net/restored.rs"]
+mod restored;
 #[path = "net/revocation.rs"]
 mod revocation;
 #[path = "net/scan.rs"]
@@ -44,3 +50,5 @@ mod services;
 mod spoofing;
 #[path = "net/staleness.rs"]
 mod staleness;
+#[path = "net/status.rs"]
+mod status;

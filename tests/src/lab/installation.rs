@@ -2,6 +2,8 @@
 //!
 //! The programs are the product's own, started as an operator would start them and ended by their process number.
 
+mod operator;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,9 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bulkhead_policy::model::ObjectRef;
-use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use super::endpoint::{Instant, now};
@@ -87,6 +88,8 @@ pub struct NodeStatus {
     pub desired: Option<String>,
     /// The revision it enforces, read back from its kernel.
     pub realised: Option<String>,
+    /// Since when, in milliseconds.
+    pub realised_at_ms: Option<i64>,
     /// Workloads behind both hooks.
     pub protected: u32,
     /// Workloads cut off because their rules do not fit.
@@ -288,6 +291,18 @@ impl Installation {
             .kill()
     }
 
+    /// SIGTERM, and waits until the agent has ended in order.
+    pub fn stop_agent(&mut self, node: NodeNumber) -> Result<()> {
+        let agent = self.agents.remove(&node).context("no agent runs there")?;
+        let status = agent.terminate(END_LIMIT)?;
+        ensure!(
+            status.success(),
+            "the agent of {} has ended with {status}",
+            node.name()
+        );
+        Ok(())
+    }
+
     /// Starts an agent that does not run.
     pub fn start_agent(&mut self, node: NodeNumber) -> Result<()> {
         let (netns, pins) = self
@@ -352,26 +367,6 @@ impl Installation {
         };
         Deadline::after(END_LIMIT).until("an answer of the controller", answers)?;
         self.controller = Some(process);
-        Ok(())
-    }
-
-    /// Takes the product out of a node's kernel, as an operator would.
-    pub fn remove_agent(&mut self, node: NodeNumber) -> Result<()> {
-        if let Some(mut agent) = self.agents.remove(&node) {
-            agent.signal(Signal::SIGTERM)?;
-            agent.wait(END_LIMIT)?;
-        }
-        let (netns, pins) = self
-            .place
-            .nodes
-            .get(&node)
-            .context("there is no such node")?;
-        let program = find_program("bulkhead-agent")?.display().to_string();
-        let (pins, state) = (
-            pins.display().to_string(),
-            self.place.state(node).display().to_string(),
-        );
-        netns.read(&program, &["remove", "--pins", &pins, "--state", &state])?;
         Ok(())
     }
 

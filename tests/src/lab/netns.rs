@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -70,20 +70,22 @@ impl Netns {
 
     /// What a program prints when it runs inside.
     pub fn read(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let output = self.output(Command::new(program).args(arguments))?;
+        if !output.status.success() {
+            bail!(
+                "{program} {}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// How a program ends that runs inside, and what it prints.
+    pub fn output(&self, command: &mut Command) -> Result<Output> {
         self.enter(|| {
-            let output = Command::new(program)
-                .args(arguments)
-                .stdin(Stdio::null())
-                .output()
-                .with_context(|| format!("start {program}"))?;
-            if !output.status.success() {
-                bail!(
-                    "{program} {}: {}",
-                    arguments.join(" "),
-                    String::from_utf8_lossy(&output.stderr).trim()
-                );
-            }
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            let output = command.stdin(Stdio::null()).output();
+            output.with_context(|| format!("start {command:?}"))
         })
     }
 }

@@ -315,7 +315,9 @@ fn g9_budgets_and_sums_are_right_while_packets_come_and_flows_end() {
                     // As if time went on faster.
                     let tick = clock::tick(clock::monotonic_ns()) + 2;
                     node.state.sweep(&timeouts, tick).unwrap();
-                    through.try_iter().for_each(|number: usize| since[number] += 1);
+                    through
+                        .try_iter()
+                        .for_each(|number: usize| since[number] += 1);
                     assert!(Instant::now() < deadline, "{since:?} of {sent:?} packets");
                 }
                 told += told_of(&mut node.state);
