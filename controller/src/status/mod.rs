@@ -1,10 +1,11 @@
 //! What is known of the nodes, and what follows from it for each object: pure bookkeeping over reports.
 //!
 //! Nothing here is believed that an agent has not read back. A node is *behind* from the first batch whose outcome it has
-//! not acknowledged; an object is realised on a node which is not behind the batch that last changed the object. An agent that comes
-//! with nothing, or with something else than before, is behind them all.
+//! not acknowledged; an object is realised on a node which is not behind the batch that last changed the object. A node that
+//! enforces nothing, or something that nobody here has desired of it, is behind them all.
 
 mod patch;
+mod progress;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,8 @@ use bulkhead_graph::{Digest, Timestamp};
 use bulkhead_policy::model::{Interned, ObjectRef};
 use bulkhead_source::{Problem, Severity};
 use bulkhead_wire::{Ack, Hello, Limits, Refused};
+
+use progress::Progress;
 
 pub use patch::{Ledger, Patch, Status as PatchStatus, Target};
 pub use view::{NodeView, ObjectView, View};
@@ -54,13 +57,8 @@ pub struct NodeState {
     version: String,
     abi: u32,
     limits: Limits,
-    desired: Option<Digest>,
-    /// The batch that last changed it.
-    desired_since: u64,
-    realised: Option<Digest>,
+    progress: Progress,
     realised_at: Option<Timestamp>,
-    /// The first batch whose outcome is not acknowledged.
-    behind: Option<u64>,
     ack: Option<Ack>,
     refused: Option<Refused>,
     /// When the node was last told that what it enforces is right, less the age of the inputs.
@@ -75,11 +73,8 @@ impl Default for NodeState {
             version: String::new(),
             abi: 0,
             limits: Limits::default(),
-            desired: None,
-            desired_since: 0,
-            realised: None,
+            progress: Progress::default(),
             realised_at: None,
-            behind: None,
             ack: None,
             refused: None,
             heard_at: None,
@@ -110,15 +105,7 @@ impl Status {
     pub fn desired(&mut self, node: &str, digest: Digest, sequence: u64) {
         let state = self.node(node);
         state.is_declared = true;
-        if state.desired == Some(digest) {
-            return;
-        }
-        (state.desired, state.desired_since) = (Some(digest), sequence);
-        state.behind = match state.behind {
-            _ if state.realised == Some(digest) => None,
-            Some(earlier) => Some(earlier),
-            None => Some(sequence),
-        };
+        state.progress.desire(digest, sequence);
     }
 
     /// Workloads that some node does not guard, or has cut off.
@@ -153,10 +140,6 @@ impl Status {
         state.abi = hello.abi;
         state.limits = hello.limits;
         let realised = hello.realised.as_ref().map(|(digest, _)| *digest);
-        if realised != state.realised && state.desired.is_some() {
-            // Which batches it still has nobody knows: none counts until it has all.
-            state.behind = Some(0);
-        }
         state.realise(realised, now);
         if realised.is_none() {
             // Its tables are new, or nobody knows what they hold: what was told of the earlier ones says nothing any more.
@@ -218,7 +201,7 @@ impl Status {
     pub fn behind(&self) -> usize {
         self.nodes
             .values()
-            .filter(|state| state.desired != state.realised)
+            .filter(|state| !state.progress.is_there())
             .count()
     }
 }
@@ -238,21 +221,9 @@ fn findings(ack: &Ack) -> impl Iterator<Item = (&str, String)> {
 
 impl NodeState {
     fn realise(&mut self, digest: Option<Digest>, now: Timestamp) {
-        if self.realised != digest {
-            self.realised = digest;
+        if self.progress.realise(digest) {
             self.realised_at = digest.map(|_| now);
         }
-        if self.desired == digest {
-            self.behind = None;
-        } else if self.desired.is_some() {
-            // It may be told of what was desired in between.
-            self.behind = self.behind.or(Some(self.desired_since));
-        }
-    }
-
-    /// Whether the node enforces what the batch made of it.
-    fn has_realised(&self, sequence: u64) -> bool {
-        self.realised.is_some() && self.behind.is_none_or(|behind| sequence < behind)
     }
 }
 

@@ -169,9 +169,16 @@ fn count(number: usize) -> i32 {
 }
 
 /// A condition, with the time of the last change of its status.
+fn truth(holds: bool) -> ConditionStatus {
+    match holds {
+        true => ConditionStatus::True,
+        false => ConditionStatus::False,
+    }
+}
+
 fn condition(
     kind: &str,
-    holds: bool,
+    status: ConditionStatus,
     (reason, mut message): (&str, String),
     before: &[Condition],
     now: Timestamp,
@@ -180,11 +187,6 @@ fn condition(
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
         message.push('…');
     }
-    let status = if holds {
-        ConditionStatus::True
-    } else {
-        ConditionStatus::False
-    };
     let same = before
         .iter()
         .find(|condition| condition.kind == kind && condition.status == status);
@@ -209,7 +211,7 @@ fn object_status(
 ) -> PolicyStatus {
     let condition = |kind, holds, said: (&str, String)| Condition {
         observed_generation: object.generation,
-        ..condition(kind, holds, said, before, now)
+        ..condition(kind, truth(holds), said, before, now)
     };
     let said = object.messages.join("\n");
     let accepted = match object.accepted {
@@ -274,16 +276,23 @@ fn node_status(
         .iter()
         .map(|w| format!("{}: {}", w.name, w.reason))
         .collect::<Vec<_>>();
-    let guarded = match (&node.realised, unprotected.is_empty()) {
+    // What is guarded is told with what was read back.
+    let (is_guarded, guarded) = match (node.applied_us, unprotected.is_empty()) {
         (None, _) => (
-            "NotReadBack",
-            "nothing was read back from this node's kernel yet".to_owned(),
+            ConditionStatus::Unknown,
+            (
+                "NotReadBack",
+                "nothing was read back from this node's kernel yet".to_owned(),
+            ),
         ),
         (Some(_), true) => (
-            "AllGuarded",
-            "every workload is behind both hooks".to_owned(),
+            ConditionStatus::True,
+            (
+                "AllGuarded",
+                "every workload is behind both hooks".to_owned(),
+            ),
         ),
-        (Some(_), false) => ("NoHook", unprotected.join("\n")),
+        (Some(_), false) => (ConditionStatus::False, ("NoHook", unprotected.join("\n"))),
     };
     let healthy = matches!(health, NodeHealth::Realised);
     NodeEnforcementStatus {
@@ -319,18 +328,12 @@ fn node_status(
         conditions: vec![
             condition(
                 "Healthy",
-                healthy,
+                truth(healthy),
                 (health_reason(health), node.message.clone()),
                 conditions,
                 now,
             ),
-            condition(
-                "Guarded",
-                guarded.0 == "AllGuarded",
-                guarded,
-                conditions,
-                now,
-            ),
+            condition("Guarded", is_guarded, guarded, conditions, now),
         ],
     }
 }

@@ -115,10 +115,11 @@ fn an_object_is_realised_where_its_batch_was_read_back() {
         (2, 1)
     );
 
-    // Two changes later one acknowledgement of the newest settles both.
+    // What was on its way when another change came settles its own, the newest both.
     status.desired("n1", digest(4), 3);
     status.acked("n1", ack(3), NOW);
-    check(&status, 2, (1, 2));
+    assert_eq!(told(&status, 2).realised_nodes, 2);
+    check(&status, 3, (1, 2));
     status.acked("n1", ack(4), NOW);
     check(&status, 3, (2, 2));
 }
@@ -205,9 +206,11 @@ fn what_was_desired_in_between_and_is_read_back_late_takes_nothing_back() {
 fn nothing_is_said_to_be_guarded_before_it_was_read_back() {
     let mut status = Status::default();
     status.desired("n1", digest(1), 1);
-    let mut ledger = Ledger::default();
+    let (mut ledger, mut minute) = (Ledger::default(), 0);
     let mut guarded = |status: &Status| {
-        let patches = ledger.patches(&status.view(None, &[]), NOW);
+        let view = status.view(Some(Frontier::default()), &[]);
+        minute += 60_000;
+        let patches = ledger.patches(&view, Timestamp(minute));
         let Some(PatchStatus::Node(node)) = patches.into_iter().next().map(|patch| patch.status)
         else {
             panic!("nothing is written of the node")
@@ -217,7 +220,7 @@ fn nothing_is_said_to_be_guarded_before_it_was_read_back() {
         let guarded = guarded.unwrap();
         (guarded.status, guarded.reason)
     };
-    let not_yet = (ConditionStatus::False, "NotReadBack".to_owned());
+    let not_yet = (ConditionStatus::Unknown, "NotReadBack".to_owned());
     assert_eq!(guarded(&status), not_yet);
     status.hello(&hello("n1"), 1, NOW);
     status.acked("n1", ack(1), NOW);

@@ -147,10 +147,9 @@ impl Status {
                 of_nodes.push(format!("node {name}: no agent has connected"));
                 continue;
             };
-            let is_realised = node.has_realised(state.sequence);
+            let is_realised = node.progress.has_realised(state.sequence);
             realised += usize::from(is_realised);
-            let is_late =
-                node.desired != node.realised || matches!(node.presence, Presence::Lost(_));
+            let is_late = !node.progress.is_there() || matches!(node.presence, Presence::Lost(_));
             if !is_realised || is_late {
                 of_nodes.push(format!("node {name}: {}", node.message()));
             }
@@ -198,7 +197,9 @@ impl NodeState {
             Presence::Unseen => "unseen",
             Presence::Lost(_) => "lost",
             Presence::Connected(_) if self.refused.is_some() => "refusing",
-            Presence::Connected(_) if self.desired.is_some() && self.desired != self.realised => {
+            Presence::Connected(_)
+                if self.progress.desired().is_some() && !self.progress.is_there() =>
+            {
                 "behind"
             }
             Presence::Connected(_) if self.has_findings() => "degraded",
@@ -215,7 +216,7 @@ impl NodeState {
     fn message(&self) -> String {
         match (self.health(), &self.refused, &self.ack) {
             ("unseen", ..) => "no agent has connected since this controller started".to_owned(),
-            ("lost", ..) if self.realised.is_none() => {
+            ("lost", ..) if self.progress.realised().is_none() => {
                 "the agent is not connected, and nothing was read back from it".to_owned()
             }
             ("lost", ..) => {
@@ -257,8 +258,8 @@ impl NodeState {
             connected: matches!(self.presence, Presence::Connected(_)),
             agent: self.version.clone(),
             abi: self.abi,
-            desired: self.desired.map(|digest| digest.to_string()),
-            realised: self.realised.map(|digest| digest.to_string()),
+            desired: self.progress.desired().map(|digest| digest.to_string()),
+            realised: self.progress.realised().map(|digest| digest.to_string()),
             realised_at_ms: self.realised_at.map(|Timestamp(ms)| ms),
             heard_at_ms: self.heard_at.map(|Timestamp(ms)| ms),
             protected: ack.map_or(0, |ack| ack.protected),
