@@ -1,18 +1,18 @@
 //! Taking everything out of the kernel, and only when somebody says so.
 
 use anyhow::{Context as _, bail};
+use bulkhead_datapath::abi::Hook;
 
 use crate::checks;
-use crate::clock;
 use crate::http::SOCKET;
-use crate::kernel::Kernel;
-use crate::settings::{Places, Remove};
+use crate::kernel::{Kernel, carries};
+use crate::settings::Remove;
 use crate::store::Store;
 
 /// Detaches every hook, removes programs and tables, and forgets the last graph.
 ///
 /// # Errors
-/// If an agent runs, if nothing is pinned there though one has run, or if something stays.
+/// If an agent runs, if nothing is pinned there and hooks stand nevertheless, or if something stays.
 pub fn remove(remove: &Remove) -> anyhow::Result<()> {
     remove.logging.start().map_err(anyhow::Error::msg)?;
     checks::root()?;
@@ -21,14 +21,13 @@ pub fn remove(remove: &Remove) -> anyhow::Result<()> {
     let pins = places.pins.display();
     if Kernel::remove(&places.pins)? {
         tracing::warn!(%pins, "all hooks are removed: from now on nothing is enforced on this node");
-    } else if has_run_since_boot(places) {
+    } else if let Some(interface) = guarded()? {
         bail!(
-            "nothing of an agent is pinned in {pins}, and yet one has run with --state {}: name the --pins that it ran with; \
-             until then its hooks stay, and its last graph is kept",
-            places.state.display()
+            "nothing of an agent is pinned in {pins}, and yet programs of one stand on {interface}: name the --pins that it ran with; \
+             until then they stay, and its last graph is kept"
         );
     } else {
-        tracing::info!(%pins, "nothing of an agent is pinned there");
+        tracing::info!(%pins, "nothing of an agent is pinned there, and none of its programs stands on an interface");
     }
     // No later agent may take up what is enforced no more, whatever stays behind in the folder of pins.
     Store::in_directory(&places.state).remove()?;
@@ -44,8 +43,18 @@ pub fn remove(remove: &Remove) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a graph was in force on this node that its kernel has not forgotten by a reboot.
-fn has_run_since_boot(places: &Places) -> bool {
-    let stored = Store::in_directory(&places.state).load().ok().flatten();
-    stored.is_some_and(|stored| stored.context.boot_id == clock::boot_id())
+/// An interface on which a program of an agent stands.
+fn guarded() -> anyhow::Result<Option<String>> {
+    let interfaces = nix::net::if_::if_nameindex().context("the interfaces of this node")?;
+    let names = interfaces.iter().map(nix::net::if_::Interface::name);
+    Ok(names
+        .filter_map(|name| name.to_str().ok())
+        .find_map(|name| {
+            // An interface may go while it is asked.
+            let is_guarded = |hook| carries(name, hook).unwrap_or(false);
+            Hook::ALL
+                .into_iter()
+                .any(is_guarded)
+                .then(|| name.to_owned())
+        }))
 }

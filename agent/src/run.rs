@@ -38,6 +38,9 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// What may wait for the kernel's thread: whoever has more for it waits himself.
 const INPUTS: usize = 16;
 
+/// After so long it is said that what is on disk is still being taken up.
+const RESUME: Duration = Duration::from_secs(10);
+
 /// Events that a slow reader of the tail may be behind.
 const EVENTS_BEHIND: usize = 16_384;
 
@@ -146,8 +149,7 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     spawn(
         "the connection to the controller",
         Box::pin(async move {
-            // The first Hello tells what is in force again. If the thread has ended instead, so does the process.
-            let _ = resumed.await;
+            after(resumed).await;
             stream
                 .run(outgoing, received_sender, connection_sender)
                 .await;
@@ -349,6 +351,25 @@ async fn stop_signal() -> anyhow::Result<()> {
         _ = int.recv() => {}
     }
     Ok(())
+}
+
+/// Until what is on disk was taken up, or cannot be: the first Hello tells what is in force again. If the thread ends instead,
+/// so does the process, and nobody is told anything.
+async fn after(mut resumed: oneshot::Receiver<()>) {
+    let in_time = tokio::time::timeout(RESUME, &mut resumed).await;
+    let outcome = match in_time {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            warn!(
+                "what was in force before is still being taken up; there is no connection to the controller before that (is the disk \
+                 of --state stuck?)"
+            );
+            resumed.await
+        }
+    };
+    if outcome.is_err() {
+        std::future::pending().await
+    }
 }
 
 #[cfg(test)]

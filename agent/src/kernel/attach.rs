@@ -167,6 +167,15 @@ pub fn attached(interface: &str, hook: Hook, own: u32) -> Result<Attached, Kerne
     Ok(Attached { programs, position })
 }
 
+/// Whether a program with the name of ours stands on a hook of an interface, whoever holds it.
+pub fn carries(interface: &str, hook: Hook) -> Result<bool, KernelError> {
+    let (_, programs) =
+        SchedClassifier::query_tcx(interface, attach_type(hook)).map_err(failed(hook))?;
+    Ok(programs
+        .iter()
+        .any(|program| program.name_as_str() == Some(hook.name())))
+}
+
 fn create(
     program: &mut SchedClassifier,
     hook: Hook,

@@ -20,7 +20,7 @@ mod slate;
 mod statistics;
 mod sys;
 
-pub use attach::{Attached, attached};
+pub use attach::{Attached, attached, carries};
 pub use diagnostics::Diagnostics;
 pub use error::KernelError;
 pub use events::Events;
