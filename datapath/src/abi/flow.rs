@@ -248,7 +248,17 @@ pub struct FlowValue {
     pub sent: FlowTraffic,
     /// To the workload.
     pub received: FlowTraffic,
+    /// Fills up the kernel's element: it begins with 48 bytes of its own and the key, and so takes two lines of the cache. Without
+    /// it every second packet would meet a third.
+    pub padding: [u64; 3],
 }
+
+/// What the kernel's element of a hash begins with (`struct htab_elem`).
+const ELEMENT_BYTES: usize = 48;
+const LINE_BYTES: usize = 64;
+const _: () = assert!(
+    (ELEMENT_BYTES + size_of::<FlowKey>() + size_of::<FlowValue>()).is_multiple_of(LINE_BYTES)
+);
 
 plain! {
     FlowOwner: 4, align 4;
@@ -256,7 +266,7 @@ plain! {
     FlowJudged: 8, align 8;
     FlowLife: 8, align 8;
     FlowTraffic: 8, align 8;
-    FlowValue: 32, align 8;
+    FlowValue: 56, align 8;
 }
 
 #[cfg(test)]

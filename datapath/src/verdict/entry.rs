@@ -108,6 +108,7 @@ pub(super) fn insert<T: Tables>(
         life,
         sent,
         received,
+        padding: [0; 3],
     };
     let inserted = tables.insert_flow(key, &value);
     if inserted == Inserted::New {
