@@ -116,7 +116,8 @@ mod tests {
         let mut early = progress(&[], Some(7));
         early.desire(digest(1), 50);
         assert_eq!(has(&early), 0);
-        early.realise(Some(digest(1)));
+        assert!(early.realise(Some(digest(1))));
+        assert!(!early.realise(Some(digest(1))), "the same again");
         assert_eq!(has(&early), 100);
     }
 
