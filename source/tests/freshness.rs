@@ -7,7 +7,7 @@ mod request;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkhead_source::kubernetes::watch;
 use bulkhead_source::{BootTime, Freshness};
@@ -114,9 +114,15 @@ impl Server {
         let mut hang_up = self.hang_up.clone();
         hang_up.mark_unchanged();
         self.watches.fetch_add(1, Ordering::SeqCst);
+        let asked = path.split_once("timeoutSeconds=").unwrap().1;
+        let seconds = asked.split('&').next().unwrap().parse().unwrap();
+        let began = Instant::now();
         let mut times = interval(Duration::from_millis(20));
         while matches!(hang_up.has_changed(), Ok(false)) {
             times.tick().await;
+            if began.elapsed() >= Duration::from_secs(seconds) {
+                break;
+            }
             let silent = *self.silent.borrow();
             if silent.is_some_and(|silent| path.contains(silent)) {
                 continue;

@@ -19,8 +19,9 @@ pub(super) struct Pulse(Mutex<Beats>);
 
 #[derive(Debug)]
 struct Beats {
+    /// When this process was last seen to run, by a beat or by somebody who reads.
     last: BootTime,
-    /// The end of the last gap between two of them, as far as it was noticed.
+    /// The end of the last gap.
     gap_until: Option<BootTime>,
 }
 
@@ -42,26 +43,20 @@ impl Pulse {
         }
     }
 
-    fn beat(&self, now: BootTime) {
+    /// Runs `now`. Gives the end of the last gap.
+    fn beat(&self, now: BootTime) -> Option<BootTime> {
         let mut beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        beats.look(now);
+        if now.since(beats.last) > BEAT + LATE {
+            beats.gap_until = Some(now);
+        }
         beats.last = now;
+        beats.gap_until
     }
 
     /// Whether what is read `now`, of what a request asked for that was begun at `began`, was said just before. Does not depend
     /// on who wakes first after a gap, the one who beats or the one who reads.
     pub(super) fn is_unbroken_since(&self, began: BootTime, now: BootTime) -> bool {
-        let mut beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        beats.look(now);
-        beats.gap_until.is_none_or(|until| began > until)
-    }
-}
-
-impl Beats {
-    fn look(&mut self, now: BootTime) {
-        if now.since(self.last) > BEAT + LATE {
-            self.gap_until = Some(now);
-        }
+        self.beat(now).is_none_or(|until| began > until)
     }
 }
 
@@ -98,7 +93,9 @@ mod tests {
         beat_first.beat(at(3_600));
         assert!(!beat_first.is_unbroken_since(at(1), at(3_600)));
         // However long ago it was.
-        (3_601..3_700).for_each(|second| beat_first.beat(at(second)));
+        for second in 3_601..3_700 {
+            beat_first.beat(at(second));
+        }
         assert!(!beat_first.is_unbroken_since(at(1), at(3_700)));
     }
 
@@ -106,11 +103,18 @@ mod tests {
     fn what_was_asked_for_after_a_gap_counts() {
         let (pulse, at) = pulse();
         pulse.beat(at(3_600));
-        pulse.beat(at(3_601));
         assert!(pulse.is_unbroken_since(at(3_601), at(3_602)));
         assert!(
-            !pulse.is_unbroken_since(at(3_601), at(3_608)),
+            !pulse.is_unbroken_since(at(3_601), at(3_609)),
             "the next gap"
         );
+    }
+
+    #[test]
+    fn a_gap_ends_when_it_is_noticed_however_late_the_next_beat() {
+        let (pulse, at) = pulse();
+        assert!(!pulse.is_unbroken_since(at(1), at(3_600)));
+        assert!(pulse.is_unbroken_since(at(3_601), at(3_602)));
+        assert!(!pulse.is_unbroken_since(at(1), at(3_602)));
     }
 }
