@@ -208,13 +208,16 @@ fn deployed(folder: &str) -> String {
     deploy.join(folder).display().to_string()
 }
 
-/// Applies the generated definitions and waits until the API server serves them.
+/// Applies the generated definitions, waits until the API server serves them, and tells it what to refuse beside their schemas.
 pub fn install_definitions(cluster: &Cluster) -> Result<()> {
     let definitions = deployed("crds");
     cluster.kubectl(&["apply", "--server-side", "-f", &definitions])?;
     cluster
         .client()
-        .wait_for("condition=Established", START_LIMIT, &["-f", &definitions])
+        .wait_for("condition=Established", START_LIMIT, &["-f", &definitions])?;
+    let admission = deployed("admission");
+    cluster.kubectl(&["apply", "--server-side", "-f", &admission])?;
+    Ok(())
 }
 
 /// A GET of the controller, from beside it. (busybox's wget looks names up, which a static program cannot.)

@@ -8,6 +8,7 @@ mod cluster_network_policy;
 mod definitions;
 mod harness;
 mod segmentation;
+mod segments_in_use;
 mod story;
 mod upstream;
 
