@@ -19,6 +19,7 @@ fn pod(name: &str, address: &str) -> Object {
         Kind::Pod,
         Box::new(Workload {
             uid: name.into(),
+            owners: SortedSet::new(),
             namespace: "shop".into(),
             name: name.into(),
             labels: SortedMap::new(),

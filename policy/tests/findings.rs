@@ -19,6 +19,7 @@ fn workload(kind: Kind, namespace: &str, name: &str, address: &str) -> Event {
         kind,
         Box::new(Workload {
             uid: format!("{namespace}/{name}").into(),
+            owners: SortedSet::new(),
             namespace: namespace.into(),
             name: name.into(),
             labels: SortedMap::new(),

@@ -11,7 +11,7 @@ use bulkhead_policy::model::{
     Action, Direction, Event, Interned, Kind, LabelSelector, Mode, NamedPort, Namespace,
     NamespaceScope, Network, Node, Object, ObjectRef, Operator, Peer, Peers, Phase, Policy, Port,
     Ports, Protocol, Requirement, Rule, SortedMap, SortedSet, Subject, Tier, Workload,
-    WorkloadSelector,
+    WorkloadSelector, owner,
 };
 use ipnet::IpNet;
 
@@ -28,6 +28,7 @@ fn pod(namespace: u32, number: u32) -> Workload {
     let app = format!("app-{}", number % 10);
     Workload {
         uid: format!("uid-{index}").into(),
+        owners: SortedSet::new(),
         namespace: format!("ns-{namespace}").into(),
         name: format!("pod-{number}").into(),
         labels: SortedMap::from([(name("app"), name(&app))]),
@@ -452,6 +453,72 @@ fn peers_that_are_nearly_everybody_are_not_held_once_for_each_policy() {
     }
     let later = buckets(&mut engine);
     assert!(later <= at_first + 10, "{later} buckets");
+}
+
+/// A quarantine of everything that one owner makes.
+fn quarantine(owner: &Interned) -> Policy {
+    Policy {
+        object: ObjectRef::cluster(Kind::Quarantine, "q"),
+        tier: Tier::Quarantine,
+        subjects: vec![Subject::Owner(owner.clone())],
+        isolates: SortedSet::from([Direction::Ingress, Direction::Egress]),
+        ingress: Vec::new(),
+        ..policy(0, 0, 1)
+    }
+}
+
+#[test]
+fn a_quarantine_of_an_owner_touches_its_pods_and_follows_them_as_they_come_and_are_given_away() {
+    let mut engine = large_cluster();
+    let made_by = owner("ns-3", "ReplicaSet", "four");
+    let apply = |engine: &mut Engine, pod: Workload| {
+        engine.apply(Event::Apply(Object::Workload(Kind::Pod, Box::new(pod))));
+    };
+    let of = |number: u32, owners: &[&Interned]| Workload {
+        owners: owners.iter().map(|owner| Interned::clone(owner)).collect(),
+        ..pod(3, number)
+    };
+    // Two of the hundred pods of that app; who made them is no event for anybody.
+    let (told, dirty) = cost(&mut engine, |engine| {
+        apply(engine, of(4, &[&made_by]));
+        apply(
+            engine,
+            of(14, &[&made_by, &owner("ns-3", "Deployment", "f")]),
+        );
+    });
+    assert_eq!((told.label_sets_matched, dirty.len()), (0, 0));
+
+    let (cut_off, dirty) = cost(&mut engine, |engine| {
+        engine.apply(Event::Apply(Object::Policy(Arc::new(quarantine(&made_by)))));
+    });
+    assert_eq!(
+        cut_off.label_sets_matched, 1,
+        "those two are another label set now"
+    );
+    assert_eq!(cut_off.identities_built, 1);
+    let at_home = |number: u32| pod(3, number).node.unwrap();
+    assert!(dirty.contains(&at_home(4)) && dirty.contains(&at_home(14)));
+    assert!(
+        dirty.len() <= 12,
+        "theirs, and those of who admits them: {dirty:?}"
+    );
+
+    // One is given away, and another is taken on.
+    let size = engine.size();
+    let (moved, dirty) = cost(&mut engine, |engine| {
+        apply(engine, of(4, &[]));
+        apply(engine, of(24, &[&made_by]));
+    });
+    assert_eq!((moved.label_sets_matched, moved.identities_built), (0, 0));
+    assert!(dirty.contains(&at_home(4)) && dirty.contains(&at_home(24)));
+    assert_eq!(engine.size(), size);
+
+    let gone = ObjectRef::cluster(Kind::Quarantine, "q");
+    let (freed, _) = cost(&mut engine, |engine| engine.apply(Event::Delete(gone)));
+    assert_eq!(
+        (freed.label_sets_matched, engine.size().label_sets),
+        (0, 10_000)
+    );
 }
 
 fn policy_in(namespace: &str) -> Policy {

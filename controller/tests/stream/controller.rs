@@ -134,6 +134,7 @@ impl Drop for Controller {
 pub(crate) fn workload(name: &str, node: &str, address: [u8; 4]) -> Object {
     let workload = Workload {
         uid: format!("uid-{name}").into(),
+        owners: SortedSet::new(),
         namespace: "shop".into(),
         name: name.into(),
         labels: [("app".into(), name.into())].into(),

@@ -2,12 +2,18 @@
 
 use std::net::IpAddr;
 
-use bulkhead_policy::model::{Fault, Kind, NamedPort, Object, Phase, SortedSet, Workload};
+use bulkhead_policy::model::{
+    Fault, Interned, Kind, NamedPort, Object, Phase, SortedSet, Workload, owner,
+};
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::port::{port_number, upstream_protocol};
 use super::violation::{Rejection, Violation};
 use super::{Converted, metadata, network};
+
+/// What the pods of a ReplicaSet of a Deployment bear, and no two such ReplicaSets share.
+const TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// Reads a pod. One that is being deleted keeps its address until it is gone.
 ///
@@ -28,6 +34,7 @@ pub fn pod(object: &Pod) -> Result<Converted, Rejection> {
         .or(spec.service_account.as_deref());
     let workload = Workload {
         uid: metadata::uid(&object.metadata, &reference),
+        owners: owners(&object.metadata, &reference.namespace),
         labels: metadata::labels(&object.metadata),
         service_account: account
             .filter(|name| !name.is_empty())
@@ -54,6 +61,23 @@ pub fn pod(object: &Pod) -> Result<Converted, Rejection> {
         object: Object::Workload(Kind::Pod, Box::new(workload)),
         faults,
     })
+}
+
+/// Its controller, and the Deployment behind a ReplicaSet, which names the ReplicaSet after itself and after a hash that its
+/// pods bear.
+fn owners(metadata: &ObjectMeta, namespace: &str) -> SortedSet<Interned> {
+    let mut references = metadata.owner_references.iter().flatten();
+    let Some(controller) = references.find(|reference| reference.controller == Some(true)) else {
+        return SortedSet::new();
+    };
+    let deployment = || {
+        let hash = metadata.labels.as_ref()?.get(TEMPLATE_HASH)?;
+        let name = controller.name.strip_suffix(hash.as_str())?;
+        Some(owner(namespace, "Deployment", name.strip_suffix('-')?))
+    };
+    let behind = (controller.kind == "ReplicaSet").then(deployment).flatten();
+    let direct = owner(namespace, &controller.kind, &controller.name);
+    behind.into_iter().chain([direct]).collect()
 }
 
 fn addresses(status: Option<&PodStatus>, faults: &mut Vec<Fault>) -> SortedSet<IpAddr> {

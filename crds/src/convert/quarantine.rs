@@ -2,7 +2,7 @@
 
 use bulkhead_policy::model::{
     Direction, Fault, Kind, LabelSelector, Mode, NamespaceScope, ObjectRef, Policy, SortedSet,
-    Subject, Tier, WorkloadSelector,
+    Subject, Tier, WorkloadSelector, owner,
 };
 
 use super::instant::instant;
@@ -11,9 +11,9 @@ use super::rule::rules;
 use super::staleness::max_staleness;
 use super::violation::{Checked, Rejection, Violation};
 use super::{Converted, metadata, syntax, workload_selector};
-use crate::kinds::{Quarantine, QuarantineSpec, QuarantineSubject};
+use crate::kinds::{PodOwner, Quarantine, QuarantineSpec, QuarantineSubject};
 
-const UNION: &str = "exactly one of workloads, segment, uid";
+const UNION: &str = "exactly one of workloads, segment, uid, owner";
 
 /// Most exceptions in one direction.
 const EXCEPTIONS: usize = 16;
@@ -70,8 +70,14 @@ fn subjects(subjects: &[QuarantineSubject]) -> Checked<Vec<Subject>> {
 }
 
 pub(super) fn subject(subject: &QuarantineSubject, field: &str) -> Checked<Subject> {
-    match (&subject.workloads, &subject.segment, &subject.uid) {
-        (Some(workloads), None, None) => {
+    let QuarantineSubject {
+        workloads,
+        segment,
+        uid,
+        owner,
+    } = subject;
+    match (workloads, segment, uid, owner) {
+        (Some(workloads), None, None, None) => {
             let field = format!("{field}.workloads");
             let selector = workload_selector::cluster(workloads, &field)?;
             if is_empty(&selector) {
@@ -82,15 +88,16 @@ pub(super) fn subject(subject: &QuarantineSubject, field: &str) -> Checked<Subje
             }
             Ok(Subject::Selected(selector))
         }
-        (None, Some(name), None) => {
+        (None, Some(name), None, None) => {
             syntax::object_name(name, &format!("{field}.segment"))?;
             Ok(Subject::Segment(name.as_str().into()))
         }
-        (None, None, Some(uid)) => {
+        (None, None, Some(uid), None) => {
             syntax::uid(uid, &format!("{field}.uid"))?;
             Ok(Subject::Workload(uid.as_str().into()))
         }
-        (None, None, None) => Err(Violation::new(
+        (None, None, None, Some(owner)) => pods_of(owner, &format!("{field}.owner")),
+        (None, None, None, None) => Err(Violation::new(
             field,
             format!("nothing known is set; set {UNION}"),
         )),
@@ -99,6 +106,13 @@ pub(super) fn subject(subject: &QuarantineSubject, field: &str) -> Checked<Subje
             format!("several are set; set {UNION}"),
         )),
     }
+}
+
+fn pods_of(by: &PodOwner, field: &str) -> Checked<Subject> {
+    syntax::object_name(&by.namespace, &format!("{field}.namespace"))?;
+    syntax::kind(&by.kind, &format!("{field}.kind"))?;
+    syntax::object_name(&by.name, &format!("{field}.name"))?;
+    Ok(Subject::Owner(owner(&by.namespace, &by.kind, &by.name)))
 }
 
 fn is_empty(selector: &WorkloadSelector) -> bool {

@@ -21,6 +21,18 @@ pub(super) fn object_name(name: &str, field: &str) -> Checked<()> {
     Err(Violation::new(field, message))
 }
 
+/// The kind of an object of whatever API.
+pub(super) fn kind(kind: &str, field: &str) -> Checked<()> {
+    let begins_well = kind.starts_with(|c: char| c.is_ascii_uppercase());
+    if begins_well && kind.len() <= PART && kind.chars().all(|c| c.is_ascii_alphanumeric()) {
+        return Ok(());
+    }
+    let message = format!(
+        "{kind:?} can be no kind; write one like Deployment, ReplicaSet, StatefulSet, DaemonSet or Job"
+    );
+    Err(Violation::new(field, message))
+}
+
 /// What tells incarnations apart; where no API server gave one, NAMESPACE/NAME.
 pub(super) fn uid(uid: &str, field: &str) -> Checked<()> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
@@ -101,6 +113,10 @@ mod tests {
             assert_eq!(label_value(text, "").is_ok(), is_value, "{text}");
         }
         assert!(label_value(&"a".repeat(64), "").is_err());
+        assert!(kind("ReplicaSet", "").is_ok());
+        for text in ["", "deployment", "Stateful Set", &"A".repeat(64)] {
+            assert!(kind(text, "").is_err(), "{text}");
+        }
         assert!(uid("shop/web", "").is_ok() && uid("?!", "").is_err() && uid("", "").is_err());
     }
 }

@@ -31,6 +31,7 @@ fn read(object: &kinds::Workload, reference: &ObjectRef) -> Checked<Workload> {
     let spec = &object.spec;
     Ok(Workload {
         uid: metadata::uid(&object.metadata, reference),
+        owners: SortedSet::new(),
         namespace: reference.namespace.clone(),
         name: reference.name.clone(),
         labels: metadata::labels(&object.metadata),

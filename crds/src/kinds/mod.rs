@@ -49,7 +49,8 @@ pub use port::{
     PortRange, WholeProtocol,
 };
 pub use quarantine::{
-    EgressException, Exceptions, IngressException, Quarantine, QuarantineSpec, QuarantineSubject,
+    EgressException, Exceptions, IngressException, PodOwner, Quarantine, QuarantineSpec,
+    QuarantineSubject,
 };
 pub use rule::{
     ClusterAction, ClusterEgressRule, ClusterIngressRule, NamespacedAction, NamespacedEgressRule,

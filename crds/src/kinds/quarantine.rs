@@ -56,8 +56,8 @@ pub struct QuarantineSpec {
 
 /// Whom to cut off: exactly one of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("[has(self.workloads), has(self.segment), has(self.uid)].exists_one(x, x)")
-    .message("a subject is exactly one of workloads, segment, uid"))]
+#[x_kube(validation = Rule::new("[has(self.workloads), has(self.segment), has(self.uid), has(self.owner)].exists_one(x, x)")
+    .message("a subject is exactly one of workloads, segment, uid, owner"))]
 #[x_kube(validation = Rule::new(
     "!has(self.workloads) || has(self.workloads.serviceAccounts) \
      || has(self.workloads.namespaces.matchLabels) && size(self.workloads.namespaces.matchLabels) > 0 \
@@ -79,6 +79,27 @@ pub struct QuarantineSubject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 317))]
     pub uid: Option<String>,
+    /// The pods of one owner, those that will replace them included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<PodOwner>,
+}
+
+/// Who makes pods and replaces them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("self.kind.matches('^[A-Z][A-Za-z0-9]*$')")
+    .message("kind must be one like Deployment, ReplicaSet, StatefulSet, DaemonSet or Job"))]
+#[serde(rename_all = "camelCase")]
+pub struct PodOwner {
+    /// Its namespace, which is also that of its pods.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// `Deployment`, or the kind of the controller in `metadata.ownerReferences` of the pods: `StatefulSet`, `DaemonSet`, `Job`,
+    /// `ReplicaSet`.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// What stays possible under quarantine.

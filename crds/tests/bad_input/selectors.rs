@@ -21,7 +21,9 @@ fn a_quarantine_of_everybody_is_refused() {
     check(&quarantine("[]"), &format!("{place}: the list is empty"));
     check(
         &quarantine("[{}]"),
-        &format!("{place}[0]: nothing known is set; set exactly one of workloads, segment, uid"),
+        &format!(
+            "{place}[0]: nothing known is set; set exactly one of workloads, segment, uid, owner"
+        ),
     );
     check(
         &quarantine("[{uid: a, segment: b}]"),
@@ -55,6 +57,18 @@ fn g11_a_name_or_label_that_can_be_none_is_refused_and_protects_no_fewer() {
     check(
         &quarantine("{segment: Data Bases}"),
         &format!("{at}.segment: \"Data Bases\" can be no object's name"),
+    );
+    check(
+        &quarantine("{owner: {namespace: web, kind: deployment, name: cart}}"),
+        &format!("{at}.owner.kind: \"deployment\" can be no kind"),
+    );
+    check(
+        &quarantine("{owner: {namespace: web, kind: Deployment, name: ''}}"),
+        &format!("{at}.owner.name: the name is empty"),
+    );
+    check(
+        &quarantine("{owner: {namespace: web, kind: Deployment, name: 'a b'}}"),
+        &format!("{at}.owner.name: \"a b\" can be no object's name"),
     );
     check(
         &quarantine("{uid: '?!'}"),

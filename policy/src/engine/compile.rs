@@ -196,10 +196,10 @@ impl Engine {
     fn compile_subject(&mut self, subject: &Subject, into: &mut Keys<Selector>) {
         match subject {
             Subject::Selected(selector) => into.push(self.acquire_model_selector(selector)),
-            Subject::Workload(uid) => {
-                let uid = self.names.number(uid);
+            Subject::Workload(mark) | Subject::Owner(mark) => {
+                let mark = self.names.number(mark);
                 into.push(self.acquire_selector(SelectorKey {
-                    uid: Some(uid),
+                    mark: Some(mark),
                     ..SelectorKey::everything()
                 }));
             }

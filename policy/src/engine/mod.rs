@@ -132,8 +132,8 @@ pub struct Engine {
     services: Services,
     hosts: Hosts,
     port_numbers: PortNumbers,
-    /// Incarnations that some policy names, with how many policies do.
-    named_uids: FxHashMap<Interned, u32>,
+    /// Incarnations and owners that some policy names, with how often.
+    named_marks: FxHashMap<Interned, u32>,
     policies_by_segment: BTreeMap<Interned, BTreeSet<ObjectRef>>,
     /// Those whose egress rules speak of a port's name, by the namespace in which they look for who gives it (`None`: in all).
     policies_by_port_name: BTreeMap<(Option<Interned>, Interned), BTreeSet<ObjectRef>>,
@@ -208,7 +208,7 @@ impl Engine {
             services: Services::default(),
             hosts: Hosts::default(),
             port_numbers: PortNumbers::default(),
-            named_uids: FxHashMap::default(),
+            named_marks: FxHashMap::default(),
             policies_by_segment: BTreeMap::new(),
             policies_by_port_name: BTreeMap::new(),
             boundaries: BTreeSet::new(),

@@ -3,12 +3,16 @@
 
 use bulkhead_graph::Protocol;
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::arena::{Arena, ContentHash, Key, Keys, Lookup, insert_sorted, remove_sorted};
 use super::identity::Identity;
 use super::names::Name;
 use super::selector::{Requirement, Scope, Selector, SelectorKey, namespace_matches, telling};
 use super::workload::WorkloadState;
+
+/// What tells single workloads from others with their labels: an incarnation, an owner.
+pub(super) type Marks = SmallVec<[Name; 1]>;
 
 pub(super) struct NamespaceState {
     pub(super) name: Name,
@@ -26,8 +30,8 @@ pub(super) struct ProfileKey {
     pub(super) account: Name,
     /// Sorted.
     pub(super) ports: Vec<(Name, Protocol, u16)>,
-    /// Only where some policy names this very incarnation.
-    pub(super) uid: Option<Name>,
+    /// Which of its marks some policy names; sorted.
+    pub(super) marks: Marks,
 }
 
 pub(super) struct Profile {

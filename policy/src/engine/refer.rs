@@ -102,8 +102,8 @@ impl Engine {
     fn refer(&mut self, policy: &Policy, present: bool) {
         self.refer_sets(policy, present);
         for subject in &policy.subjects {
-            if let Subject::Workload(uid) = subject {
-                self.refer_uid(uid, present);
+            if let Subject::Workload(mark) | Subject::Owner(mark) = subject {
+                self.refer_mark(mark, present);
             }
         }
     }
@@ -177,9 +177,9 @@ impl Engine {
         }
     }
 
-    /// A policy that names one incarnation sets it apart from all others with its labels.
-    fn refer_uid(&mut self, uid: &Interned, present: bool) {
-        let count = self.named_uids.entry(uid.clone()).or_default();
+    /// A policy that names an incarnation or an owner sets their workloads apart from all others with their labels.
+    fn refer_mark(&mut self, mark: &Interned, present: bool) {
+        let count = self.named_marks.entry(mark.clone()).or_default();
         if present {
             *count += 1;
         } else {
@@ -187,10 +187,10 @@ impl Engine {
         }
         let count = *count;
         if count == 0 {
-            self.named_uids.remove(uid);
+            self.named_marks.remove(mark);
         }
         if (present && count == 1) || count == 0 {
-            self.rekey(uid);
+            self.rekey(mark);
         }
     }
 

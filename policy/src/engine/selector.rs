@@ -72,8 +72,8 @@ pub(super) struct SelectorKey {
     pub(super) scope: Scope,
     pub(super) labels: Vec<Requirement>,
     pub(super) accounts: Option<Vec<Name>>,
-    /// Only this incarnation.
-    pub(super) uid: Option<Name>,
+    /// Only workloads with this mark.
+    pub(super) mark: Option<Name>,
     /// Only workloads with these names of ports.
     pub(super) port_name: Option<PortName>,
     /// Only addresses in one of these networks.
@@ -86,7 +86,7 @@ impl SelectorKey {
             scope: Scope::Namespaces(Vec::new()),
             labels: Vec::new(),
             accounts: None,
-            uid: None,
+            mark: None,
             port_name: None,
             networks: None,
         }
@@ -110,7 +110,7 @@ impl SelectorKey {
         self.accounts
             .iter()
             .flatten()
-            .chain(&self.uid)
+            .chain(&self.mark)
             .for_each(|name| each(*name));
         match self.port_name {
             None => {}
@@ -129,7 +129,9 @@ impl SelectorKey {
                 .accounts
                 .as_ref()
                 .is_none_or(|a| a.binary_search(&profile.account).is_ok())
-            && self.uid.is_none_or(|uid| profile.uid == Some(uid))
+            && self
+                .mark
+                .is_none_or(|mark| profile.marks.binary_search(&mark).is_ok())
             && self.port_name.is_none_or(|port| port.holds(&profile.ports))
     }
 
@@ -155,7 +157,7 @@ impl SelectorKey {
                 hash_names(&mut h, accounts, names);
             }
         }
-        hash_names(&mut h, self.uid.as_slice(), names);
+        hash_names(&mut h, self.mark.as_slice(), names);
         match self.port_name {
             None => {}
             Some(PortName::Means(name, protocol, port)) => {
@@ -272,7 +274,7 @@ pub(super) fn selector_key(
             accounts.sort_unstable();
             accounts
         }),
-        uid: None,
+        mark: None,
         port_name: None,
         networks: None,
     }
@@ -324,7 +326,7 @@ impl Selector {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Anchor {
     Everywhere,
-    Uid(Name),
+    Mark(Name),
     Port(Name, Protocol, u16),
     Label(Name, Name),
     LabelKey(Name),
@@ -410,10 +412,9 @@ impl Selectors {
             );
         };
         look(Anchor::Everywhere);
-        profile
-            .uid
-            .into_iter()
-            .for_each(|uid| look(Anchor::Uid(uid)));
+        for mark in profile.marks.iter().copied() {
+            look(Anchor::Mark(mark));
+        }
         for (name, protocol, port) in profile.ports.iter().copied() {
             look(Anchor::Port(name, protocol, port));
         }
@@ -451,8 +452,8 @@ impl Selectors {
 const ANCHORED_VALUES: usize = 16;
 
 fn anchors_of(key: &SelectorKey, mut each: impl FnMut(Anchor)) {
-    if let Some(uid) = key.uid {
-        return each(Anchor::Uid(uid));
+    if let Some(mark) = key.mark {
+        return each(Anchor::Mark(mark));
     }
     if let Some(PortName::Means(name, protocol, port)) = key.port_name {
         return each(Anchor::Port(name, protocol, port));

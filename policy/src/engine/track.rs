@@ -5,9 +5,9 @@ use bulkhead_graph::Address;
 use super::Engine;
 use super::arena::Key;
 use super::node::NodeState;
-use super::profile::{NamespaceState, Profile, ProfileKey};
-use super::workload::{Claim, Claims, Owner, WorkloadState, hold};
-use crate::model::{Interned, Kind, Namespace, Node, ObjectRef, Workload};
+use super::profile::{Marks, NamespaceState, Profile, ProfileKey};
+use super::workload::{Claim, Claims, Owner, WorkloadState, hold, marks};
+use crate::model::{Interned, Kind, Namespace, Node, ObjectRef, SortedSet, Workload};
 
 /// A workload as far as addresses are concerned, before or after a change.
 type Ownership = Option<(Key<WorkloadState>, Key<Profile>)>;
@@ -162,6 +162,7 @@ impl Engine {
             phase: workload.phase,
             host_network: workload.host_network,
             uid: workload.uid,
+            owners: workload.owners,
             namespace: workload.namespace,
             name: workload.name,
             interface: workload.interface,
@@ -195,6 +196,7 @@ impl Engine {
             Some(_) | None => None,
         };
         let mut addresses = claims(&workload);
+        self.workloads.change_owners(key, workload.owners);
         let state = &self.workloads.arena[key];
         // Until it is said otherwise, what it owned it owns.
         state
@@ -327,14 +329,27 @@ impl Engine {
             ports.push((self.names.number(&port.name), port.protocol, port.port));
         }
         ports.sort_unstable();
-        let named = !self.named_uids.is_empty() && self.named_uids.contains_key(&workload.uid);
+        let marks = self.marks_named(&workload.uid, &workload.owners);
         ProfileKey {
             namespace,
             labels,
             account,
             ports,
-            uid: named.then(|| self.names.number(&workload.uid)),
+            marks,
         }
+    }
+
+    /// Which of a workload's marks some policy names.
+    fn marks_named(&mut self, uid: &Interned, owners: &SortedSet<Interned>) -> Marks {
+        if self.named_marks.is_empty() {
+            return Marks::new();
+        }
+        let mut marks: Marks = marks(uid, owners)
+            .filter(|mark| self.named_marks.contains_key(*mark))
+            .map(|mark| self.names.number(mark))
+            .collect();
+        marks.sort_unstable();
+        marks
     }
 
     fn take_profile(&mut self, key: ProfileKey, workload: Key<WorkloadState>) -> Key<Profile> {
@@ -439,18 +454,19 @@ impl Engine {
         }
     }
 
-    pub(super) fn rekey(&mut self, uid: &Interned) {
-        for key in self.workloads.of_uid(uid) {
+    pub(super) fn rekey(&mut self, mark: &Interned) {
+        for key in self.workloads.of_mark(mark) {
             if let Some(old) = self.workloads.arena[key].profile {
-                self.rekey_workload(key, old, uid);
+                self.rekey_workload(key, old);
             }
         }
     }
 
-    fn rekey_workload(&mut self, key: Key<WorkloadState>, old: Key<Profile>, uid: &Interned) {
-        let named = self.named_uids.contains_key(uid);
+    fn rekey_workload(&mut self, key: Key<WorkloadState>, old: Key<Profile>) {
+        let state = &self.workloads.arena[key];
+        let (uid, owners) = (state.uid.clone(), state.owners.clone());
         let profile_key = ProfileKey {
-            uid: named.then(|| self.names.number(uid)),
+            marks: self.marks_named(&uid, &owners),
             ..(*self.profiles.arena[old]).clone()
         };
         let state = &self.workloads.arena[key];

@@ -69,7 +69,7 @@ impl Engine {
             used.extend(profile.labels.iter().flat_map(|(key, value)| [key, value]));
             used.insert(profile.account);
             used.extend(profile.ports.iter().map(|(name, _, _)| name));
-            used.extend(profile.uid);
+            used.extend(&profile.marks);
         }
         let mut of_selector = |key: &SelectorKey| {
             key.names(|name| {

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::arena::{Arena, ContentHash, Key, Lookup};
 use super::node::NodeState;
 use super::profile::Profile;
-use crate::model::{Interned, Kind, ObjectRef, Phase};
+use crate::model::{Interned, Kind, ObjectRef, Phase, SortedSet};
 
 /// What is kept of a workload; its labels and named ports are those of its profile.
 pub(super) struct WorkloadState {
@@ -16,6 +16,7 @@ pub(super) struct WorkloadState {
     pub(super) phase: Phase,
     pub(super) host_network: bool,
     pub(super) uid: Interned,
+    pub(super) owners: SortedSet<Interned>,
     pub(super) namespace: Interned,
     pub(super) name: Interned,
     pub(super) interface: Option<Interned>,
@@ -24,6 +25,26 @@ pub(super) struct WorkloadState {
     pub(super) node: Option<Key<NodeState>>,
     /// What it reports, sorted; empty unless it is live.
     pub(super) addresses: Claims,
+}
+
+/// What policies may name it by, it alone or with others of one owner.
+pub(super) fn marks<'a>(
+    uid: &'a Interned,
+    owners: &'a SortedSet<Interned>,
+) -> impl Iterator<Item = &'a Interned> {
+    std::iter::once(uid).chain(owners)
+}
+
+fn mark(lookup: &mut Lookup<WorkloadState>, key: Key<WorkloadState>, state: &WorkloadState) {
+    for mark in state.marks() {
+        lookup.insert(ContentHash::of(&**mark), key);
+    }
+}
+
+fn unmark(lookup: &mut Lookup<WorkloadState>, key: Key<WorkloadState>, state: &WorkloadState) {
+    for mark in state.marks() {
+        lookup.remove(ContentHash::of(&**mark), key);
+    }
 }
 
 /// An address in the graph's form, and whether the claim to it is good.
@@ -43,6 +64,10 @@ impl WorkloadState {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
         }
+    }
+
+    fn marks(&self) -> impl Iterator<Item = &Interned> {
+        marks(&self.uid, &self.owners)
     }
 
     /// The addresses that are its own.
@@ -86,8 +111,8 @@ pub(super) enum Owner {
 pub(super) struct Workloads {
     pub(super) arena: Arena<WorkloadState>,
     objects: Lookup<WorkloadState>,
-    /// Made when the first policy names an incarnation.
-    uids: Option<Lookup<WorkloadState>>,
+    /// By uid and by owner; made when the first policy names one.
+    marks: Option<Lookup<WorkloadState>>,
     claims: Lookup<WorkloadState>,
     /// Addresses that more than one workload claims.
     shared: BTreeSet<Address>,
@@ -115,11 +140,10 @@ impl Workloads {
     /// A workload that is not there yet.
     pub(super) fn insert(&mut self, state: WorkloadState) -> Key<WorkloadState> {
         let object = ContentHash::of(&(state.kind, &*state.namespace, &*state.name));
-        let uid = self.uids.is_some().then(|| ContentHash::of(&*state.uid));
         let key = self.arena.insert(state);
         self.objects.insert(object, key);
-        if let (Some(uids), Some(uid)) = (&mut self.uids, uid) {
-            uids.insert(uid, key);
+        if let Some(lookup) = &mut self.marks {
+            mark(lookup, key, &self.arena[key]);
         }
         key
     }
@@ -128,27 +152,44 @@ impl Workloads {
         let state = self.arena.remove(key);
         let object = ContentHash::of(&(state.kind, &*state.namespace, &*state.name));
         self.objects.remove(object, key);
-        if let Some(uids) = &mut self.uids {
-            uids.remove(ContentHash::of(&*state.uid), key);
+        if let Some(lookup) = &mut self.marks {
+            unmark(lookup, key, &state);
         }
         state
     }
 
-    /// Workloads of that incarnation, sorted.
-    pub(super) fn of_uid(&mut self, uid: &str) -> Vec<Key<WorkloadState>> {
+    /// A workload may be given away while it lives.
+    pub(super) fn change_owners(&mut self, key: Key<WorkloadState>, owners: SortedSet<Interned>) {
+        let state = &mut self.arena[key];
+        if state.owners == owners {
+            return;
+        }
+        if let Some(lookup) = &mut self.marks {
+            unmark(lookup, key, state);
+        }
+        state.owners = owners;
+        if let Some(lookup) = &mut self.marks {
+            mark(lookup, key, state);
+        }
+    }
+
+    /// Workloads of that incarnation or owner, sorted.
+    pub(super) fn of_mark(&mut self, wanted: &str) -> Vec<Key<WorkloadState>> {
         let arena = &self.arena;
-        let uids = self.uids.get_or_insert_with(|| {
-            let mut uids = Lookup::default();
+        let lookup = self.marks.get_or_insert_with(|| {
+            let mut lookup = Lookup::default();
             for (key, state) in arena.iter() {
-                uids.insert(ContentHash::of(&*state.uid), key);
+                mark(&mut lookup, key, state);
             }
-            uids
+            lookup
         });
-        let mut found: Vec<_> = uids
-            .all(ContentHash::of(uid))
-            .filter(|key| *arena[*key].uid == *uid)
+        let mut found: Vec<_> = lookup
+            .all(ContentHash::of(wanted))
+            .filter(|key| arena[*key].marks().any(|mark| **mark == *wanted))
             .collect();
         found.sort_unstable();
+        // Two marks of one workload may share a hash.
+        found.dedup();
         found
     }
 

@@ -32,6 +32,7 @@ impl World {
             && policy.subjects.iter().any(|subject| match subject {
                 Subject::Selected(selector) => self.selects(selector, workload),
                 Subject::Workload(uid) => *uid == workload.uid,
+                Subject::Owner(owner) => workload.owners.contains(owner),
                 Subject::Segment(name) => self
                     .segment(name)
                     .is_some_and(|segment| self.is_member(&segment.members, workload)),

@@ -21,4 +21,4 @@ pub use policy::{
 };
 pub use selector::{LabelSelector, NamespaceScope, Operator, Requirement, WorkloadSelector};
 pub use service_limits::{Admitted, Beyond, LeftOut, ServiceLimits};
-pub use workload::{NamedPort, Phase, Workload};
+pub use workload::{NamedPort, Phase, Workload, owner};

@@ -27,6 +27,8 @@ pub enum Subject {
     Selected(WorkloadSelector),
     /// One incarnation.
     Workload(Interned),
+    /// Whatever has this owner, now and later.
+    Owner(Interned),
     /// All members of a segment.
     Segment(Interned),
 }

@@ -33,6 +33,8 @@ pub struct NamedPort {
 pub struct Workload {
     /// Names the incarnation; unique in the cluster.
     pub uid: Interned,
+    /// Who made it and would replace it, each named as by [`owner`]; empty for what nobody replaces.
+    pub owners: SortedSet<Interned>,
     /// Its namespace.
     pub namespace: Interned,
     /// Its name, unique in the namespace.
@@ -53,6 +55,11 @@ pub struct Workload {
     pub host_network: bool,
     /// The host-side interface, where the manifest names it.
     pub interface: Option<Interned>,
+}
+
+/// How an owner of workloads is named in them. No uid is like that: none has a blank.
+pub fn owner(namespace: &str, kind: &str, name: &str) -> Interned {
+    format!("{kind} {namespace}/{name}").into()
 }
 
 impl Workload {

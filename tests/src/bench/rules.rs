@@ -74,6 +74,7 @@ fn found(engine: &mut Engine) -> Vec<Duration> {
     let (key, node): (Interned, Interned) = ("app".into(), "node-1".into());
     let pod = |number: u32| Workload {
         uid: format!("uid-{number}").into(),
+        owners: SortedSet::new(),
         namespace: "rules".into(),
         name: format!("pod-{number}").into(),
         labels: SortedMap::from([(key.clone(), format!("nobody-{number}").into())]),

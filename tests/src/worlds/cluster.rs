@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use bulkhead_policy::model::{
     Endpoint, EndpointSlice, Interned, Kind, NamedPort, Namespace, Node, Object, Phase, Protocol,
-    Service, ServicePort, SortedMap, SortedSet, Workload,
+    Service, ServicePort, SortedMap, SortedSet, Workload, owner,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,6 +19,8 @@ use super::vocabulary::{
 };
 
 const NAMES: &[&str] = &["w0", "w1", "w2"];
+
+const OWNERS: &[&str] = &["o0", "o1"];
 
 fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = SortedMap<Interned, Interned>> {
     let word = |words| one(words).prop_map(Interned::from);
@@ -106,6 +108,20 @@ fn named_ports() -> impl Strategy<Value = SortedSet<NamedPort>> {
     })
 }
 
+/// Names of up to two, as of a ReplicaSet and its Deployment.
+fn owners() -> impl Strategy<Value = Vec<&'static str>> {
+    vec(one(OWNERS), 0..3)
+}
+
+/// The owner of some workload.
+pub(super) fn any_owner() -> impl Strategy<Value = Interned> {
+    (one(NAMESPACES), one(OWNERS)).prop_map(|(namespace, name)| owner_of(namespace, name))
+}
+
+fn owner_of(namespace: &str, name: &str) -> Interned {
+    owner(namespace, "ReplicaSet", name)
+}
+
 /// A pod, or a declared workload.
 pub(super) fn workload() -> BoxedStrategy<Object> {
     let kind = prop_oneof![9 => Just(Kind::Pod), 1 => Just(Kind::Workload)];
@@ -121,6 +137,7 @@ pub(super) fn workload() -> BoxedStrategy<Object> {
     );
     (
         name,
+        owners(),
         labels(LABEL_KEYS),
         one(ACCOUNTS),
         named_ports(),
@@ -129,6 +146,7 @@ pub(super) fn workload() -> BoxedStrategy<Object> {
         .prop_map(
             |(
                 (kind, namespace, name),
+                owners,
                 labels,
                 account,
                 named_ports,
@@ -136,6 +154,10 @@ pub(super) fn workload() -> BoxedStrategy<Object> {
             )| {
                 let workload = Workload {
                     uid: uid_of(kind, namespace, name),
+                    owners: owners
+                        .iter()
+                        .map(|name| owner_of(namespace, name))
+                        .collect(),
                     namespace: namespace.into(),
                     name: name.into(),
                     labels,

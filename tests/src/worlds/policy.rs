@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::cluster::uid;
+use super::cluster::{any_owner, uid};
 use super::selector::{Reach, cluster_selector, namespace_selector, network, peers, ports, rarely};
 use super::sorted::sorted_set;
 use super::vocabulary::{DATES, LEASES, NAMESPACES, SEGMENTS, one};
@@ -88,6 +88,7 @@ fn cluster_subjects() -> impl Strategy<Value = Vec<Subject>> {
         4 => cluster_selector().prop_map(Subject::Selected),
         1 => one(SEGMENTS).prop_map(|name| Subject::Segment(name.into())),
         1 => uid().prop_map(Subject::Workload),
+        1 => any_owner().prop_map(Subject::Owner),
     ];
     vec(subject, 1..3)
 }

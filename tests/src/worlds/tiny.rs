@@ -64,6 +64,7 @@ fn workload((namespace, address, http): (&str, &str, u16)) -> Object {
     };
     let workload = Workload {
         uid: namespace.into(),
+        owners: SortedSet::new(),
         namespace: namespace.into(),
         name: "pod".into(),
         labels: [("app".into(), namespace.into())].into(),

@@ -81,6 +81,7 @@ const EXPECTED: &[(&str, bool)] = &[
     ("ports: named", true),
     ("ports: unresolved", false),
     ("subject: by uid", true),
+    ("subject: by owner", true),
     ("subject: by segment", true),
     ("subject: by service account", true),
     ("policy: with a beginning", true),
@@ -193,6 +194,7 @@ fn of_policy(policy: &Policy, world: &World) -> Vec<&'static str> {
     for subject in &policy.subjects {
         match subject {
             Subject::Workload(_) => said.push("subject: by uid"),
+            Subject::Owner(_) => said.push("subject: by owner"),
             Subject::Segment(_) => said.push("subject: by segment"),
             Subject::Selected(selector) if selector.service_accounts.is_some() => {
                 said.push("subject: by service account");

@@ -143,6 +143,7 @@ pub(super) fn pod(path: &str, address: &str, with: Labels<'_>) -> Workload {
     };
     Workload {
         uid: format!("uid-of-{path}").as_str().into(),
+        owners: SortedSet::new(),
         namespace: namespace.into(),
         name: name.into(),
         labels: labels(with),

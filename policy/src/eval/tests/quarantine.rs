@@ -68,6 +68,37 @@ fn a_single_incarnation_can_be_quarantined() {
 }
 
 #[test]
+fn whatever_an_owner_made_is_quarantined_now_and_later() {
+    let cart = owner("shop", "ReplicaSet", "cart");
+    let of = |owners: &[&Interned], path, address| Workload {
+        owners: owners.iter().map(|owner| Interned::clone(owner)).collect(),
+        ..pod(path, address, &[])
+    };
+    let both = of(
+        &[&owner("shop", "Deployment", "x"), &cart],
+        "shop/a",
+        "10.0.0.7",
+    );
+    let other = of(
+        &[&owner("shop", "ReplicaSet", "other")],
+        "shop/b",
+        "10.0.0.8",
+    );
+    let world = Fixture::shop_and_bank()
+        .policy(quarantine("q", Subject::Owner(cart.clone())))
+        .workload(both)
+        .workload(other);
+    check(&world, world.flow("shop/a", "bank/db", tcp(80)), Denied);
+    check(&world, world.flow("bank/db", "shop/a", tcp(80)), Denied);
+    check(&world, world.flow("shop/b", "bank/db", tcp(80)), Allowed);
+    check(&world, world.flow("shop/web", "bank/db", tcp(80)), Allowed);
+
+    let world = world.workload(of(&[&cart], "shop/replacement", "10.0.0.9"));
+    let replaced = world.flow("shop/replacement", "bank/db", tcp(80));
+    check(&world, replaced, Denied);
+}
+
+#[test]
 fn a_new_incarnation_is_another_workload() {
     let one = quarantine("q", Subject::Workload("uid-of-shop/web".into()));
     let again = Workload {

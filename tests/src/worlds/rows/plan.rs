@@ -124,6 +124,7 @@ impl Plan {
             Kind::Pod,
             Box::new(Workload {
                 uid: format!("{namespace}-{name}").into(),
+                owners: SortedSet::new(),
                 namespace: namespace.clone(),
                 name: name.into(),
                 labels,

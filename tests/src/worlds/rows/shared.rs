@@ -49,6 +49,7 @@ fn pod(name: &str, app: &str, node: &str, number: u32) -> Event {
     let address = IpAddr::from(Ipv4Addr::from(0x0a00_0000 + number));
     let workload = Workload {
         uid: name.into(),
+        owners: SortedSet::new(),
         namespace: "shop".into(),
         name: name.into(),
         labels: SortedMap::from([("app".into(), Interned::from(app))]),
