@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bulkhead_datapath::abi::ABI_VERSION;
-use bulkhead_graph::Timestamp;
+use bulkhead_graph::{FORMAT, Timestamp};
 use bulkhead_keys::InUse;
 use bulkhead_wire::Hello;
 use tokio::net::TcpListener;
@@ -85,6 +85,7 @@ pub async fn run(run: Run) -> anyhow::Result<()> {
     let hello = Hello {
         node: run.node.clone(),
         abi: ABI_VERSION,
+        format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         limits: State::limits(&kernel.maps.capacity),
         realised: None,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bulkhead_graph::Timestamp;
+use bulkhead_graph::{FORMAT, Timestamp};
 use bulkhead_source::BootTime;
 use bulkhead_wire::proto::distribution_server::Distribution;
 use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
@@ -27,7 +27,7 @@ use crate::board::{Board, Subscription};
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::publish::{Pace, Publisher, Step};
-use crate::status::Status;
+use crate::status::{self, Status};
 
 /// Revisions of more things than this (some hundred kilobytes) are admitted [`LARGE_AT_ONCE`] at a time.
 const LARGE: usize = 1 << 14;
@@ -158,6 +158,11 @@ async fn serve(
     let connection = shared.enter(node);
     info!(version = hello.version, abi = hello.abi, "agent connected");
     shared.status().hello(&hello, connection, clock::now());
+    if hello.format != FORMAT {
+        shared.status().gone(node, connection, clock::now());
+        let problem = status::incompatible(&hello.version, hello.format);
+        return Err(tonic::Status::failed_precondition(problem));
+    }
     let mut session = Session::new(shared.clone(), hello, connection, sender.clone());
     let outcome = session.run(&mut incoming).await;
     shared.status().gone(node, connection, clock::now());

@@ -6,7 +6,7 @@ use bulkhead_agent::store::{Context, Stored};
 use bulkhead_crds::manifest;
 use bulkhead_datapath::abi::Hook;
 use bulkhead_datapath::frame::{ACK, FIN, IpFrame, Payload, SYN, arp, neighbour_body};
-use bulkhead_graph::{Delta, NodeGraph, Timestamp};
+use bulkhead_graph::{Delta, FORMAT, NodeGraph, Timestamp};
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::model::Event;
 use bulkhead_wire::{
@@ -274,6 +274,7 @@ fn agents(graph: &NodeGraph, frontier: &Frontier) -> [FromAgent; 4] {
     let hello = Hello {
         node: text("n1"),
         abi: 1,
+        format: FORMAT,
         version: text("0.1.0"),
         limits: used,
         realised: Some((digest, frontier.clone())),

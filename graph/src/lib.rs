@@ -8,6 +8,7 @@
 mod address;
 mod cover;
 mod delta;
+mod format;
 mod id;
 mod judge;
 mod node;
@@ -21,6 +22,7 @@ mod workload;
 pub use address::{Address, Network, Prefix};
 pub use cover::cover;
 pub use delta::{Delta, DeltaError, MemberChange};
+pub use format::FORMAT;
 pub use id::{Digest, Hasher, PeerSetId, RuleSetId};
 pub use judge::{Judgement, Known, Matched, Peer, Stance, judge};
 pub use node::{NodeGraph, ServiceAddress, ServiceBackend, ServicePort};

@@ -27,6 +27,8 @@ pub struct Hello {
     pub node: String,
     /// Version of the layout of the kernel tables.
     pub abi: u32,
+    /// How it names graphs, see [`bulkhead_graph::FORMAT`].
+    pub format: u32,
     /// The agent's own version.
     pub version: String,
     /// Sizes of its tables.
@@ -143,6 +145,7 @@ impl Hello {
         proto::Hello {
             node: field::cut(&self.node),
             abi: self.abi,
+            format: self.format,
             version: field::cut(&self.version),
             limits: Some(self.limits.to_proto()),
             realised: self.realised.as_ref().map(|(digest, _)| digest.0.to_vec()),
@@ -173,6 +176,7 @@ impl Hello {
         Ok(Self {
             node: field::text(message.node, "node")?.to_string(),
             abi: message.abi,
+            format: message.format,
             version: field::text(message.version, "version")?.to_string(),
             limits: Limits::from_proto(field::required(message.limits, "limits")?),
             realised,

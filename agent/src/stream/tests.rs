@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::pin::Pin;
 
-use bulkhead_graph::Timestamp;
+use bulkhead_graph::{FORMAT, Timestamp};
 use bulkhead_keys::{Keys, Look};
 use bulkhead_wire::proto::distribution_server::{Distribution, DistributionServer};
 use bulkhead_wire::{Limits, certificate};
@@ -181,6 +181,7 @@ impl Agent {
             hello: Hello {
                 node: "n1".to_owned(),
                 abi: 1,
+                format: FORMAT,
                 version: "test".to_owned(),
                 limits: Limits::default(),
                 realised: None,

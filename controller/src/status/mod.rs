@@ -18,7 +18,7 @@ use bulkhead_wire::{Ack, Hello, Limits, Refused};
 use progress::Progress;
 
 pub use patch::{Ledger, Patch, Status as PatchStatus, Target};
-pub use view::{NodeView, ObjectView, View};
+pub use view::{NodeView, ObjectView, View, incompatible};
 
 /// A policy or segment, and the nodes on which it has to be in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,7 @@ pub struct NodeState {
     is_declared: bool,
     version: String,
     abi: u32,
+    format: u32,
     limits: Limits,
     progress: Progress,
     realised_at: Option<Timestamp>,
@@ -72,6 +73,7 @@ impl Default for NodeState {
             is_declared: false,
             version: String::new(),
             abi: 0,
+            format: 0,
             limits: Limits::default(),
             progress: Progress::default(),
             realised_at: None,
@@ -138,6 +140,7 @@ impl Status {
         state.presence = Presence::Connected(connection);
         state.version.clone_from(&hello.version);
         state.abi = hello.abi;
+        state.format = hello.format;
         state.limits = hello.limits;
         let realised = hello.realised.as_ref().map(|(digest, _)| *digest);
         state.realise(realised, now);

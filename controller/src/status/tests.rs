@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use bulkhead_crds::convert::{plain_object, stand_in};
 use bulkhead_crds::kinds::ConditionStatus;
 use bulkhead_crds::manifest::{Problem, Severity};
-use bulkhead_graph::{Digest, Timestamp};
+use bulkhead_graph::{Digest, FORMAT, Timestamp};
 use bulkhead_policy::engine::EngineConfig;
 use bulkhead_policy::model::{Event, Kind, ObjectRef};
 use bulkhead_source::{ObjectVersion, Update};
@@ -26,6 +26,7 @@ fn hello(node: &str) -> Hello {
     Hello {
         node: node.to_owned(),
         abi: 1,
+        format: FORMAT,
         version: "0.1.0".to_owned(),
         limits: Limits::default(),
         realised: None,

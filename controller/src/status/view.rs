@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_graph::Timestamp;
+use bulkhead_graph::{FORMAT, Timestamp};
 use bulkhead_source::{Problem, Severity};
 use bulkhead_wire::{Frontier, Limits};
 use serde::Serialize;
@@ -34,7 +34,7 @@ pub struct View {
 pub struct NodeView {
     /// Its name.
     pub name: String,
-    /// `healthy`, `behind`, `degraded`, `refusing`, `lost` or `unseen`.
+    /// `healthy`, `behind`, `degraded`, `refusing`, `lost`, `unseen` or `incompatible`.
     pub health: &'static str,
     /// The same in a sentence.
     pub message: String,
@@ -191,10 +191,20 @@ fn first(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
+/// What is to be said of an agent that names graphs otherwise than this controller.
+pub fn incompatible(version: &str, format: u32) -> String {
+    format!(
+        "the agent ({version}) names revisions by format {format}, this controller ({}) by format {FORMAT}; the node keeps what \
+         it enforces and takes nothing new until both are of one version",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
 impl NodeState {
     fn health(&self) -> &'static str {
         match self.presence {
             Presence::Unseen => "unseen",
+            Presence::Connected(_) | Presence::Lost(_) if self.format != FORMAT => "incompatible",
             Presence::Lost(_) => "lost",
             Presence::Connected(_) if self.refused.is_some() => "refusing",
             Presence::Connected(_)
@@ -216,6 +226,7 @@ impl NodeState {
     fn message(&self) -> String {
         match (self.health(), &self.refused, &self.ack) {
             ("unseen", ..) => "no agent has connected since this controller started".to_owned(),
+            ("incompatible", ..) => incompatible(&self.version, self.format),
             ("lost", ..) if self.progress.realised().is_none() => {
                 "the agent is not connected, and nothing was read back from it".to_owned()
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bulkhead_controller::keys::KeyFolder;
-use bulkhead_graph::NodeGraph;
+use bulkhead_graph::{FORMAT, NodeGraph};
 use bulkhead_wire::proto::distribution_client::DistributionClient;
 use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
 use bulkhead_wire::{
@@ -25,13 +25,25 @@ pub(crate) struct Agent {
     pub(crate) held: Arc<NodeGraph>,
 }
 
+/// What an agent of this version says first.
+pub(crate) fn hello(node: &str) -> Hello {
+    Hello {
+        node: node.to_owned(),
+        abi: 1,
+        format: FORMAT,
+        version: "test".to_owned(),
+        limits: Limits::default(),
+        realised: None,
+    }
+}
+
 impl Agent {
     pub(crate) async fn connect(
         address: SocketAddr,
         trusted: &std::path::Path,
         own: &std::path::Path,
         certified: &str,
-        claimed: &str,
+        hello: Hello,
     ) -> Result<Self, String> {
         let (certificate_file, key) = KeyFolder(own.to_owned()).node(certified);
         let read = |path: PathBuf| std::fs::read(path).unwrap();
@@ -46,13 +58,6 @@ impl Agent {
         let text = |error: &dyn std::error::Error| format!("{error:?}");
         let channel = endpoint.connect().await.map_err(|error| text(&error))?;
         let (sender, messages) = mpsc::channel(4);
-        let hello = Hello {
-            node: claimed.to_owned(),
-            abi: 1,
-            version: "test".to_owned(),
-            limits: Limits::default(),
-            realised: None,
-        };
         sender
             .send((&FromAgent::Hello(hello)).into())
             .await

@@ -15,9 +15,10 @@ use bulkhead_controller::tls::Tls;
 use bulkhead_policy::engine::EngineConfig;
 use bulkhead_policy::model::{Event, Kind, Object, Phase, SortedSet, Workload};
 use bulkhead_source::{Freshness, Update};
+use bulkhead_wire::Hello;
 use tokio::sync::{mpsc, watch};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, hello};
 
 /// How long anything may take.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -114,14 +115,12 @@ impl Controller {
     }
 
     pub(crate) async fn connect(&self, certified: &str, claimed: &str) -> Result<Agent, String> {
-        Agent::connect(
-            self.address,
-            self.keys.path(),
-            self.keys.path(),
-            certified,
-            claimed,
-        )
-        .await
+        self.greet(certified, hello(claimed)).await
+    }
+
+    pub(crate) async fn greet(&self, certified: &str, hello: Hello) -> Result<Agent, String> {
+        let keys = self.keys.path();
+        Agent::connect(self.address, keys, keys, certified, hello).await
     }
 }
 

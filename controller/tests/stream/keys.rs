@@ -6,7 +6,7 @@ use bulkhead_controller::clock;
 use bulkhead_controller::tls::Tls;
 use tokio::time::timeout;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, hello};
 use crate::controller::{Controller, Folder, SOON, workload};
 
 #[test]
@@ -33,7 +33,8 @@ async fn new_key_files_are_taken_up_without_a_restart_and_bad_ones_change_nothin
     // Another authority, and everything that it vouches for.
     let others = Folder::new("reload-others", &["n1"]);
     let connect = async |keys: &Folder| {
-        Agent::connect(controller.address, keys.path(), keys.path(), "n1", "n1").await
+        let path = keys.path();
+        Agent::connect(controller.address, path, path, "n1", hello("n1")).await
     };
     assert!(connect(&others).await.is_err());
     let copy = |name: &str| {
@@ -89,7 +90,7 @@ async fn a_certificate_of_another_authority_opens_nothing() {
         controller.keys.path(),
         foreign.path(),
         "n1",
-        "n1",
+        hello("n1"),
     )
     .await;
     let error = match attempt {
@@ -102,7 +103,7 @@ async fn a_certificate_of_another_authority_opens_nothing() {
         foreign.path(),
         controller.keys.path(),
         "n1",
-        "n1",
+        hello("n1"),
     )
     .await;
     assert!(
