@@ -46,6 +46,32 @@ fn settings_are_printed_before_anything_is_known_and_each_has_its_variable() {
 }
 
 #[test]
+fn a_variable_that_is_empty_counts_as_not_set() {
+    let print = |variables: &[&str]| {
+        let mut command = agent(&["run", "--print-config"]);
+        command.envs(variables.iter().map(|variable| (variable, "")));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", error(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let printed = print(&[]);
+    let named = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("# Environment: ")?.strip_suffix('.'));
+    let variables: Vec<&str> = named.chain(["BULKHEAD_CONFIG"]).collect();
+    assert_eq!(variables.len(), 19);
+    assert_eq!(print(&variables), printed);
+    // What is needed to run is missed all the same.
+    let output = agent(&["run"]).env("BULKHEAD_NODE", "").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        error(&output).contains("--node <NAME>"),
+        "{}",
+        error(&output)
+    );
+}
+
+#[test]
 fn whoever_is_not_root_is_told_so_before_anything_is_touched() {
     let (folder, program) = somewhere_for_everybody();
     let state = folder.join("state");

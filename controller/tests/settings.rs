@@ -58,6 +58,11 @@ fn a_flag_wins_over_a_variable_that_over_the_file_and_that_over_the_default() {
             vec![variable],
             "gather-ms = 15  # from the command line",
         ),
+        (
+            vec![&*config],
+            vec![("BULKHEAD_GATHER_MS", "")],
+            "gather-ms = 30  # from the file",
+        ),
     ] {
         let printed = text(&print(&arguments, &variables));
         assert!(printed.contains(expected), "{expected}: {printed}");
@@ -67,6 +72,20 @@ fn a_flag_wins_over_a_variable_that_over_the_file_and_that_over_the_default() {
     let expected = r#"cluster-range = ["10.1.0.0/16", "fd00::/48"]  # from the environment"#;
     assert!(printed.contains(expected), "{printed}");
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_variable_that_is_empty_counts_as_not_set() {
+    let printed = text(&print(&[], &[]));
+    let named = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("# Environment: ")?.strip_suffix('.'));
+    let variables: Vec<(&str, &str)> = named
+        .chain(["BULKHEAD_CONFIG"])
+        .map(|variable| (variable, ""))
+        .collect();
+    assert_eq!(variables.len(), 11);
+    assert_eq!(text(&print(&[], &variables)), printed);
 }
 
 #[test]

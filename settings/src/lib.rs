@@ -1,7 +1,8 @@
 //! Settings of the long-running programs: one clap schema, filled from flags, environment and a TOML file.
 //!
-//! A flag wins over the environment, that over the file, that over the default. The file knows exactly the long flags
-//! as keys; an unknown key is an error, so that a misspelt setting never goes unnoticed.
+//! A flag wins over the environment, that over the file, that over the default. A variable that is empty counts as not
+//! set. The file knows exactly the long flags as keys; an unknown key is an error, so that a misspelt setting never goes
+//! unnoticed.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -89,7 +90,7 @@ pub fn resolve<C: Parser>(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Resolved<C>, SettingsError> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    let glance = C::command()
+    let glance = schema::<C>()
         .ignore_errors(true)
         .try_get_matches_from(&arguments)?;
     let path = leaf(&C::command(), &glance, file::path);
@@ -102,7 +103,7 @@ pub fn resolve<C: Parser>(
         from_file = extra.iter().map(|(key, _)| key.clone()).collect();
         arguments.extend(extra.into_iter().map(|(_, argument)| argument));
     }
-    let mut command = C::command();
+    let mut command = schema::<C>();
     if leaf(&command, &glance, |_, matches| print::wanted(matches)) {
         command = with_nothing_required(command);
     }
@@ -114,6 +115,25 @@ pub fn resolve<C: Parser>(
         Some(text) => Ok(Resolved::Print(text)),
         None => Ok(Resolved::Run(C::from_arg_matches(&matches)?)),
     }
+}
+
+/// How the settings of `C` are read.
+fn schema<C: Parser>() -> Command {
+    without_empty_variables(C::command())
+}
+
+/// Files of variables and manifests leave empty ones where nothing is meant.
+fn without_empty_variables(command: Command) -> Command {
+    command
+        .mut_args(|argument| {
+            let value = argument.get_env().and_then(std::env::var_os);
+            if value.is_some_and(|value| value.is_empty()) {
+                argument.env(None::<&'static str>)
+            } else {
+                argument
+            }
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// For printing, which may come before anything is known.
