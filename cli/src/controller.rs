@@ -1,9 +1,11 @@
 //! The controller, as a command asks it: where it is, and how long it is waited for.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
+use ureq::http::Uri;
 
 /// How long to wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -11,7 +13,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Where it is. It bears no name of a verb's arguments: clap makes a group of each.
 #[derive(clap::Args)]
 pub(crate) struct Address {
-    /// Where the controller serves its metrics and status (its `--http`)
+    /// Where the controller serves its metrics and status (its `--http`). On loopback it is asked directly, whatever proxy the
+    /// environment names
     #[arg(
         long,
         value_name = "URL",
@@ -29,14 +32,17 @@ pub(crate) struct Controller {
 
 impl Controller {
     pub(crate) fn new(address: &Address) -> Self {
-        let client = ureq::Agent::config_builder()
+        let url = address.controller.trim_end_matches('/').to_owned();
+        let mut config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
-            .http_status_as_error(false)
-            .build()
-            .into();
+            .http_status_as_error(false);
+        if is_on_this_machine(&url) {
+            // A proxy that the environment names would look for it on its own machine.
+            config = config.proxy(None);
+        }
         Self {
-            client,
-            url: address.controller.trim_end_matches('/').to_owned(),
+            client: config.build().into(),
+            url,
         }
     }
 
@@ -62,5 +68,48 @@ impl Controller {
         answer
             .map(Some)
             .with_context(|| format!("{url}: the answer is not that of a Bulkhead controller"))
+    }
+}
+
+/// Whether a URL names a loopback address, or the name that leads to one everywhere.
+fn is_on_this_machine(url: &str) -> bool {
+    let Ok(url) = url.parse::<Uri>() else {
+        return false;
+    };
+    let host = url.host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => bare.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_told_by_address_and_by_name() {
+        for host in [
+            "127.0.0.1",
+            "127.8.9.10",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "LocalHost",
+        ] {
+            assert!(is_on_this_machine(&format!("http://{host}:9480")), "{host}");
+            assert!(is_on_this_machine(&format!("http://{host}")), "{host}");
+        }
+        for url in [
+            "http://192.0.2.1:9480",
+            "http://[2001:db8::1]:9480",
+            "http://127.example:9480",
+            "http://localhost.example:9480",
+            "http://192.0.2.1:9480/127.0.0.1",
+            "nothing of the kind",
+            "",
+        ] {
+            assert!(!is_on_this_machine(url), "{url}");
+        }
     }
 }
