@@ -7,6 +7,8 @@
 mod command;
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use serde_json::Value;
@@ -151,6 +153,29 @@ fn the_same_object_in_a_folder_and_on_standard_input_is_named_with_both_places()
         list.display()
     );
     assert!(said.contains(&expected), "{said}");
+}
+
+#[test]
+fn what_cannot_be_read_is_not_said_to_be_in_force_where_nothing_is() {
+    let folder = tempfile::tempdir().unwrap();
+    spread(folder.path());
+    // Nobody, not even root, can read what leads to itself.
+    let circle = folder.path().join("circle.yaml");
+    symlink("circle.yaml", &circle).unwrap();
+    let said = refusal(&[folder.path()], "");
+    let expected = format!("error: {}: it cannot be read (", circle.display());
+    assert!(said.starts_with(&expected), "{said}");
+    assert!(said.contains("); make it readable\nbulkhead: "), "{said}");
+    fs::remove_file(&circle).unwrap();
+
+    let socket = folder.path().join("socket.yaml");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let said = refusal(&[folder.path()], "");
+    let expected = format!(
+        "error: {}: it is a socket and no file; remove it, or put a file in its place\nbulkhead: ",
+        socket.display()
+    );
+    assert!(said.starts_with(&expected), "{said}");
 }
 
 #[test]

@@ -164,18 +164,28 @@ impl File {
     fn read(&mut self, name: &Arc<str>, content: Content) {
         match &content {
             Content::Bytes(bytes) => self.replace(name, manifest::read(name, bytes)),
-            Content::Unreadable(message) => {
+            Content::Unreadable(why) => {
+                let message = match self.has_good_version() {
+                    true => format!("{why}; its last good version stays in force"),
+                    false => why.clone(),
+                };
                 self.problems = vec![Problem {
                     severity: Severity::Error,
                     file: name.clone(),
                     line: None,
                     object: None,
                     field: None,
-                    message: message.clone(),
+                    message,
                 }];
             }
         }
         self.content = Some(content);
+    }
+
+    /// Whether it was ever read, in this run or before. Whoever asks about files once has nothing that stays in force.
+    fn has_good_version(&self) -> bool {
+        let mut all = self.objects.keys();
+        all.any(|reference| !self.stand_ins.contains(reference))
     }
 
     /// New versions replace old ones; whatever the new contents may have meant but cannot be read stays as it was. What was

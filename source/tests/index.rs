@@ -190,15 +190,36 @@ fn what_stands_in_is_no_good_version_after_a_restart() {
     assert_eq!(problems(&index).len(), 2);
 }
 
+const KEPT: &str = "1.yaml: it cannot be read; its last good version stays in force";
+
+/// One file, which cannot be read.
+fn unreadable() -> Scan {
+    let why = Content::Unreadable("it cannot be read".to_owned());
+    Scan::from([("1.yaml".into(), why)])
+}
+
 #[test]
 fn a_file_that_cannot_be_opened_keeps_its_objects() {
     let mut index = Index::default();
     index.handle(scan(&[("1.yaml", &namespace("a", "x"))]));
-    let unreadable = Scan::from([(
-        "1.yaml".into(),
-        Content::Unreadable("it cannot be read".to_owned()),
-    )]);
-    assert_eq!(told(&index.handle(unreadable)), [""; 0]);
+    assert_eq!(told(&index.handle(unreadable())), [""; 0]);
+    assert_eq!(problems(&index), [KEPT]);
+    // So it is with what was good before a restart.
+    let mut index = Index::with_last_good(index.last_good());
+    assert_eq!(told(&index.handle(unreadable())), ["apply Namespace a"]);
+    assert_eq!(problems(&index), [KEPT]);
+}
+
+#[test]
+fn a_file_that_was_never_read_is_not_said_to_have_a_good_version() {
+    let mut index = Index::default();
+    assert_eq!(told(&index.handle(unreadable())), [""; 0]);
+    assert_eq!(problems(&index), ["1.yaml: it cannot be read"]);
+    // What stands in for something is no version of it.
+    let mut index = Index::default();
+    index.handle(scan(&[("1.yaml", &policy("never", BAD))]));
+    assert_eq!(told(&index.handle(unreadable())), [""; 0]);
+    assert!(in_force(&index).contains("never"));
     assert_eq!(problems(&index), ["1.yaml: it cannot be read"]);
 }
 

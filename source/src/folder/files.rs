@@ -27,9 +27,7 @@ pub(super) struct Reading {
 impl Reading {
     fn fail(&mut self, path: &Path, error: &io::Error) {
         self.is_partial = true;
-        let why = format!(
-            "it cannot be read ({error}), its last good version stays in force; make it readable"
-        );
+        let why = format!("it cannot be read ({error}); make it readable");
         self.insert(path, Content::Unreadable(why));
     }
 
@@ -112,7 +110,7 @@ fn read(path: &Path) -> io::Result<Content> {
         return Ok(refusal);
     }
     let too_large = || {
-        refused(&format!(
+        Content::Unreadable(format!(
             "it is larger than {} MiB; spread its objects over several files",
             FILE_BYTES >> 20
         ))
@@ -137,11 +135,7 @@ fn no_file(kind: FileType) -> Option<Content> {
         kind if kind.is_char_device() || kind.is_block_device() => "a device",
         _ => "something else",
     };
-    Some(refused(&format!(
+    Some(Content::Unreadable(format!(
         "it is {what} and no file; remove it, or put a file in its place"
     )))
-}
-
-fn refused(why: &str) -> Content {
-    Content::Unreadable(format!("{why}; its last good version stays in force"))
 }
