@@ -41,13 +41,13 @@ pub enum Unfit {
     },
     /// No bpf file system.
     #[error(
-        "{path} is on no bpf file system, and `{BPFFS}` cannot be mounted: {source}; do `mount -t bpf bpf {BPFFS}` or set --pins"
+        "{path} is on no bpf file system, and `{BPFFS}` cannot be mounted: {reason}; do `mount -t bpf bpf {BPFFS}` or set --pins"
     )]
     NoBpffs {
         /// Where the pins were to be.
         path: PathBuf,
         /// Why mounting failed.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The folder for pins is elsewhere.
     #[error(
@@ -58,12 +58,12 @@ pub enum Unfit {
     #[error("another agent runs on this node (it holds {0}): end that one first")]
     AnotherAgent(PathBuf),
     /// The state folder.
-    #[error("--state {path}: {source}; the agent needs a folder that it can write")]
+    #[error("--state {path}: {reason}; the agent needs a folder that it can write")]
     State {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -152,7 +152,7 @@ fn bpffs(pins: &Path) -> Result<(), Unfit> {
         }
         Err(error) => Err(Unfit::NoBpffs {
             path: pins.to_owned(),
-            source: error.into(),
+            reason: error.into(),
         }),
     }
 }
@@ -162,9 +162,9 @@ fn bpffs(pins: &Path) -> Result<(), Unfit> {
 /// # Errors
 /// If it cannot, or one does.
 pub fn state(folder: &Path) -> Result<Lock, Unfit> {
-    let failed = |source| Unfit::State {
+    let failed = |reason| Unfit::State {
         path: folder.to_owned(),
-        source,
+        reason,
     };
     // The last graph names every neighbour of the node and who may reach whom.
     fs::DirBuilder::new()
@@ -182,7 +182,7 @@ pub fn state(folder: &Path) -> Result<Lock, Unfit> {
     match file.try_lock() {
         Ok(()) => Ok(Lock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(Unfit::AnotherAgent(path)),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+        Err(TryLockError::Error(reason)) => Err(failed(reason)),
     }
 }
 
@@ -242,8 +242,11 @@ mod tests {
 
     #[test]
     fn a_state_folder_that_cannot_be_is_named() {
-        let error = state(Path::new("/proc/bulkhead")).unwrap_err().to_string();
-        assert!(error.contains("--state /proc/bulkhead"), "{error}");
+        let error = state(Path::new("/proc/bulkhead")).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("--state /proc/bulkhead"), "{said}");
+        // The system's reason stands in the text, and is not told again behind it.
+        assert_eq!(format!("{:#}", anyhow::Error::new(error)), said);
     }
 
     #[test]

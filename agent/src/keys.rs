@@ -8,6 +8,7 @@ use bulkhead_keys::{Files, Keys, Pem};
 use bulkhead_wire::{certificate, limits};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
+use crate::reason::whole;
 use crate::settings::Run;
 
 /// Makes sure that the files fit together, are this node's, and are valid now.
@@ -52,7 +53,9 @@ fn with_keys(
         .identity(Identity::from_pem(&pem.certificate, &pem.key))
         .domain_name(certificate::CONTROLLER)
         .timeout(limits::HANDSHAKE);
-    Ok(controller.tls_config(tls)?)
+    controller
+        .tls_config(tls)
+        .map_err(|error| whole(&error).into())
 }
 
 #[cfg(test)]

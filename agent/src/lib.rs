@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod keys;
 pub mod lanes;
 pub mod metrics;
+mod reason;
 pub mod reconcile;
 pub mod remove;
 pub mod run;

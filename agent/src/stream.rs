@@ -24,6 +24,7 @@ use tonic::transport::Endpoint;
 use tracing::{info, warn};
 
 use crate::clock;
+use crate::reason::{whole, with_causes};
 
 /// The shortest and the longest wait before another attempt. Jitter keeps a thousand agents from coming at once.
 const RETRY: Duration = Duration::from_millis(100);
@@ -58,11 +59,11 @@ pub struct Outgoing {
 #[derive(Debug, Error)]
 pub enum Ended {
     /// It did not come about, or broke.
-    #[error("{0}")]
-    Transport(#[from] tonic::transport::Error),
+    #[error("{}", whole(.0))]
+    Transport(tonic::transport::Error),
     /// The controller refused or ended it.
-    #[error("{}: {}", .0.code(), .0.message())]
-    Status(#[from] tonic::Status),
+    #[error("{}", told(.0))]
+    Status(tonic::Status),
     /// The controller said something that cannot be.
     #[error(transparent)]
     Malformed(#[from] bulkhead_wire::Malformed),
@@ -78,6 +79,16 @@ pub enum Ended {
     /// The agent shuts down.
     #[error("the agent is shutting down")]
     Shutdown,
+}
+
+fn told(status: &tonic::Status) -> String {
+    with_causes(format!("{}: {}", status.code(), status.message()), status)
+}
+
+impl From<tonic::Status> for Ended {
+    fn from(status: tonic::Status) -> Self {
+        Self::Status(status)
+    }
 }
 
 /// What the connection is made with.
@@ -122,7 +133,7 @@ impl Stream {
             if began.elapsed() > RETRY_MOST {
                 wait = RETRY;
             }
-            let reason = with_sources(&ended);
+            let reason = ended.to_string();
             if state.send_replace(Connection::Down(reason.clone()))
                 != Connection::Down(reason.clone())
             {
@@ -187,7 +198,7 @@ async fn open(
     mut acks: watch::Receiver<Option<Ack>>,
 ) -> Result<Open, Ended> {
     let endpoint = keys.borrow_and_update().made.clone();
-    let channel = endpoint.connect().await?;
+    let channel = endpoint.connect().await.map_err(Ended::Transport)?;
     let mut client =
         DistributionClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
     let (sender, messages) = mpsc::channel(4);
@@ -224,7 +235,7 @@ async fn reopen(
         match open(keys, hello, acks.clone()).await {
             Ok(open) => return open,
             Err(ended) => {
-                let reason = with_sources(&ended);
+                let reason = ended.to_string();
                 if reason != said {
                     warn!(
                         reason,
@@ -359,20 +370,6 @@ fn damaged(digest: Digest, error: &AssemblyError) -> Refused {
         refusal: Refusal::Damaged,
         reason: error.to_string(),
     }
-}
-
-/// An error with what caused it: the reason for a failed handshake is three levels down.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use bulkhead_crds::kinds::{
     ClusterSegmentationPolicy, NodeEnforcement, NodeEnforcementSpec, Quarantine, Segment,
     SegmentationPolicy,
 };
 use bulkhead_crds::upstream;
 use bulkhead_policy::model::Kind;
+use bulkhead_source::kubernetes::reason_of;
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{
@@ -47,9 +48,10 @@ const MANAGER: &str = "bulkhead-controller";
 /// # Errors
 /// If neither is there, or what is there cannot be used.
 pub async fn client() -> anyhow::Result<Client> {
-    Client::try_default()
-        .await
-        .context("--kubernetes: set KUBECONFIG, or run in a pod with a service account")
+    Client::try_default().await.map_err(|error| {
+        let reason = reason_of(&error);
+        anyhow!("--kubernetes: set KUBECONFIG, or run in a pod with a service account: {reason}")
+    })
 }
 
 /// Writes what changes, until the controller ends.
@@ -88,6 +90,7 @@ pub async fn write_statuses(client: Client, shared: Arc<Shared>, questions: Ques
         let mut is_whole = true;
         while let Some((target, outcome)) = outcomes.next().await {
             if let Err(error) = outcome {
+                let error = reason_of(&error);
                 warn!(?target, %error, "a status could not be written; it is tried again");
                 ledger.failed(&target);
                 is_whole = false;

@@ -68,12 +68,12 @@ pub struct Wanted {
 #[derive(Debug, Error)]
 pub enum KeyError {
     /// A file cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     File {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A name that no certificate can carry.
     #[error("{name}: not a name for a certificate ({problem})")]
@@ -101,7 +101,13 @@ pub enum KeyError {
     },
     /// Making a certificate failed.
     #[error("cannot make a certificate: {0}")]
-    Making(#[from] rcgen::Error),
+    Making(rcgen::Error),
+}
+
+impl From<rcgen::Error> for KeyError {
+    fn from(error: rcgen::Error) -> Self {
+        Self::Making(error)
+    }
 }
 
 /// Days that an authority is valid.
@@ -116,9 +122,9 @@ pub fn make(folder: &KeyFolder, wanted: &Wanted) -> Result<Vec<PathBuf>, KeyErro
         check_node_name(name)?;
     }
     let nodes = folder.0.join("nodes");
-    fs::create_dir_all(&nodes).map_err(|source| KeyError::File {
+    fs::create_dir_all(&nodes).map_err(|reason| KeyError::File {
         path: nodes,
-        source,
+        reason,
     })?;
     let mut made = Vec::new();
     let issuer = authority(folder, wanted, &mut made)?;
@@ -200,9 +206,9 @@ fn known_nodes(folder: &KeyFolder) -> Result<Vec<String>, KeyError> {
         let entries = fs::read_dir(&nodes)?;
         entries.map(|entry| Ok(entry?.path())).collect()
     };
-    let paths = list().map_err(|source| KeyError::File {
+    let paths = list().map_err(|reason| KeyError::File {
         path: nodes.clone(),
-        source,
+        reason,
     })?;
     let certificates = paths
         .into_iter()
@@ -307,17 +313,17 @@ fn issue(
 }
 
 fn read(path: &Path) -> Result<String, KeyError> {
-    fs::read_to_string(path).map_err(|source| KeyError::File {
+    fs::read_to_string(path).map_err(|reason| KeyError::File {
         path: path.to_owned(),
-        source,
+        reason,
     })
 }
 
 /// Written beside and renamed, so that a key is never there in part.
 fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), KeyError> {
-    let failed = |source| KeyError::File {
+    let failed = |reason| KeyError::File {
         path: path.to_owned(),
-        source,
+        reason,
     };
     let beside = path.with_extension("new");
     let _ = fs::remove_file(&beside);

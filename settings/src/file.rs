@@ -18,9 +18,9 @@ pub(crate) fn path(command: &Command, matches: &ArgMatches) -> Option<PathBuf> {
 }
 
 pub(crate) fn read(path: &Path) -> Result<Table, SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
+    let text = std::fs::read_to_string(path).map_err(|reason| SettingsError::Unreadable {
         path: path.to_owned(),
-        source,
+        reason,
     })?;
     text.parse()
         .map_err(|error: toml::de::Error| SettingsError::Syntax {

@@ -36,12 +36,12 @@ pub enum SettingsError {
     #[error(transparent)]
     Usage(#[from] clap::Error),
     /// The file cannot be read.
-    #[error("settings file {path}: {source}")]
+    #[error("settings file {path}: {reason}")]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The file is no TOML.
     #[error("settings file {path}: {problem}")]

@@ -6,6 +6,7 @@
 mod arrows;
 mod code;
 mod crates;
+mod errors;
 mod foreign;
 mod names;
 mod opening;
@@ -90,6 +91,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
             let code = code::Code::of(&file.text);
             findings.extend(unfinished::check(file, &code));
             findings.extend(unsafe_code::check(file, &code));
+            findings.extend(errors::check(file, &code));
         }
     }
 

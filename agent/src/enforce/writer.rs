@@ -31,7 +31,7 @@ fn exists(call: &'static str, new: bool) -> Result<(), KernelError> {
     }
     Err(KernelError::Call {
         call,
-        source: std::io::ErrorKind::AlreadyExists.into(),
+        reason: std::io::ErrorKind::AlreadyExists.into(),
     })
 }
 

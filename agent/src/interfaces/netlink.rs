@@ -30,21 +30,21 @@ use super::{Far, Link, Links};
 pub enum NetlinkError {
     /// No socket.
     #[error("cannot open a netlink socket: {0}")]
-    Socket(#[from] io::Error),
+    Socket(io::Error),
     /// A question was not answered.
-    #[error("asking the kernel for {what}: {source}")]
+    #[error("asking the kernel for {what}: {reason}")]
     Question {
         /// For what.
         what: &'static str,
         /// Why not.
-        source: Box<rtnetlink::Error>,
+        reason: Box<rtnetlink::Error>,
     },
 }
 
 fn question(what: &'static str) -> impl Fn(rtnetlink::Error) -> NetlinkError {
-    move |source| NetlinkError::Question {
+    move |reason| NetlinkError::Question {
         what,
-        source: Box::new(source),
+        reason: Box::new(reason),
     }
 }
 
@@ -71,7 +71,8 @@ impl Netlink {
     /// If the kernel gives no sockets.
     pub fn open() -> Result<Self, NetlinkError> {
         // Strict checking, or the kernel overlooks the namespace in a question for addresses.
-        let (connection, handle, _) = rtnetlink::new_connection_with_strict_check()?;
+        let (connection, handle, _) =
+            rtnetlink::new_connection_with_strict_check().map_err(NetlinkError::Socket)?;
         tokio::spawn(connection);
         let groups = [
             MulticastGroup::Link,
@@ -80,7 +81,8 @@ impl Netlink {
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv6Route,
         ];
-        let (connection, _, news) = rtnetlink::new_multicast_connection(&groups)?;
+        let (connection, _, news) =
+            rtnetlink::new_multicast_connection(&groups).map_err(NetlinkError::Socket)?;
         tokio::spawn(connection);
         let (sender, changes) = watch::channel(0);
         tokio::spawn(tell(news, sender));

@@ -5,6 +5,7 @@
 
 use super::load::{LINKS, Pins, pin_failed};
 use super::{Kernel, KernelError};
+use crate::reason::whole;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
@@ -29,9 +30,9 @@ const fn attach_type(hook: Hook) -> TcAttachType {
 }
 
 fn failed(hook: Hook) -> impl FnOnce(ProgramError) -> KernelError {
-    move |source| KernelError::Program {
+    move |reason| KernelError::Program {
         program: hook.name(),
-        source: Box::new(source),
+        reason: Box::new(reason),
     }
 }
 
@@ -230,6 +231,6 @@ fn leads_nowhere(error: &ProgramError) -> bool {
 fn link_failed(path: PathBuf, error: &dyn std::error::Error) -> KernelError {
     KernelError::Pin {
         path,
-        source: io::Error::other(error.to_string()),
+        reason: io::Error::other(whole(error)),
     }
 }

@@ -24,9 +24,9 @@ const APART: Duration = Duration::from_millis(60);
 
 /// Samples twice, and writes down what follows.
 pub(super) fn set(ebpf: &mut Ebpf) -> Result<(), KernelError> {
-    let failed = |source| KernelError::Program {
+    let failed = |reason| KernelError::Program {
         program: PROGRAM,
-        source: Box::new(source),
+        reason: Box::new(reason),
     };
     classifier_mut(ebpf, PROGRAM)?.load().map_err(failed)?;
     let first = sample(ebpf)?;
@@ -43,9 +43,9 @@ pub(super) fn set(ebpf: &mut Ebpf) -> Result<(), KernelError> {
 }
 
 fn sample(ebpf: &mut Ebpf) -> Result<[u64; 2], KernelError> {
-    let failed = |source| KernelError::Program {
+    let failed = |reason| KernelError::Program {
         program: PROGRAM,
-        source: Box::new(source),
+        reason: Box::new(reason),
     };
     let options = TestRunOptions {
         data_in: Some(&[0; 64]),

@@ -2,6 +2,7 @@
 //!
 //! Enforcement never depends on it (I12): where the ring cannot be had, that is said once, and the counters still count.
 
+use crate::reason::whole;
 use aya::programs::SchedClassifier;
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
@@ -17,10 +18,10 @@ impl Diagnostics {
     pub(crate) fn of(program: &SchedClassifier) -> Self {
         let logger = program
             .info()
-            .map_err(|error| error.to_string())
+            .map_err(|error| whole(&error))
             .and_then(|info| {
                 EbpfLogger::init_from_id_with_logger(info.id(), Forward)
-                    .map_err(|error| error.to_string())
+                    .map_err(|error| whole(&error))
             });
         match logger {
             Ok(logger) => Self {

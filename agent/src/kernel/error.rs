@@ -4,6 +4,8 @@ use bulkhead_datapath::abi::MapName;
 use std::io;
 use std::path::PathBuf;
 
+use crate::reason::whole;
+
 /// An operation on programs, maps or links failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
@@ -14,29 +16,28 @@ pub enum KernelError {
     NoObject,
     /// The object was refused.
     #[error(
-        "the kernel programs cannot be loaded (root, and kernel 6.6 or newer with BTF, are needed): {0}"
+        "the kernel programs cannot be loaded (root, and kernel 6.6 or newer with BTF, are needed): {}",
+        whole(.0)
     )]
-    Load(#[source] Box<aya::EbpfError>),
+    Load(Box<aya::EbpfError>),
     /// The object lacks something.
     #[error("the kernel programs have no {0}: object and agent are of different versions")]
     Missing(&'static str),
     /// The verifier, or an attachment, refused a program.
-    #[error("program {program}: {source}")]
+    #[error("program {program}: {}", whole(reason))]
     Program {
         /// Which.
         program: &'static str,
         /// Why.
-        #[source]
-        source: Box<aya::programs::ProgramError>,
+        reason: Box<aya::programs::ProgramError>,
     },
     /// A map operation failed.
-    #[error("map {}: {source}", map.name())]
+    #[error("map {}: {}", map.name(), whole(reason))]
     Map {
         /// Which.
         map: MapName,
         /// Why.
-        #[source]
-        source: Box<aya::maps::MapError>,
+        reason: Box<aya::maps::MapError>,
     },
     /// A map took no more entries.
     #[error("map {} is full", map.name())]
@@ -67,17 +68,16 @@ pub enum KernelError {
         length: u32,
     },
     /// A pin could not be made, found or removed.
-    #[error("pin {}: {source} (is a bpf file system mounted there?)", path.display())]
+    #[error("pin {}: {reason} (is a bpf file system mounted there?)", path.display())]
     Pin {
         /// Where.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: io::Error,
+        reason: io::Error,
     },
     /// The agent's own note of what is in force.
-    #[error("the agent's note in the kernel: {0}")]
-    Slate(#[source] Box<aya::maps::MapError>),
+    #[error("the agent's note in the kernel: {}", whole(.0))]
+    Slate(Box<aya::maps::MapError>),
     /// Nothing here tells when packets under way are through.
     #[error(
         "no revision could be confirmed on this machine: nothing tells when packets under way are through \
@@ -90,12 +90,11 @@ pub enum KernelError {
         map_update: Box<KernelError>,
     },
     /// A system call failed.
-    #[error("{call}: {source}")]
+    #[error("{call}: {reason}")]
     Call {
         /// Which.
         call: &'static str,
         /// Why.
-        #[source]
-        source: io::Error,
+        reason: io::Error,
     },
 }

@@ -82,7 +82,7 @@ impl Grace {
                 if !sys::offers_membarrier() {
                     return Err(KernelError::Call {
                         call: "membarrier",
-                        source: io::ErrorKind::Unsupported.into(),
+                        reason: io::ErrorKind::Unsupported.into(),
                     });
                 }
                 Wait::Membarrier

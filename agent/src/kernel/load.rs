@@ -11,6 +11,7 @@ use super::grace::Grace;
 use super::maps::{Maps, failed};
 use super::slate::Slate;
 use super::{Diagnostics, Events, KernelError};
+use crate::reason::whole;
 use aya::EbpfLoader;
 use aya::maps::{Map, MapData};
 use aya::programs::{Program, SchedClassifier};
@@ -130,7 +131,7 @@ impl Pins {
 
 pub(crate) fn pin_failed(path: &Path) -> impl FnOnce(io::Error) -> KernelError {
     let path = path.to_owned();
-    move |source| KernelError::Pin { path, source }
+    move |reason| KernelError::Pin { path, reason }
 }
 
 impl Kernel {
@@ -166,7 +167,7 @@ impl Kernel {
                 .pin(&path)
                 .map_err(|error| KernelError::Pin {
                     path,
-                    source: io::Error::other(error.to_string()),
+                    reason: io::Error::other(whole(&error)),
                 })?;
         }
         Ok(kernel)
@@ -210,9 +211,9 @@ impl Kernel {
         {
             classifier_mut(&mut ebpf, name)?
                 .load()
-                .map_err(|source| KernelError::Program {
+                .map_err(|reason| KernelError::Program {
                     program: name,
-                    source: Box::new(source),
+                    reason: Box::new(reason),
                 })?;
         }
         clock::set(&mut ebpf)?;
@@ -252,15 +253,15 @@ impl Kernel {
         let grace = Grace::find()?;
         let take = |name: MapName| {
             let data = MapData::from_pin(pins.maps().join(name.name()))
-                .map_err(|source| failed(name, source))?;
+                .map_err(|reason| failed(name, reason))?;
             check(name, &data, &options.capacity)?;
             Ok(data)
         };
         let program = |hook: Hook| {
-            SchedClassifier::from_pin(programs.join(hook.name())).map_err(|source| {
+            SchedClassifier::from_pin(programs.join(hook.name())).map_err(|reason| {
                 KernelError::Program {
                     program: hook.name(),
-                    source: Box::new(source),
+                    reason: Box::new(reason),
                 }
             })
         };
@@ -384,7 +385,7 @@ fn data(map: Map) -> Option<MapData> {
 
 /// A pinned map is taken as it is; whether it is what we think, its sizes tell.
 fn check(map: MapName, data: &MapData, capacity: &Capacity) -> Result<(), KernelError> {
-    let info = data.info().map_err(|source| failed(map, source))?;
+    let info = data.info().map_err(|reason| failed(map, reason))?;
     let found = info.max_entries();
     let expected = capacity.of(map);
     if found == expected {

@@ -360,12 +360,12 @@ fn typed<T: TryFrom<aya::maps::Map, Error = MapError>>(
     T::try_from(map).map_err(|source| failed(name, source))
 }
 
-pub(crate) fn failed(map: MapName, source: MapError) -> KernelError {
-    match errno(&source) {
+pub(crate) fn failed(map: MapName, reason: MapError) -> KernelError {
+    match errno(&reason) {
         Some(TOO_BIG | NO_SPACE) => KernelError::Full { map },
         _ => KernelError::Map {
             map,
-            source: Box::new(source),
+            reason: Box::new(reason),
         },
     }
 }

@@ -59,9 +59,9 @@ impl Kernel {
         let result =
             self.program(hook)?
                 .test_run(options)
-                .map_err(|source| KernelError::Program {
+                .map_err(|reason| KernelError::Program {
                     program: hook.name(),
-                    source: Box::new(source),
+                    reason: Box::new(reason),
                 })?;
         let word = output
             .get(LAST_CONTROL_WORD * 4..)
@@ -89,9 +89,9 @@ impl Kernel {
         skb: Skb,
         times: u32,
     ) -> Result<Duration, KernelError> {
-        let failed = |source| KernelError::Program {
+        let failed = |reason| KernelError::Program {
             program: name,
-            source: Box::new(source),
+            reason: Box::new(reason),
         };
         let program = self.program_named(name)?;
         let input = context(skb);

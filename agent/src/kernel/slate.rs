@@ -5,6 +5,7 @@
 
 use super::KernelError;
 use super::load::pin_failed;
+use crate::reason::whole;
 use aya::maps::{Array, Map, MapData, MapError};
 use std::io;
 use std::path::Path;
@@ -21,7 +22,7 @@ pub struct Slate {
 impl Slate {
     /// Opens the pinned one, or pins a new one. Without a path it ends with this process.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, KernelError> {
-        let failed = |source: MapError| KernelError::Slate(Box::new(source));
+        let failed = |reason: MapError| KernelError::Slate(Box::new(reason));
         let Some(path) = path else {
             return Ok(Self {
                 array: Array::create(1, 0).map_err(failed)?,
@@ -31,7 +32,7 @@ impl Slate {
             let array: Array<MapData, [u8; BYTES]> = Array::create(1, 0).map_err(failed)?;
             array
                 .pin(path)
-                .map_err(|error| pin_failed(path)(io::Error::other(error.to_string())))?;
+                .map_err(|error| pin_failed(path)(io::Error::other(whole(&error))))?;
         }
         let data = MapData::from_pin(path).map_err(failed)?;
         Ok(Self {
@@ -44,7 +45,7 @@ impl Slate {
         let element = self
             .array
             .get(&0, 0)
-            .map_err(|source| KernelError::Slate(Box::new(source)))?;
+            .map_err(|reason| KernelError::Slate(Box::new(reason)))?;
         let (length, words) = element.split_at(LENGTH_BYTES);
         let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
         Ok(words.get(..length).unwrap_or_default().to_vec())
@@ -54,7 +55,7 @@ impl Slate {
     pub fn write(&mut self, words: &[u8]) -> Result<(), KernelError> {
         let too_long = || KernelError::Call {
             call: "noting the revision in the kernel",
-            source: io::ErrorKind::FileTooLarge.into(),
+            reason: io::ErrorKind::FileTooLarge.into(),
         };
         let mut element = [0; BYTES];
         element
@@ -65,6 +66,6 @@ impl Slate {
         element[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
         self.array
             .set(0, element, 0)
-            .map_err(|source| KernelError::Slate(Box::new(source)))
+            .map_err(|reason| KernelError::Slate(Box::new(reason)))
     }
 }

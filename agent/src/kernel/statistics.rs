@@ -49,7 +49,7 @@ impl StatisticsSwitch {
         let fd = aya::sys::enable_stats(aya::sys::Stats::RunTime).map_err(|error| {
             KernelError::Call {
                 call: error.call,
-                source: error.io_error,
+                reason: error.io_error,
             }
         })?;
         Ok(Self(fd))
@@ -66,9 +66,9 @@ impl Kernel {
     }
 
     fn program_statistics(&self, hook: Hook) -> Result<ProgramStatistics, KernelError> {
-        let failed = |source| KernelError::Program {
+        let failed = |reason| KernelError::Program {
             program: hook.name(),
-            source: Box::new(source),
+            reason: Box::new(reason),
         };
         let info = self.program(hook)?.info().map_err(failed)?;
         Ok(ProgramStatistics {
@@ -86,9 +86,9 @@ impl Kernel {
     pub fn map_statistics(&self) -> Result<Vec<MapStatistics>, KernelError> {
         let mut ids = BTreeSet::new();
         for hook in Hook::ALL {
-            let failed = |source| KernelError::Program {
+            let failed = |reason| KernelError::Program {
                 program: hook.name(),
-                source: Box::new(source),
+                reason: Box::new(reason),
             };
             let info = self.program(hook)?.info().map_err(failed)?;
             ids.extend(info.map_ids().map_err(failed)?.unwrap_or_default());
@@ -104,19 +104,19 @@ impl Kernel {
 
 /// The map of that number, if it is one of the ABI's.
 fn map_statistics(id: u32) -> Result<Option<MapStatistics>, KernelError> {
-    let info = MapInfo::from_id(id).map_err(|source| failed(MapName::Node, source))?;
+    let info = MapInfo::from_id(id).map_err(|reason| failed(MapName::Node, reason))?;
     let named = |map: &MapName| info.name_as_str() == Some(map.name());
     let Some(map) = MapName::ALL.into_iter().find(named) else {
         return Ok(None);
     };
-    let fd = info.fd().map_err(|source| failed(map, source))?;
+    let fd = info.fd().map_err(|reason| failed(map, reason))?;
     let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
     let call = "reading a map's fdinfo";
     let text =
-        std::fs::read_to_string(path).map_err(|source| KernelError::Call { call, source })?;
+        std::fs::read_to_string(path).map_err(|reason| KernelError::Call { call, reason })?;
     let bytes = memory_of(&text).ok_or_else(|| KernelError::Call {
         call,
-        source: io::ErrorKind::InvalidData.into(),
+        reason: io::ErrorKind::InvalidData.into(),
     })?;
     Ok(Some(MapStatistics {
         map,

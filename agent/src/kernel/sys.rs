@@ -72,12 +72,12 @@ impl<T: Plain> Mapped<T> {
         if base == libc::MAP_FAILED {
             return Err(KernelError::Call {
                 call: "mmap of an array map",
-                source: io::Error::last_os_error(),
+                reason: io::Error::last_os_error(),
             });
         }
         let base = NonNull::new(base.cast::<u8>()).ok_or_else(|| KernelError::Call {
             call: "mmap of an array map",
-            source: io::ErrorKind::AddrInUse.into(),
+            reason: io::ErrorKind::AddrInUse.into(),
         })?;
         Ok(Self {
             base,
@@ -316,7 +316,7 @@ pub(super) fn membarrier() -> Result<(), KernelError> {
     }
     Err(KernelError::Call {
         call: "membarrier",
-        source: io::Error::last_os_error(),
+        reason: io::Error::last_os_error(),
     })
 }
 
@@ -368,8 +368,8 @@ fn bpf<T>(
         )
     };
     if result < 0 {
-        let source = io::Error::last_os_error();
-        return Err(KernelError::Call { call, source });
+        let reason = io::Error::last_os_error();
+        return Err(KernelError::Call { call, reason });
     }
     Ok(result)
 }

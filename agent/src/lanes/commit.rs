@@ -24,20 +24,19 @@ pub struct Committed {
 #[derive(Debug, Error)]
 pub enum CommitError<E: std::error::Error + 'static> {
     /// The kernel refused a write.
-    #[error("the kernel refused {write:?}")]
+    #[error("the kernel refused {write:?}: {reason}")]
     Write {
         /// Which.
         write: Box<MapWrite>,
         /// Why.
-        #[source]
-        source: E,
+        reason: E,
     },
     /// Nobody could say that the packets under way are through.
-    #[error("waiting for packets under way failed")]
-    Grace(#[source] E),
+    #[error("waiting for packets under way failed: {0}")]
+    Grace(E),
     /// The kernel could not be asked.
-    #[error("reading back failed")]
-    ReadBack(#[source] E),
+    #[error("reading back failed: {0}")]
+    ReadBack(E),
     /// The kernel holds something else than was written.
     #[error(
         "the kernel does not hold {write:?}, which was written a moment ago: somebody else writes these maps"
@@ -75,9 +74,9 @@ fn perform<K: Kernel>(
     writes[..done].iter().for_each(|write| planner.note(write));
     match error {
         None => Ok(()),
-        Some(source) => Err(CommitError::Write {
+        Some(reason) => Err(CommitError::Write {
             write: Box::new(writes[done]),
-            source,
+            reason,
         }),
     }
 }

@@ -295,8 +295,8 @@ proptest! {
             let plan = planner.plan(&desired, &attached(&new), &Changes::Everything, CLOCK).unwrap();
             match perform(&mut kernel, &mut planner, plan) {
                 Ok(_) => {}
-                Err(CommitError::Write { source: Refusal::Stopped, .. }) => {}
-                Err(error) => return Err(TestCaseError::fail(format!("{error}: {:?}", std::error::Error::source(&error)))),
+                Err(CommitError::Write { reason: Refusal::Stopped, .. }) => {}
+                Err(error) => return Err(TestCaseError::fail(error.to_string())),
             }
             kernel.patience = None;
             let mut same_agent = (kernel.clone(), planner);

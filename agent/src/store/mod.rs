@@ -61,21 +61,21 @@ pub struct Store {
 pub enum StoreError {
     /// The file system refuses. Enforcement goes on; a restarted agent would wait for the controller.
     #[error(
-        "cannot write {path}: {source}; make room or mend the directory, enforcement goes on without the file"
+        "cannot write {path}: {reason}; make room or mend the directory, enforcement goes on without the file"
     )]
     Write {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The file is there and cannot be read.
-    #[error("cannot read {path}: {source}; starting without the last graph")]
+    #[error("cannot read {path}: {reason}; starting without the last graph")]
     Read {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The file is not what was written.
     #[error("{path} is damaged ({what}); starting without the last graph")]
@@ -126,7 +126,7 @@ impl Store {
     /// # Errors
     /// If the file system refuses.
     pub fn prepare(&self) -> Result<(), StoreError> {
-        mark::prepare(&self.mark).map_err(|source| self.mark_refused(source))
+        mark::prepare(&self.mark).map_err(|reason| self.mark_refused(reason))
     }
 
     /// Notes how far the node has come.
@@ -134,7 +134,7 @@ impl Store {
     /// # Errors
     /// If the file system refuses; the mark before is there then.
     pub fn save_mark(&self, mark: &Mark) -> Result<(), StoreError> {
-        mark::save(&self.mark, mark).map_err(|source| self.mark_refused(source))
+        mark::save(&self.mark, mark).map_err(|reason| self.mark_refused(reason))
     }
 
     /// How far the node had come; `None` if that was never noted.
@@ -142,16 +142,16 @@ impl Store {
     /// # Errors
     /// If the file cannot be read.
     pub fn load_mark(&self) -> Result<Option<Mark>, StoreError> {
-        mark::load(&self.mark).map_err(|source| StoreError::Read {
+        mark::load(&self.mark).map_err(|reason| StoreError::Read {
             path: self.mark.clone(),
-            source,
+            reason,
         })
     }
 
-    fn mark_refused(&self, source: io::Error) -> StoreError {
+    fn mark_refused(&self, reason: io::Error) -> StoreError {
         StoreError::Write {
             path: self.mark.clone(),
-            source,
+            reason,
         }
     }
 
@@ -165,9 +165,9 @@ impl Store {
     /// # Errors
     /// If the file system refuses (full disk, missing directory); the old file is untouched then.
     pub fn save(&self, graph: &NodeGraph, context: &Context) -> Result<Digest, StoreError> {
-        let refuse = |source| StoreError::Write {
+        let refuse = |reason| StoreError::Write {
             path: self.path.clone(),
-            source,
+            reason,
         };
         let bytes = to_bytes(graph, context).map_err(refuse)?;
         self.replace(&bytes).map_err(refuse)?;
@@ -212,10 +212,10 @@ impl Store {
             .and_then(|file| file.take(LONGEST_BYTES).read_to_end(&mut bytes));
         match read {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
+            Err(reason) => {
                 return Err(StoreError::Read {
                     path: self.path.clone(),
-                    source,
+                    reason,
                 });
             }
             Ok(_) => {}
@@ -238,7 +238,7 @@ impl Store {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(StoreError::Write {
                         path: path.clone(),
-                        source: error,
+                        reason: error,
                     });
                 }
                 Ok(()) | Err(_) => {}

@@ -261,3 +261,17 @@ async fn keys_that_the_controller_does_not_accept_end_no_connection() {
     assert_eq!(more, Seen::Opened(second.der()));
     assert_eq!(next(&mut seen).await, Seen::Ended(first.der()));
 }
+
+#[tokio::test]
+async fn why_there_is_no_connection_is_told_once() {
+    // Port 9 is "discard": nobody has listened there for decades.
+    let refused = Endpoint::from_static("http://127.0.0.1:9").connect().await;
+    let ended = Ended::Transport(refused.unwrap_err());
+    let said = ended.to_string();
+    assert_eq!(said.matches("Connection refused").count(), 1, "{said}");
+    assert!(std::error::Error::source(&ended).is_none());
+    let ended = Ended::from(Status::unavailable("not now"));
+    let expected = format!("{}: not now", tonic::Code::Unavailable);
+    assert_eq!(ended.to_string(), expected);
+    assert!(std::error::Error::source(&ended).is_none());
+}

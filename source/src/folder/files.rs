@@ -38,10 +38,10 @@ impl Reading {
 
 /// A path that was asked for cannot be read at all.
 #[derive(Debug, Error)]
-#[error("{}: {source}; name a file or folder that can be read", path.display())]
+#[error("{}: {reason}; name a file or folder that can be read", path.display())]
 pub struct FileError {
     path: PathBuf,
-    source: io::Error,
+    reason: io::Error,
 }
 
 /// The manifests at some paths: files as they are named, folders with everything below them.
@@ -51,9 +51,9 @@ pub struct FileError {
 pub fn read_paths(paths: &[PathBuf]) -> Result<Scan, FileError> {
     let mut reading = Reading::default();
     for path in paths {
-        let fail = |source| FileError {
+        let fail = |reason| FileError {
             path: path.clone(),
-            source,
+            reason,
         };
         if fs::metadata(path).map_err(fail)?.is_dir() {
             scan_folder(path, &mut reading).map_err(fail)?;

@@ -18,23 +18,23 @@ use crate::index::LastGood;
 #[derive(Debug, Error)]
 pub enum StateError {
     /// The disk refuses.
-    #[error("{}: {source}; the folder source needs a writable place with free space for its state", path.display())]
+    #[error("{}: {reason}; the folder source needs a writable place with free space for its state", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Something else wrote there, or the disk lost it.
     #[error(
-        "{}: not readable as state of a folder source ({source}); restore it, or remove it to begin a new incarnation",
+        "{}: not readable as state of a folder source ({reason}); restore it, or remove it to begin a new incarnation",
         path.display()
     )]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: serde_json::Error,
+        reason: serde_json::Error,
     },
 }
 
@@ -70,9 +70,9 @@ impl State {
                 LastGood::new(),
             ));
         };
-        fs::create_dir_all(&folder).map_err(|source| StateError::Io {
+        fs::create_dir_all(&folder).map_err(|reason| StateError::Io {
             path: folder.clone(),
-            source,
+            reason,
         })?;
         let counter = read(&counter_path(&folder))?.unwrap_or(fresh);
         let last_good = read(&last_good_path(&folder))?.unwrap_or_default();
@@ -122,24 +122,24 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, StateErr
         Ok(bytes) => {
             serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|source| StateError::Damaged {
+                .map_err(|reason| StateError::Damaged {
                     path: path.to_owned(),
-                    source,
+                    reason,
                 })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(StateError::Io {
+        Err(reason) => Err(StateError::Io {
             path: path.to_owned(),
-            source,
+            reason,
         }),
     }
 }
 
 /// All or nothing, also when the power goes. Only its owner can read it: it says who may reach whom.
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
-    let damaged = |source| StateError::Damaged {
+    let damaged = |reason| StateError::Damaged {
         path: path.to_owned(),
-        source,
+        reason,
     };
     let bytes = serde_json::to_vec(value).map_err(damaged)?;
     let aside = path.with_extension("new");
@@ -162,8 +162,8 @@ fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
         path.parent()
             .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     };
-    replace().map_err(|source| StateError::Io {
+    replace().map_err(|reason| StateError::Io {
         path: path.to_owned(),
-        source,
+        reason,
     })
 }

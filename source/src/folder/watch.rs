@@ -55,12 +55,12 @@ impl FolderConfig {
 #[derive(Debug, Error)]
 pub enum FolderError {
     /// It is not there, or may not be read.
-    #[error("{}: {source}; create the folder or name another one", path.display())]
+    #[error("{}: {reason}; create the folder or name another one", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The state on disk cannot be used.
     #[error(transparent)]
@@ -75,9 +75,9 @@ pub fn watch(config: FolderConfig) -> Result<mpsc::Receiver<Update>, FolderError
     let (state, last_good) = State::open(config.state.clone(), now())?;
     let began = BootTime::now();
     let mut reading = Reading::default();
-    scan_folder(&config.path, &mut reading).map_err(|source| FolderError::Folder {
+    scan_folder(&config.path, &mut reading).map_err(|reason| FolderError::Folder {
         path: config.path.clone(),
-        source,
+        reason,
     })?;
     let (wake, woken) = mpsc::channel(1);
     let watcher = notifier(&config.path, wake);

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::pulse::{LATE, Pulse};
+use super::reason::reason_of;
 use super::resources::{optional_definition, resource};
 use crate::{BootTime, ObjectVersion};
 
@@ -227,7 +228,7 @@ impl Follower {
             Ok(Err(kube::Error::Api(status))) if status.code == GONE => {
                 return End::Lost(TOO_OLD.to_owned());
             }
-            Ok(Err(error)) => return End::Broken(error.to_string()),
+            Ok(Err(error)) => return End::Broken(reason_of(&error)),
             Err(_) => return End::Broken("it was not answered".to_owned()),
         };
         pin_mut!(stream);
@@ -236,7 +237,7 @@ impl Follower {
         loop {
             let event = match timeout(patience, stream.next()).await {
                 Ok(Some(Ok(event))) => event,
-                Ok(Some(Err(error))) => return End::Broken(error.to_string()),
+                Ok(Some(Err(error))) => return End::Broken(reason_of(&error)),
                 Ok(None) if self.version.is_none() => {
                     return End::Broken("the list ended before it was whole".to_owned());
                 }

@@ -6,8 +6,10 @@
 
 mod follow;
 mod pulse;
+mod reason;
 mod resources;
 mod store;
 mod watch;
 
+pub use reason::reason_of;
 pub use watch::{KubernetesError, watch};

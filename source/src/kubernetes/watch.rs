@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::follow::{Message, Told, follow};
 use super::pulse::Pulse;
+use super::reason::reason_of;
 use super::resources::KINDS;
 use super::store::Store;
 use crate::{BootTime, Freshness, Update};
@@ -38,9 +39,10 @@ const QUEUE: usize = 1024;
 pub enum KubernetesError {
     /// The first question was not answered.
     #[error(
-        "namespace {OLDEST_NAMESPACE}: {0}; the controller needs to reach the API server and to get, list and watch namespaces"
+        "namespace {OLDEST_NAMESPACE}: {}; the controller needs to reach the API server and to get, list and watch namespaces",
+        reason_of(.0)
     )]
-    Unanswered(#[source] Box<kube::Error>),
+    Unanswered(Box<kube::Error>),
     /// The API server answers strangely.
     #[error(
         "namespace {OLDEST_NAMESPACE} has no creation timestamp; is this a Kubernetes API server?"

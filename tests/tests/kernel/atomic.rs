@@ -215,7 +215,7 @@ fn stopped(kernel: &mut Kernel, probes: &Probes, pair: &Pair, last: usize, flip:
             assert!(outcome.is_err(), "write {last} failed and nobody says so");
         }
         Err(CommitError::Write {
-            source: Fault::Stopped,
+            reason: Fault::Stopped,
             ..
         }) => {
             assert!(

@@ -57,7 +57,7 @@ fn lead(
 }
 
 fn told(error: CommitError<Refusal>) -> String {
-    format!("{error}: {:?}", std::error::Error::source(&error))
+    error.to_string()
 }
 
 fn check(graphs: Vec<(NodeGraph, Option<Accident>)>, limits: Limits) -> Result<(), String> {
