@@ -65,6 +65,14 @@ pub enum Unfit {
         /// Why.
         reason: io::Error,
     },
+    /// The folder for pins cannot be had.
+    #[error("--pins {path}: {reason}; the agent needs a folder there that it can write")]
+    Pins {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
 }
 
 /// Held as long as the agent runs; the kernel lets go of it however the process ends.
@@ -179,6 +187,25 @@ pub fn state(folder: &Path) -> Result<Lock, Unfit> {
         .write(true)
         .open(&path)
         .map_err(failed)?;
+    hold(file, path, failed)
+}
+
+/// Makes sure that nobody else leads what is pinned there, wherever that agent keeps its state. Makes the folder if there is none.
+///
+/// # Errors
+/// If somebody does, or there can be no such folder.
+pub fn pins(folder: &Path) -> Result<Lock, Unfit> {
+    let failed = |reason| Unfit::Pins {
+        path: folder.to_owned(),
+        reason,
+    };
+    fs::create_dir_all(folder).map_err(failed)?;
+    // A bpf file system has no files to lock, but its folders are like any other's.
+    let opened = File::open(folder).map_err(failed)?;
+    hold(opened, folder.to_owned(), failed)
+}
+
+fn hold(file: File, path: PathBuf, failed: impl FnOnce(io::Error) -> Unfit) -> Result<Lock, Unfit> {
     match file.try_lock() {
         Ok(()) => Ok(Lock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(Unfit::AnotherAgent(path)),
@@ -238,6 +265,24 @@ mod tests {
         drop(first);
         drop(state(&folder).unwrap());
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn pins_that_somebody_leads_are_named() {
+        let name = format!("bulkhead-checks-pins-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name).join("below");
+        let first = pins(&folder).unwrap();
+        let error = pins(&folder).unwrap_err().to_string();
+        let expected = format!(
+            "another agent runs on this node (it holds {}): end that one first",
+            folder.display()
+        );
+        assert_eq!(error, expected);
+        drop(first);
+        drop(pins(&folder).unwrap());
+        fs::remove_dir_all(folder.parent().unwrap()).unwrap();
+        let error = pins(Path::new("/proc/bulkhead")).unwrap_err().to_string();
+        assert!(error.starts_with("--pins /proc/bulkhead: "), "{error}");
     }
 
     #[test]

@@ -17,7 +17,10 @@ pub fn remove(remove: &Remove) -> anyhow::Result<()> {
     remove.logging.start().map_err(anyhow::Error::msg)?;
     checks::root()?;
     let places = &remove.places;
-    let _lock = checks::state(&places.state)?;
+    let _state = checks::state(&places.state)?;
+    // An agent that keeps its state elsewhere holds these.
+    let there = places.pins.exists();
+    let _pins = there.then(|| checks::pins(&places.pins)).transpose()?;
     let pins = places.pins.display();
     if Kernel::remove(&places.pins)? {
         tracing::warn!(%pins, "all hooks are removed: from now on nothing is enforced on this node");

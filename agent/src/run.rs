@@ -51,7 +51,8 @@ const EVENTS_BEHIND: usize = 16_384;
 pub async fn run(run: Run) -> anyhow::Result<()> {
     run.logging.start().map_err(anyhow::Error::msg)?;
     checks::kernel(&run.places)?;
-    let _lock = checks::state(&run.places.state)?;
+    let _state = checks::state(&run.places.state)?;
+    let _pins = checks::pins(&run.places.pins)?;
     let http_listener = match run.http {
         Some(address) => Some(listen(address).await?),
         None => None,

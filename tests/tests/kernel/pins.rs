@@ -174,6 +174,25 @@ fn pins_of_other_sizes_are_refused() {
 }
 
 #[test]
+fn pins_are_led_by_one_agent() {
+    std::thread::spawn(|| {
+        let place = Place::new("led");
+        let pins = place.pins().join("bulkhead");
+        let first = checks::pins(&pins).unwrap();
+        let error = checks::pins(&pins).unwrap_err().to_string();
+        let expected = format!(
+            "another agent runs on this node (it holds {}): end that one first",
+            pins.display()
+        );
+        assert_eq!(error, expected);
+        drop(first);
+        drop(checks::pins(&pins).unwrap());
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
 fn without_a_bpf_file_system_to_mount_the_agent_says_what_to_do() {
     std::thread::spawn(|| {
         let place = Place::new("hidden");

@@ -56,12 +56,22 @@ fn removing_an_agent_opens_its_node_and_no_other_and_leaves_nothing_of_it() {
     world.expect_silence("shop/db", "shop/web", 8080).unwrap();
 
     // Under a running agent nothing is taken away.
-    let refused = world.product.remove_agent(node, None).unwrap();
+    let refused = world.product.remove_agent(node, &pins, &state).unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
     let expected = format!(
         "bulkhead-agent: another agent runs on this node (it holds {}): end that one first",
         state.join("lock").display()
+    );
+    assert_eq!(said.trim_end(), expected);
+    // Nor by somebody who is wrong about where it keeps its state: it holds its pins, too.
+    let mistaken = state.with_file_name("mistaken");
+    let refused = world.product.remove_agent(node, &pins, &mistaken).unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    let expected = format!(
+        "bulkhead-agent: another agent runs on this node (it holds {}): end that one first",
+        pins.display()
     );
     assert_eq!(said.trim_end(), expected);
     assert_eq!(programs_on(&world, "shop/db").unwrap(), GUARDED);
@@ -79,7 +89,10 @@ fn removing_an_agent_opens_its_node_and_no_other_and_leaves_nothing_of_it() {
 
     // Where nothing is pinned there is nothing to remove, and what the agent would need again stays.
     let elsewhere = pins.with_file_name("elsewhere");
-    let refused = world.product.remove_agent(node, Some(&elsewhere)).unwrap();
+    let refused = world
+        .product
+        .remove_agent(node, &elsewhere, &state)
+        .unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
     let expected = format!(
@@ -93,7 +106,7 @@ fn removing_an_agent_opens_its_node_and_no_other_and_leaves_nothing_of_it() {
     // What somebody else has in the folder of pins stays, and is told; nothing else does.
     let foreign = pins.join("foreign");
     fs::create_dir(&foreign).unwrap();
-    let removed = world.product.remove_agent(node, None).unwrap();
+    let removed = world.product.remove_agent(node, &pins, &state).unwrap();
     let said = String::from_utf8_lossy(&removed.stderr);
     assert_eq!(removed.status.code(), Some(1), "{said}");
     for told in [
@@ -107,7 +120,7 @@ fn removing_an_agent_opens_its_node_and_no_other_and_leaves_nothing_of_it() {
 
     // Again: the folder goes, too. And again: there is nothing any more, and that is no error.
     for time in ["first", "second"] {
-        let removed = world.product.remove_agent(node, None).unwrap();
+        let removed = world.product.remove_agent(node, &pins, &state).unwrap();
         let said = String::from_utf8_lossy(&removed.stderr);
         assert!(removed.status.success(), "the {time} time: {said}");
         assert!(

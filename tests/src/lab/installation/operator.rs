@@ -20,22 +20,21 @@ impl Installation {
         self.place.fabric.output(&mut command)
     }
 
-    /// Runs `bulkhead-agent remove` on a node, whether its agent runs or not; `elsewhere` are other pins than that agent's. How it
-    /// ends is the caller's to judge.
-    pub fn remove_agent(&self, node: NodeNumber, elsewhere: Option<&Path>) -> Result<Output> {
-        let (netns, pins) = self
+    /// Runs `bulkhead-agent remove` on a node, whether its agent runs or not, and whether pins and state are that agent's or not. How
+    /// it ends is the caller's to judge.
+    pub fn remove_agent(&self, node: NodeNumber, pins: &Path, state: &Path) -> Result<Output> {
+        let (netns, _) = self
             .place
             .nodes
             .get(&node)
             .context("there is no such node")?;
-        let pins = elsewhere.unwrap_or(pins);
         let mut command = Command::new(find_program("bulkhead-agent")?);
         command
             .arg("remove")
             .arg("--pins")
             .arg(pins)
             .arg("--state")
-            .arg(self.place.state(node))
+            .arg(state)
             .env_clear();
         netns.output(&mut command)
     }
