@@ -1,9 +1,10 @@
 //! The objects of a set of manifest files, by name and by file. Pure: contents in, events out.
 //!
-//! Invariant: what is in force is a function of the present files and, for each file that cannot be read now, of its
-//! last good version; where there is none, something that denies stands in for a restriction. Of two files that hold the same object the first one by name counts, and both are named.
+//! Invariant: what is in force is a function of the present files and, for each file that cannot be read now, itself or a folder
+//! around it, of its last good version; where there is none, something that denies stands in for a restriction. Of two files that hold the same object the first one by name counts, and both are named.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use bulkhead_crds::manifest::{self, Located, Manifest, Problem, Severity, Unreadable};
@@ -66,11 +67,13 @@ impl Index {
 
     /// Takes in all files as they are now and says what that changes.
     pub fn handle(&mut self, scan: Scan) -> Vec<Event> {
-        self.files.retain(|name, _| scan.contains_key(name));
+        self.files
+            .retain(|name, _| scan.contains_key(name) || is_hidden(name, &scan));
         for (name, content) in scan {
+            let holds_files = matches!(content, Content::Unreadable(_)) && self.holds_files(&name);
             let file = self.files.entry(name.clone()).or_default();
             if file.content.as_ref() != Some(&content) {
-                file.read(&name, content);
+                file.read(&name, content, holds_files);
             }
         }
         let (objects, clashes) = self.merge();
@@ -108,6 +111,12 @@ impl Index {
             .iter()
             .map(|(name, file)| (name.clone(), objects(file)))
             .collect()
+    }
+
+    /// Whether it is a folder of which files are remembered.
+    fn holds_files(&self, name: &str) -> bool {
+        let mut names = self.files.keys();
+        names.any(|other| **other != *name && Path::new(&**other).starts_with(name))
     }
 
     fn merge(&self) -> (BTreeMap<ObjectRef, Object>, Vec<Problem>) {
@@ -160,14 +169,27 @@ impl Index {
     }
 }
 
+/// Whether a folder around it cannot be read, so that nobody knows whether it is still there.
+fn is_hidden(name: &str, scan: &Scan) -> bool {
+    let mut folders = Path::new(name).ancestors().skip(1);
+    folders.any(|folder| {
+        let found = folder.to_str().and_then(|folder| scan.get(folder));
+        matches!(found, Some(Content::Unreadable(_)))
+    })
+}
+
 impl File {
-    fn read(&mut self, name: &Arc<str>, content: Content) {
+    /// `holds_files` says of what cannot be read that it is a folder with files.
+    fn read(&mut self, name: &Arc<str>, content: Content, holds_files: bool) {
         match &content {
             Content::Bytes(bytes) => self.replace(name, manifest::read(name, bytes)),
             Content::Unreadable(why) => {
-                let message = match self.has_good_version() {
-                    true => format!("{why}; its last good version stays in force"),
-                    false => why.clone(),
+                let message = if holds_files {
+                    format!("{why}; what its files said last stays in force")
+                } else if self.has_good_version() {
+                    format!("{why}; its last good version stays in force")
+                } else {
+                    why.clone()
                 };
                 self.problems = vec![Problem {
                     severity: Severity::Error,

@@ -211,6 +211,32 @@ fn a_file_that_cannot_be_opened_keeps_its_objects() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_opened_keeps_the_objects_of_its_files_over_a_restart_too() {
+    let (a, b, c) = (
+        namespace("a", "x"),
+        namespace("b", "x"),
+        namespace("c", "x"),
+    );
+    let all = scan(&[("f/1.yaml", &a), ("f/deep/2.yaml", &b), ("f-3.yaml", &c)]);
+    let mut index = Index::default();
+    index.handle(all.clone());
+    let mut closed = scan(&[]);
+    closed.insert("f".into(), Content::Unreadable("it cannot be read".into()));
+    assert_eq!(told(&index.handle(closed.clone())), ["delete Namespace c"]);
+    let kept = ["f: it cannot be read; what its files said last stays in force"];
+    assert_eq!(problems(&index), kept);
+
+    let mut again = Index::with_last_good(index.last_good());
+    let events = again.handle(closed);
+    assert_eq!(told(&events), ["apply Namespace a", "apply Namespace b"]);
+    assert_eq!(problems(&again), kept);
+
+    assert_eq!(told(&index.handle(all)), ["apply Namespace c"]);
+    assert_eq!(problems(&index), [""; 0]);
+    assert_eq!(told(&index.handle(scan(&[("f/1.yaml", &a)]))).len(), 2);
+}
+
+#[test]
 fn a_file_that_was_never_read_is_not_said_to_have_a_good_version() {
     let mut index = Index::default();
     assert_eq!(told(&index.handle(unreadable())), [""; 0]);
