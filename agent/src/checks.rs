@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
@@ -66,7 +66,7 @@ pub enum Unfit {
         reason: io::Error,
     },
     /// The folder for pins cannot be had.
-    #[error("--pins {path}: {reason}; the agent needs a folder there that it can write")]
+    #[error("--pins {path}: {reason}; the agent needs a folder there that it can write and lock")]
     Pins {
         /// Which.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum Unfit {
 /// Held as long as the agent runs; the kernel lets go of it however the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// Everything that the kernel has to offer.
@@ -151,9 +151,10 @@ fn bpffs(pins: &Path) -> Result<(), Unfit> {
     if !pins.starts_with(BPFFS) {
         return Err(Unfit::PinsElsewhere(pins.to_owned()));
     }
-    let none = None::<&str>;
+    // Whoever can open the folder of an agent's pins can hold its lock.
+    let options = Some("mode=0700");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    match mount(Some("bpf"), BPFFS, Some("bpf"), flags, none) {
+    match mount(Some("bpf"), BPFFS, Some("bpf"), flags, options) {
         Ok(()) => {
             tracing::info!("mounted a bpf file system at {BPFFS}");
             Ok(())
@@ -199,15 +200,40 @@ pub fn pins(folder: &Path) -> Result<Lock, Unfit> {
         path: folder.to_owned(),
         reason,
     };
-    fs::create_dir_all(folder).map_err(failed)?;
     // A bpf file system has no files to lock, but its folders are like any other's.
-    let opened = File::open(folder).map_err(failed)?;
-    hold(opened, folder.to_owned(), failed)
+    let lock = hold(
+        own_folder(folder).map_err(failed)?,
+        folder.to_owned(),
+        failed,
+    )?;
+    // Whoever takes the pins away takes the folder, and one may be held by then that is none any more.
+    let of_path = fs::metadata(folder).map_err(failed)?;
+    let held = lock.file.metadata().map_err(failed)?;
+    if (held.dev(), held.ino()) != (of_path.dev(), of_path.ino()) {
+        return Err(Unfit::AnotherAgent(folder.to_owned()));
+    }
+    Ok(lock)
+}
+
+/// A folder that nobody else can open, made if there is none.
+fn own_folder(path: &Path) -> io::Result<File> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)?;
+    let folder = File::open(path)?;
+    if folder.metadata()?.uid() != nix::unistd::geteuid().as_raw() {
+        let message = "it belongs to somebody else; remove it";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+    }
+    // One of an earlier version may be open to all.
+    folder.set_permissions(fs::Permissions::from_mode(0o700))?;
+    Ok(folder)
 }
 
 fn hold(file: File, path: PathBuf, failed: impl FnOnce(io::Error) -> Unfit) -> Result<Lock, Unfit> {
     match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file }),
+        Ok(()) => Ok(Lock { file }),
         Err(TryLockError::WouldBlock) => Err(Unfit::AnotherAgent(path)),
         Err(TryLockError::Error(reason)) => Err(failed(reason)),
     }
@@ -217,7 +243,6 @@ fn hold(file: File, path: PathBuf, failed: impl FnOnce(io::Error) -> Unfit) -> R
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn kernels_are_told_by_their_release() {
@@ -271,7 +296,12 @@ mod tests {
     fn pins_that_somebody_leads_are_named() {
         let name = format!("bulkhead-checks-pins-{}", std::process::id());
         let folder = std::env::temp_dir().join(name).join("below");
+        // One of an earlier version, which anybody could lock.
+        fs::create_dir_all(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         let first = pins(&folder).unwrap();
+        let mode = fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "nobody else may hold the lock");
         let error = pins(&folder).unwrap_err().to_string();
         let expected = format!(
             "another agent runs on this node (it holds {}): end that one first",

@@ -18,11 +18,11 @@ pub fn remove(remove: &Remove) -> anyhow::Result<()> {
     checks::root()?;
     let places = &remove.places;
     let _state = checks::state(&places.state)?;
-    // An agent that keeps its state elsewhere holds these.
+    // An agent that keeps its state elsewhere holds these. Where there are none, one may be about to make some.
     let there = places.pins.exists();
     let _pins = there.then(|| checks::pins(&places.pins)).transpose()?;
     let pins = places.pins.display();
-    if Kernel::remove(&places.pins)? {
+    if there && Kernel::remove(&places.pins)? {
         tracing::warn!(%pins, "all hooks are removed: from now on nothing is enforced on this node");
     } else if let Some(interface) = guarded()? {
         bail!(

@@ -120,6 +120,7 @@ impl Stream {
         state: watch::Sender<Connection>,
     ) {
         let mut wait = RETRY;
+        let mut told = None;
         loop {
             let began = tokio::time::Instant::now();
             let ended = match self.connect(&mut outgoing, &received, &state).await {
@@ -132,16 +133,17 @@ impl Stream {
             // A connection that lasted was a good one: the next attempt may come soon.
             if began.elapsed() > RETRY_MOST {
                 wait = RETRY;
+                told = None;
             }
             let reason = ended.to_string();
-            if state.send_replace(Connection::Down(reason.clone()))
-                != Connection::Down(reason.clone())
-            {
+            state.send_replace(Connection::Down(reason.clone()));
+            if told.as_ref() != Some(&reason) {
                 warn!(
                     controller = self.controller,
                     reason, "not connected; what is in force stays in force"
                 );
             }
+            told = Some(reason);
             tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
             wait = (wait * 2).min(RETRY_MOST);
         }

@@ -10,16 +10,19 @@ use ureq::http::Uri;
 /// How long to wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A controller on this machine.
+const BESIDE: &str = "http://127.0.0.1:9480";
+
 /// Where it is. It bears no name of a verb's arguments: clap makes a group of each.
 #[derive(clap::Args)]
 pub(crate) struct Address {
-    /// Where the controller serves its metrics and status (its `--http`). On loopback it is asked directly, whatever proxy the
-    /// environment names
+    /// Where the controller serves its metrics and status (its `--http`). At a loopback address or `localhost` it is asked
+    /// directly, whatever proxy the environment names
     #[arg(
         long,
         value_name = "URL",
         env = "BULKHEAD_CONTROLLER_URL",
-        default_value = "http://127.0.0.1:9480"
+        default_value = BESIDE
     )]
     controller: String,
 }
@@ -32,7 +35,9 @@ pub(crate) struct Controller {
 
 impl Controller {
     pub(crate) fn new(address: &Address) -> Self {
-        let url = address.controller.trim_end_matches('/').to_owned();
+        // A variable that is empty counts as not set.
+        let named = Some(&*address.controller).filter(|url| !url.is_empty());
+        let url = named.unwrap_or(BESIDE).trim_end_matches('/').to_owned();
         let mut config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false);
@@ -79,8 +84,11 @@ fn is_on_this_machine(url: &str) -> bool {
     let host = url.host().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => bare.eq_ignore_ascii_case("localhost"),
+        Ok(address) => address.to_canonical().is_loopback() || address.is_unspecified(),
+        Err(_) => {
+            let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
+            name == "localhost" || name.ends_with(".localhost")
+        }
     }
 }
 
@@ -93,6 +101,10 @@ mod tests {
         for host in [
             "127.0.0.1",
             "127.8.9.10",
+            "0.0.0.0",
+            "[::]",
+            "localhost.",
+            "api.localhost",
             "[::1]",
             "[::ffff:127.0.0.1]",
             "LocalHost",

@@ -96,6 +96,7 @@ async fn compile(
     let mut intent = Intent::new(config, threads, clock::now());
     // A moment and no pause: whatever else comes in between, it comes.
     let mut look_at = Instant::now() + LOOK_AT_CLOCK;
+    let mut problems = Vec::new();
     loop {
         let wake = look_at.min(Instant::now() + until(intent.next_boundary(), clock::now()));
         tokio::select! {
@@ -106,12 +107,12 @@ async fn compile(
                 while let Ok(more) = updates.try_recv() {
                     append(&mut update, more);
                 }
-                let problems = std::mem::take(&mut update.problems);
+                problems = std::mem::take(&mut update.problems);
                 let events = update.events.len();
                 let began = std::time::Instant::now();
                 let _span = info_span!("compile", events).entered();
                 let compiled = intent.take(update, clock::now());
-                shared.status().problems(with_findings(problems, intent.findings()));
+                tell(shared, &problems, &mut intent);
                 publish(shared, compiled);
                 known(shared, known_at);
                 let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -127,6 +128,7 @@ async fn compile(
                 look_at = Instant::now() + LOOK_AT_CLOCK;
                 let known_at = freshness.instant();
                 if let Some(compiled) = intent.advance(clock::now()) {
+                    tell(shared, &problems, &mut intent);
                     publish(shared, compiled);
                 }
                 // What waits in the queue was handed on by then, perhaps, and is not in the graphs.
@@ -145,16 +147,23 @@ fn known(shared: &Shared, at: Option<BootTime>) {
     }
 }
 
+/// What the source found, and the compiler. Nobody waits for the status while it is looked for.
+fn tell(shared: &Shared, problems: &[Problem], intent: &mut Intent) {
+    let all = with_findings(problems.to_vec(), intent.findings());
+    shared.status().problems(all);
+}
+
 /// The source's problems and what the compiler found beside them. A folder's problems know file and line; what they say
 /// already is not said twice.
 fn with_findings(mut problems: Vec<Problem>, findings: Vec<Finding>) -> Vec<Problem> {
     let claim = |message: &str| message.split(';').next().map(str::to_owned);
+    let said: BTreeSet<_> = problems
+        .iter()
+        .map(|problem| (problem.object.clone(), claim(&problem.message)))
+        .collect();
     for Finding { object, message } in findings {
         let object = Some(object.to_string());
-        let is_said = problems
-            .iter()
-            .any(|said| said.object == object && claim(&said.message) == claim(&message));
-        if !is_said {
+        if !said.contains(&(object.clone(), claim(&message))) {
             problems.push(Problem {
                 severity: Severity::Warning,
                 file: "".into(),

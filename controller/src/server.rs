@@ -155,14 +155,16 @@ async fn serve(
         }
         None => return Ok(()),
     };
+    if hello.format != FORMAT {
+        let problem = status::incompatible(&hello.version, hello.format);
+        if shared.status().sent_away(&hello, clock::now()) {
+            warn!(reason = problem, "an agent was sent away");
+        }
+        return Err(tonic::Status::failed_precondition(problem));
+    }
     let connection = shared.enter(node);
     info!(version = hello.version, abi = hello.abi, "agent connected");
     shared.status().hello(&hello, connection, clock::now());
-    if hello.format != FORMAT {
-        shared.status().gone(node, connection, clock::now());
-        let problem = status::incompatible(&hello.version, hello.format);
-        return Err(tonic::Status::failed_precondition(problem));
-    }
     let mut session = Session::new(shared.clone(), hello, connection, sender.clone());
     let outcome = session.run(&mut incoming).await;
     shared.status().gone(node, connection, clock::now());

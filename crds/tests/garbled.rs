@@ -43,7 +43,7 @@ const POLICIES: &[&str] = &[
         "egress": [{"action": "Accept", "to": [{"networks": ["203.0.113.0/24"]}, {"nodes": {"matchLabels": {"role": "x"}}}]},
                    {"action": "Deny", "to": [{"networks": ["0.0.0.0/0"]}]}]}}"#,
     r#"{"apiVersion": "bulkhead.dev/v1alpha1", "kind": "Quarantine", "metadata": {"name": "p"}, "spec": {
-        "reason": "r", "expiresAt": "2030-01-01T00:00:00Z", "subjects": [{"uid": "uid-frontend"}],
+        "reason": "r", "expiresAt": "2030-01-01T00:00:00Z", "subjects": [{"uid": "uid-frontend"}, {"owner": {"namespace": "web", "kind": "Deployment", "name": "cart"}}],
         "exceptions": {"ingress": [{"name": "in", "from": [{"network": {"cidr": "203.0.113.7/32"}}], "ports": [{"port": {"protocol": "TCP", "number": 5432}}]}],
                        "egress": [{"name": "out", "to": [{"workloads": {"namespaces": {"matchLabels": {"team": "platform"}}}}], "ports": [{"every": {}}]}]}}}"#,
     r#"{"apiVersion": "bulkhead.dev/v1alpha1", "kind": "Segment", "metadata": {"name": "s"}, "spec": {

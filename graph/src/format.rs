@@ -1,7 +1,8 @@
 //! Which graphs have which name.
 
 /// Two programs of which this is the same number give a graph the same digest. It goes up with every change after which a graph
-/// that there could be before has another name; what only adds graphs leaves it.
+/// that there could be before has another name. What only adds graphs leaves it: an older agent refuses those as damaged, and
+/// takes all others.
 pub const FORMAT: u32 = 1;
 
 #[cfg(test)]
@@ -18,7 +19,7 @@ mod tests {
     };
 
     /// What the graph below is called, by format.
-    const NAMES: &[(u32, &str)] = &[(1, "?")];
+    const NAMES: &[(u32, &str)] = &[(1, "5d36e417e8d9db4bf1f0003eff74ce71")];
 
     fn address(last: u8) -> Address {
         IpAddr::from(Ipv4Addr::new(10, 0, 0, last)).into()
@@ -40,8 +41,8 @@ mod tests {
     fn entries(peers: PeerSetId) -> Vec<Entry> {
         let range = |protocol, from, to| PortRange { protocol, from, to };
         let network = Network::new(
-            "192.0.2.0/24".parse().unwrap(),
-            ["192.0.2.8/30".parse().unwrap()],
+            "192.0.2.0/24".parse().expect("a range"),
+            ["192.0.2.8/30".parse().expect("a range")],
         );
         let by_name = PeerMatch::Of {
             workloads: Workloads::Sets(vec![peers]),
@@ -78,12 +79,37 @@ mod tests {
             peers: PeerMatch::Any,
             ..first.clone()
         };
-        vec![first, second, third]
+        let stages = [
+            Stage::Quarantine,
+            Stage::Exemption,
+            Stage::Admin,
+            Stage::Boundary,
+            Stage::Namespace,
+            Stage::Baseline,
+            Stage::Segment,
+        ];
+        let each_stage = stages.map(|stage| Entry {
+            stage,
+            ..first.clone()
+        });
+        let ports = Protocol::ALL.map(|protocol| range(protocol, 7, 8));
+        let each_protocol = Entry {
+            ports: PortMatch::of(ports.to_vec()),
+            ..first.clone()
+        };
+        let mut all = vec![first, second, third, each_protocol];
+        all.extend(each_stage);
+        all
     }
 
     /// One of everything there is.
     fn sample() -> NodeGraph {
         let peers = PeerSetId([7; 16]);
+        // More than lie in one bucket.
+        let members: Vec<Address> = (0..2_000_u32)
+            .map(|number| IpAddr::from(Ipv4Addr::from(0x0a01_0000 + number)).into())
+            .collect();
+        let many = Arc::new(PeerSet::default().with(&members, &[]));
         let both = [Direction::Egress, Direction::Ingress].map(|direction| RuleSet {
             direction,
             entries: entries(peers),
@@ -96,6 +122,10 @@ mod tests {
             interface: Some("veth0".into()),
             egress,
             ingress,
+        };
+        let elsewhere = LocalWorkload {
+            interface: None,
+            ..workload.clone()
         };
         let service = ServiceAddress {
             namespaces: vec!["shop".into()],
@@ -111,13 +141,16 @@ mod tests {
             }],
         };
         let graph = NodeGraph::new(
-            [(WorkloadUid("u".into()), workload.into())]
+            [("u", workload), ("v", elsewhere)]
                 .into_iter()
+                .map(|(uid, workload)| (WorkloadUid(uid.into()), workload.into()))
                 .collect(),
             both.into_iter()
                 .map(|rules| (rules.id(), Arc::new(rules)))
                 .collect(),
-            [(peers, set(&[2, 3]))].into_iter().collect(),
+            [(peers, set(&[2, 3])), (PeerSetId([8; 16]), many)]
+                .into_iter()
+                .collect(),
             set(&[1, 2, 3]),
             [prefix(0)].into(),
             Arc::new(BTreeMap::from([(address(9), service)])),

@@ -9,29 +9,31 @@ use std::sync::Arc;
 
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::model::{
-    Action, Endpoint, EndpointSlice, Event, Kind, Mode, NamedPort, Node, Object, ObjectRef, Peers,
-    Phase, Policy, Port, Ports, Protocol, Rule, Service, ServiceLimits, ServicePort, SortedMap,
-    SortedSet, Subject, Tier, Workload, WorkloadSelector,
+    Action, Direction, Endpoint, EndpointSlice, Event, Kind, Mode, NamedPort, Node, Object,
+    ObjectRef, Peers, Phase, Policy, Port, Ports, Protocol, Rule, Service, ServiceLimits,
+    ServicePort, SortedMap, SortedSet, Subject, Tier, Timestamp, Workload, WorkloadSelector, owner,
 };
 
+fn plain(namespace: &str, name: &str, address: &str) -> Workload {
+    Workload {
+        uid: format!("{namespace}/{name}").into(),
+        owners: SortedSet::new(),
+        namespace: namespace.into(),
+        name: name.into(),
+        labels: SortedMap::new(),
+        service_account: "default".into(),
+        node: Some("n1".into()),
+        addresses: [address.parse().unwrap()].into(),
+        named_ports: SortedSet::new(),
+        phase: Phase::Running,
+        host_network: false,
+        interface: None,
+    }
+}
+
 fn workload(kind: Kind, namespace: &str, name: &str, address: &str) -> Event {
-    Event::Apply(Object::Workload(
-        kind,
-        Box::new(Workload {
-            uid: format!("{namespace}/{name}").into(),
-            owners: SortedSet::new(),
-            namespace: namespace.into(),
-            name: name.into(),
-            labels: SortedMap::new(),
-            service_account: "default".into(),
-            node: Some("n1".into()),
-            addresses: [address.parse().unwrap()].into(),
-            named_ports: SortedSet::new(),
-            phase: Phase::Running,
-            host_network: false,
-            interface: None,
-        }),
-    ))
+    let workload = plain(namespace, name, address);
+    Event::Apply(Object::Workload(kind, Box::new(workload)))
 }
 
 fn node() -> Event {
@@ -90,6 +92,56 @@ fn addresses_with_two_owners_are_named_with_both() {
         ],
         &["Pod a/one: Pod b/two also claims 172.16.0.5; the address belongs to nobody"],
     );
+}
+
+fn quarantine(subjects: Vec<Subject>, expires_at: Option<Timestamp>) -> Event {
+    Event::Apply(Object::Policy(Arc::new(Policy {
+        object: ObjectRef::cluster(Kind::Quarantine, "q"),
+        tier: Tier::Quarantine,
+        subjects,
+        isolates: [Direction::Ingress, Direction::Egress].into(),
+        mode: Mode::Enforce,
+        active_from: None,
+        expires_at,
+        max_staleness: None,
+        ingress: Vec::new(),
+        egress: Vec::new(),
+    })))
+}
+
+#[test]
+fn a_quarantine_of_who_is_not_there_is_told() {
+    let subjects = || {
+        vec![
+            Subject::Workload("a/one".into()),
+            Subject::Workload("a/gone".into()),
+            Subject::Owner(owner("a", "Deployment", "web")),
+        ]
+    };
+    let pod = || workload(Kind::Pod, "a", "one", "172.16.0.5");
+    check(
+        vec![pod(), quarantine(subjects(), None)],
+        &[
+            "Quarantine q: subjects[1] cuts nobody off: no workload has the uid a/gone now",
+            "Quarantine q: subjects[2] cuts nobody off: Deployment a/web has no pod now",
+        ],
+    );
+    let host = Event::Apply(Object::Workload(
+        Kind::Pod,
+        Box::new(Workload {
+            host_network: true,
+            ..plain("a", "one", "172.16.0.5")
+        }),
+    ));
+    let one = vec![Subject::Workload("a/one".into())];
+    check(
+        vec![host, quarantine(one, None)],
+        &[
+            "Quarantine q: subjects[0] cuts nobody off: whatever is a/one is over or on its node's own network",
+        ],
+    );
+    let over = quarantine(subjects(), Some(Timestamp::default()));
+    check(vec![pod(), over], &[]);
 }
 
 #[test]

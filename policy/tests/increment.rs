@@ -497,11 +497,11 @@ fn a_quarantine_of_an_owner_touches_its_pods_and_follows_them_as_they_come_and_a
     );
     assert_eq!(cut_off.identities_built, 1);
     let at_home = |number: u32| pod(3, number).node.unwrap();
-    assert!(dirty.contains(&at_home(4)) && dirty.contains(&at_home(14)));
-    assert!(
-        dirty.len() <= 12,
-        "theirs, and those of who admits them: {dirty:?}"
+    assert_eq!(
+        cut_off.peer_sets_changed, 0,
+        "they are still the same peers"
     );
+    assert_eq!(dirty, BTreeSet::from([at_home(4), at_home(14)]));
 
     // One is given away, and another is taken on.
     let size = engine.size();

@@ -1,9 +1,11 @@
 //! The objects of a set of manifest files, by name and by file. Pure: contents in, events out.
 //!
 //! Invariant: what is in force is a function of the present files and, for each file that cannot be read now, itself or a folder
-//! around it, of its last good version; where there is none, something that denies stands in for a restriction. Of two files that hold the same object the first one by name counts, and both are named.
+//! around it, of its last good version; where there is none, something that denies stands in for a restriction. Of two files that hold the same
+//! object the first one by name counts, those that could not be read now after all others, and both are named.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -43,6 +45,8 @@ struct File {
     /// Those of the objects that were never good.
     stand_ins: BTreeSet<ObjectRef>,
     problems: Vec<Problem>,
+    /// It could not be read now.
+    is_stale: bool,
 }
 
 impl Index {
@@ -69,9 +73,14 @@ impl Index {
     pub fn handle(&mut self, scan: Scan) -> Vec<Event> {
         self.files
             .retain(|name, _| scan.contains_key(name) || is_hidden(name, &scan));
+        for file in self.files.values_mut() {
+            file.is_stale = true;
+        }
         for (name, content) in scan {
-            let holds_files = matches!(content, Content::Unreadable(_)) && self.holds_files(&name);
+            let is_stale = matches!(content, Content::Unreadable(_));
+            let holds_files = is_stale && self.holds_files(&name);
             let file = self.files.entry(name.clone()).or_default();
+            file.is_stale = is_stale;
             if file.content.as_ref() != Some(&content) {
                 file.read(&name, content, holds_files);
             }
@@ -115,15 +124,20 @@ impl Index {
 
     /// Whether it is a folder of which files are remembered.
     fn holds_files(&self, name: &str) -> bool {
-        let mut names = self.files.keys();
-        names.any(|other| **other != *name && Path::new(&**other).starts_with(name))
+        let folder = format!("{name}/");
+        let mut after = self.files.range::<str, _>((Excluded(&*folder), Unbounded));
+        after
+            .next()
+            .is_some_and(|(name, _)| name.starts_with(&*folder))
     }
 
     fn merge(&self) -> (BTreeMap<ObjectRef, Object>, Vec<Problem>) {
         let mut objects: BTreeMap<ObjectRef, Object> = BTreeMap::new();
         let mut origins: BTreeMap<&ObjectRef, (&Arc<str>, u64)> = BTreeMap::new();
         let mut clashes = Vec::new();
-        for (name, file) in &self.files {
+        let read_now = self.files.iter().filter(|(_, file)| !file.is_stale);
+        let remembered = self.files.iter().filter(|(_, file)| file.is_stale);
+        for (name, file) in read_now.chain(remembered) {
             for (reference, located) in &file.objects {
                 if let Some((first, line)) = origins.get(reference) {
                     clashes.push(Problem {
@@ -191,14 +205,23 @@ impl File {
                 } else {
                     why.clone()
                 };
-                self.problems = vec![Problem {
+                // What stands in for something goes on, and so does what it means.
+                let standing: BTreeSet<String> =
+                    self.stand_ins.iter().map(ToString::to_string).collect();
+                self.problems.retain(|problem| {
+                    problem
+                        .object
+                        .as_ref()
+                        .is_some_and(|it| standing.contains(it))
+                });
+                self.problems.push(Problem {
                     severity: Severity::Error,
                     file: name.clone(),
                     line: None,
                     object: None,
                     field: None,
                     message,
-                }];
+                });
             }
         }
         self.content = Some(content);

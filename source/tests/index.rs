@@ -246,7 +246,33 @@ fn a_file_that_was_never_read_is_not_said_to_have_a_good_version() {
     index.handle(scan(&[("1.yaml", &policy("never", BAD))]));
     assert_eq!(told(&index.handle(unreadable())), [""; 0]);
     assert!(in_force(&index).contains("never"));
-    assert_eq!(problems(&index), ["1.yaml: it cannot be read"]);
+    let [.., meaning, unreadable] = &problems(&index)[..] else {
+        panic!("what stands in is not told any more");
+    };
+    assert!(
+        meaning.contains("no good version of it is known"),
+        "{meaning}"
+    );
+    assert_eq!(unreadable, "1.yaml: it cannot be read");
+}
+
+#[test]
+fn what_is_read_now_counts_before_what_is_remembered_of_a_file_that_cannot_be_read() {
+    let (open, closed) = (namespace("a", "open"), namespace("a", "closed"));
+    let mut index = Index::default();
+    index.handle(scan(&[("1.yaml", &open)]));
+    let mut moved = scan(&[("2.yaml", &closed)]);
+    moved.insert(
+        "1.yaml".into(),
+        Content::Unreadable("it cannot be read".into()),
+    );
+    assert_eq!(told(&index.handle(moved)), ["apply Namespace a"]);
+    assert!(in_force(&index).contains("closed"), "{}", in_force(&index));
+    let told = problems(&index).join("\n");
+    assert!(
+        told.contains("it also stands in 2.yaml:1, and that one counts"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -176,7 +176,8 @@ impl Hello {
         Ok(Self {
             node: field::text(message.node, "node")?.to_string(),
             abi: message.abi,
-            format: message.format,
+            // Older agents do not say it, and the first format is theirs.
+            format: message.format.max(1),
             version: field::text(message.version, "version")?.to_string(),
             limits: Limits::from_proto(field::required(message.limits, "limits")?),
             realised,
@@ -283,5 +284,24 @@ impl Refused {
             refusal,
             reason: field::text(message.reason, "reason")?.to_string(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_say_how_it_names_graphs_names_them_as_at_first() {
+        let limits = Some(proto::Limits::default());
+        let said = |format| proto::Hello {
+            node: "n1".to_owned(),
+            limits,
+            format,
+            ..proto::Hello::default()
+        };
+        let read = |format| Hello::from_proto(said(format)).map(|hello| hello.format);
+        assert_eq!(read(0), Ok(1));
+        assert_eq!(read(2), Ok(2));
     }
 }

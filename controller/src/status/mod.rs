@@ -150,6 +150,24 @@ impl Status {
         }
     }
 
+    /// An agent has come that names graphs otherwise, and cannot stay. It comes again and again: `false` if that is known.
+    pub fn sent_away(&mut self, hello: &Hello, now: Timestamp) -> bool {
+        let state = self.nodes.entry(hello.node.clone()).or_default();
+        let is_known = matches!(state.presence, Presence::Lost(_))
+            && (state.format, &state.version) == (hello.format, &hello.version);
+        if is_known {
+            return false;
+        }
+        state.presence = Presence::Lost(now);
+        state.version.clone_from(&hello.version);
+        (state.abi, state.format, state.limits) = (hello.abi, hello.format, hello.limits);
+        // What it has bears a name that nobody here knows.
+        state.realise(None, now);
+        (state.ack, state.refused, state.heard_at) = (None, None, None);
+        self.changes += 1;
+        true
+    }
+
     /// The agent has read this back.
     pub fn acked(&mut self, node: &str, ack: Ack, now: Timestamp) {
         let state = self.node(node);

@@ -267,7 +267,7 @@ fn node_status(
     let health = match node.health {
         "healthy" => NodeHealth::Realised,
         "behind" => NodeHealth::Updating,
-        "lost" | "unseen" => NodeHealth::Silent,
+        "lost" | "unseen" | "incompatible" => NodeHealth::Silent,
         _ => NodeHealth::Degraded,
     };
     let conditions = before.map_or(&[][..], |before| &before.conditions);

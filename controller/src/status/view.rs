@@ -204,7 +204,7 @@ impl NodeState {
     fn health(&self) -> &'static str {
         match self.presence {
             Presence::Unseen => "unseen",
-            Presence::Connected(_) | Presence::Lost(_) if self.format != FORMAT => "incompatible",
+            Presence::Lost(_) if self.format != FORMAT => "incompatible",
             Presence::Lost(_) => "lost",
             Presence::Connected(_) if self.refused.is_some() => "refusing",
             Presence::Connected(_)

@@ -61,6 +61,9 @@ async fn an_agent_that_names_graphs_otherwise_is_told_so_and_gets_none() {
     controller
         .apply([workload("web", "n1", [10, 0, 0, 1])])
         .await;
+    let mut before = controller.connect("n1", "n1").await.unwrap();
+    before.realise().await;
+    drop(before);
     let other = Hello {
         format: FORMAT + 1,
         version: "9.9.9".to_owned(),

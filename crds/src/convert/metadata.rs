@@ -3,6 +3,7 @@
 use bulkhead_policy::model::{Interned, Kind, ObjectRef, SortedMap};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::syntax;
 use super::violation::{Rejection, Violation};
 
 /// The name of a cluster-scoped object.
@@ -53,10 +54,11 @@ pub(super) fn labels(metadata: &ObjectMeta) -> SortedMap<Interned, Interned> {
         .collect()
 }
 
-/// Names the incarnation. A manifest that never saw an API server has no uid; its name stands for it, and a pod and a declared
-/// workload of the same name are not the same.
+/// Names the incarnation. A manifest that never saw an API server has no uid, or one that none gives; its name stands for it,
+/// and a pod and a declared workload of the same name are not the same.
 pub(super) fn uid(metadata: &ObjectMeta, reference: &ObjectRef) -> Interned {
-    match metadata.uid.as_deref().filter(|uid| !uid.is_empty()) {
+    let can_be_named = |uid: &&str| syntax::uid(uid, "").is_ok();
+    match metadata.uid.as_deref().filter(can_be_named) {
         Some(uid) => uid.into(),
         None if reference.kind == Kind::Pod => {
             format!("pod/{}/{}", reference.namespace, reference.name).into()

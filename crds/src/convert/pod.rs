@@ -6,11 +6,11 @@ use bulkhead_policy::model::{
     Fault, Interned, Kind, NamedPort, Object, Phase, SortedSet, Workload, owner,
 };
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::port::{port_number, upstream_protocol};
 use super::violation::{Rejection, Violation};
-use super::{Converted, metadata, network};
+use super::{Converted, metadata, network, syntax};
 
 /// What the pods of a ReplicaSet of a Deployment bear, and no two such ReplicaSets share.
 const TEMPLATE_HASH: &str = "pod-template-hash";
@@ -64,10 +64,14 @@ pub fn pod(object: &Pod) -> Result<Converted, Rejection> {
 }
 
 /// Its controller, and the Deployment behind a ReplicaSet, which names the ReplicaSet after itself and after a hash that its
-/// pods bear.
+/// pods bear. What no quarantine can name is left out; the API server takes it at any length.
 fn owners(metadata: &ObjectMeta, namespace: &str) -> SortedSet<Interned> {
     let mut references = metadata.owner_references.iter().flatten();
-    let Some(controller) = references.find(|reference| reference.controller == Some(true)) else {
+    let is_it = |it: &&OwnerReference| {
+        let can_be_named = || syntax::kind(&it.kind, "").and(syntax::object_name(&it.name, ""));
+        it.controller == Some(true) && can_be_named().is_ok()
+    };
+    let Some(controller) = references.find(is_it) else {
         return SortedSet::new();
     };
     let deployment = || {

@@ -110,7 +110,21 @@ pub(super) fn subject(subject: &QuarantineSubject, field: &str) -> Checked<Subje
 
 fn pods_of(by: &PodOwner, field: &str) -> Checked<Subject> {
     syntax::object_name(&by.namespace, &format!("{field}.namespace"))?;
-    syntax::kind(&by.kind, &format!("{field}.kind"))?;
+    let kind = format!("{field}.kind");
+    syntax::kind(&by.kind, &kind)?;
+    match by.kind.as_str() {
+        "CronJob" => {
+            let message = "a CronJob is not told by its pods; name its Jobs";
+            return Err(Violation::new(kind, message));
+        }
+        "Pod" => {
+            return Err(Violation::new(
+                kind,
+                "no pod makes pods; name it by its uid",
+            ));
+        }
+        _ => {}
+    }
     syntax::object_name(&by.name, &format!("{field}.name"))?;
     Ok(Subject::Owner(owner(&by.namespace, &by.kind, &by.name)))
 }

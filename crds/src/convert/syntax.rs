@@ -23,8 +23,9 @@ pub(super) fn object_name(name: &str, field: &str) -> Checked<()> {
 
 /// The kind of an object of whatever API.
 pub(super) fn kind(kind: &str, field: &str) -> Checked<()> {
-    let begins_well = kind.starts_with(|c: char| c.is_ascii_uppercase());
-    if begins_well && kind.len() <= PART && kind.chars().all(|c| c.is_ascii_alphanumeric()) {
+    let begins_well = kind.starts_with(|c: char| c.is_ascii_alphabetic());
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if begins_well && kind.len() <= PART && kind.chars().all(is_allowed) {
         return Ok(());
     }
     let message = format!(
@@ -114,7 +115,7 @@ mod tests {
         }
         assert!(label_value(&"a".repeat(64), "").is_err());
         assert!(kind("ReplicaSet", "").is_ok());
-        for text in ["", "deployment", "Stateful Set", &"A".repeat(64)] {
+        for text in ["", "1", "Stateful Set", &"A".repeat(64)] {
             assert!(kind(text, "").is_err(), "{text}");
         }
         assert!(uid("shop/web", "").is_ok() && uid("?!", "").is_err() && uid("", "").is_err());

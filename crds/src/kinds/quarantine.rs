@@ -86,19 +86,25 @@ pub struct QuarantineSubject {
 
 /// Who makes pods and replaces them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("self.kind.matches('^[A-Z][A-Za-z0-9]*$')")
-    .message("kind must be one like Deployment, ReplicaSet, StatefulSet, DaemonSet or Job"))]
+#[x_kube(validation = Rule::new("!(self.kind in ['CronJob', 'Pod'])")
+    .message("a CronJob is not told by its pods: name its Jobs; a Pod is named by its uid"))]
 #[serde(rename_all = "camelCase")]
 pub struct PodOwner {
     /// Its namespace, which is also that of its pods.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    )]
     pub namespace: String,
     /// `Deployment`, or the kind of the controller in `metadata.ownerReferences` of the pods: `StatefulSet`, `DaemonSet`, `Job`,
     /// `ReplicaSet`.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z][A-Za-z0-9-]*$"))]
     pub kind: String,
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    )]
     pub name: String,
 }
 

@@ -59,8 +59,16 @@ fn g11_a_name_or_label_that_can_be_none_is_refused_and_protects_no_fewer() {
         &format!("{at}.segment: \"Data Bases\" can be no object's name"),
     );
     check(
-        &quarantine("{owner: {namespace: web, kind: deployment, name: cart}}"),
-        &format!("{at}.owner.kind: \"deployment\" can be no kind"),
+        &quarantine("{owner: {namespace: web, kind: Stateful Set, name: cart}}"),
+        &format!("{at}.owner.kind: \"Stateful Set\" can be no kind"),
+    );
+    check(
+        &quarantine("{owner: {namespace: web, kind: CronJob, name: cart}}"),
+        &format!("{at}.owner.kind: a CronJob is not told by its pods; name its Jobs"),
+    );
+    check(
+        &quarantine("{owner: {namespace: web, kind: Pod, name: cart}}"),
+        &format!("{at}.owner.kind: no pod makes pods; name it by its uid"),
     );
     check(
         &quarantine("{owner: {namespace: web, kind: Deployment, name: ''}}"),

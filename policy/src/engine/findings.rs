@@ -1,6 +1,7 @@
 //! What people have to know of objects that are in force otherwise than they may think.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Engine;
 use super::arena::Key;
@@ -8,7 +9,9 @@ use super::compile::Compiled;
 use super::names::Name;
 use super::selector::{PortName, Selector};
 use super::workload::{Owner, WorkloadState};
-use crate::model::{Action, Direction, Interned, Kind, ObjectRef, Policy, Port, Ports, Protocol};
+use crate::model::{
+    Action, Direction, Interned, Kind, ObjectRef, Policy, Port, Ports, Protocol, Subject, Tier,
+};
 
 /// One thing that somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,8 +23,8 @@ pub struct Finding {
 }
 
 impl Engine {
-    /// Addresses with several owners, Services that there is no room for, and names of ports that a destination does not
-    /// give where that closes more than is written. Sorted.
+    /// Addresses with several owners, Services that there is no room for, names of ports that a destination does not give where
+    /// that closes more than is written, and quarantines of who is not there. Sorted.
     pub fn findings(&mut self) -> Vec<Finding> {
         self.settle();
         let mut findings: Vec<Finding> = self
@@ -55,6 +58,7 @@ impl Engine {
         }
         findings.extend(self.void_claims());
         findings.extend(self.void_port_names());
+        findings.extend(self.void_quarantines());
         findings.sort();
         findings
     }
@@ -138,6 +142,45 @@ impl Engine {
         let is_it = |meaning: Option<PortName>| matches!(meaning, Some(PortName::MeansNothing(own, of)) if of == protocol && self.names.string(own) == name);
         let mut peers = peers.iter().map(|it| &self.selectors.arena[*it]);
         peers.any(|selector| is_it(selector.key.port_name) && !selector.members.is_empty())
+    }
+
+    /// Quarantines of somebody who is not there.
+    fn void_quarantines(&mut self) -> Vec<Finding> {
+        let policies = self.policies.arena.iter();
+        let quarantines: Vec<Arc<Policy>> = policies
+            .map(|(_, state)| &state.policy)
+            .filter(|policy| policy.tier == Tier::Quarantine && policy.is_active(self.now))
+            .cloned()
+            .collect();
+        let mut findings = Vec::new();
+        for quarantine in quarantines {
+            for (at, subject) in quarantine.subjects.iter().enumerate() {
+                let (Subject::Workload(mark) | Subject::Owner(mark)) = subject else {
+                    continue;
+                };
+                let mut found = self.workloads.of_mark(mark);
+                let is_nobody = found.len() == 0;
+                if found.any(|(_, workload)| workload.profile.is_some()) {
+                    continue;
+                }
+                let why = if !is_nobody {
+                    format!(
+                        "whatever is {mark} is over or on its node's own network, which no quarantine cuts off"
+                    )
+                } else if matches!(subject, Subject::Owner(_)) {
+                    format!("{mark} has no pod now; correct the name if it should have some")
+                } else {
+                    format!(
+                        "no workload has the uid {mark} now; name its owner, which takes replacements too"
+                    )
+                };
+                findings.push(Finding {
+                    object: quarantine.object.clone(),
+                    message: format!("subjects[{at}] cuts nobody off: {why}"),
+                });
+            }
+        }
+        findings
     }
 
     /// Declared workloads without a right to what they claim.

@@ -119,7 +119,7 @@ impl Engine {
             remove_sorted(&mut self.selectors.arena[*selector].members, &profile);
         }
         self.leftovers
-            .add(2 * gone.labels.len() + gone.ports.len() + 1);
+            .add(2 * gone.labels.len() + gone.ports.len() + gone.marks.len() + 1);
         for port in gone.ports.iter().copied() {
             if self.port_numbers.remove(gone.namespace, port) {
                 self.port_name_changed(gone.namespace, port.0);

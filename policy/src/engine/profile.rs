@@ -1,5 +1,5 @@
 //! Label sets: workloads that no selector can tell apart share one *profile* (namespace, labels, service account,
-//! named ports), and everything but addresses is computed once for it.
+//! named ports, marks), and everything but addresses is computed once for it.
 
 use bulkhead_graph::Protocol;
 use rustc_hash::FxHashMap;

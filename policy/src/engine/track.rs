@@ -349,6 +349,7 @@ impl Engine {
             .map(|mark| self.names.number(mark))
             .collect();
         marks.sort_unstable();
+        marks.dedup();
         marks
     }
 
@@ -455,10 +456,12 @@ impl Engine {
     }
 
     pub(super) fn rekey(&mut self, mark: &Interned) {
-        for key in self.workloads.of_mark(mark) {
-            if let Some(old) = self.workloads.arena[key].profile {
-                self.rekey_workload(key, old);
-            }
+        let marked = self.workloads.of_mark(mark);
+        let live: Vec<_> = marked
+            .filter_map(|(key, state)| Some((key, state.profile?)))
+            .collect();
+        for (key, profile) in live {
+            self.rekey_workload(key, profile);
         }
     }
 

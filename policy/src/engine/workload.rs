@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bulkhead_graph::Address;
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::arena::{Arena, ContentHash, Key, Lookup};
+use super::arena::{Arena, ContentHash, Key, Keys, Lookup, insert_sorted, remove_sorted};
 use super::node::NodeState;
 use super::profile::Profile;
 use crate::model::{Interned, Kind, ObjectRef, Phase, SortedSet};
@@ -35,15 +36,29 @@ pub(super) fn marks<'a>(
     std::iter::once(uid).chain(owners)
 }
 
-fn mark(lookup: &mut Lookup<WorkloadState>, key: Key<WorkloadState>, state: &WorkloadState) {
-    for mark in state.marks() {
-        lookup.insert(ContentHash::of(&**mark), key);
-    }
-}
+/// Workloads by their marks, each list sorted. One owner may have a great many.
+#[derive(Default)]
+struct Marked(FxHashMap<Interned, Keys<WorkloadState>>);
 
-fn unmark(lookup: &mut Lookup<WorkloadState>, key: Key<WorkloadState>, state: &WorkloadState) {
-    for mark in state.marks() {
-        lookup.remove(ContentHash::of(&**mark), key);
+impl Marked {
+    fn add(&mut self, key: Key<WorkloadState>, state: &WorkloadState) {
+        for mark in state.marks() {
+            match self.0.get_mut(mark) {
+                Some(keys) => drop(insert_sorted(keys, key)),
+                None => drop(self.0.insert(mark.clone(), Keys::from_slice(&[key]))),
+            }
+        }
+    }
+
+    fn remove(&mut self, key: Key<WorkloadState>, state: &WorkloadState) {
+        for mark in state.marks() {
+            if let Some(keys) = self.0.get_mut(mark) {
+                remove_sorted(keys, &key);
+                if keys.is_empty() {
+                    self.0.remove(mark);
+                }
+            }
+        }
     }
 }
 
@@ -112,7 +127,7 @@ pub(super) struct Workloads {
     pub(super) arena: Arena<WorkloadState>,
     objects: Lookup<WorkloadState>,
     /// By uid and by owner; made when the first policy names one.
-    marks: Option<Lookup<WorkloadState>>,
+    marked: Option<Marked>,
     claims: Lookup<WorkloadState>,
     /// Addresses that more than one workload claims.
     shared: BTreeSet<Address>,
@@ -142,8 +157,8 @@ impl Workloads {
         let object = ContentHash::of(&(state.kind, &*state.namespace, &*state.name));
         let key = self.arena.insert(state);
         self.objects.insert(object, key);
-        if let Some(lookup) = &mut self.marks {
-            mark(lookup, key, &self.arena[key]);
+        if let Some(marked) = &mut self.marked {
+            marked.add(key, &self.arena[key]);
         }
         key
     }
@@ -152,8 +167,8 @@ impl Workloads {
         let state = self.arena.remove(key);
         let object = ContentHash::of(&(state.kind, &*state.namespace, &*state.name));
         self.objects.remove(object, key);
-        if let Some(lookup) = &mut self.marks {
-            unmark(lookup, key, &state);
+        if let Some(marked) = &mut self.marked {
+            marked.remove(key, &state);
         }
         state
     }
@@ -164,33 +179,30 @@ impl Workloads {
         if state.owners == owners {
             return;
         }
-        if let Some(lookup) = &mut self.marks {
-            unmark(lookup, key, state);
+        if let Some(marked) = &mut self.marked {
+            marked.remove(key, state);
         }
         state.owners = owners;
-        if let Some(lookup) = &mut self.marks {
-            mark(lookup, key, state);
+        if let Some(marked) = &mut self.marked {
+            marked.add(key, state);
         }
     }
 
     /// Workloads of that incarnation or owner, sorted.
-    pub(super) fn of_mark(&mut self, wanted: &str) -> Vec<Key<WorkloadState>> {
+    pub(super) fn of_mark(
+        &mut self,
+        mark: &str,
+    ) -> impl ExactSizeIterator<Item = (Key<WorkloadState>, &WorkloadState)> {
         let arena = &self.arena;
-        let lookup = self.marks.get_or_insert_with(|| {
-            let mut lookup = Lookup::default();
+        let marked = self.marked.get_or_insert_with(|| {
+            let mut marked = Marked::default();
             for (key, state) in arena.iter() {
-                mark(&mut lookup, key, state);
+                marked.add(key, state);
             }
-            lookup
+            marked
         });
-        let mut found: Vec<_> = lookup
-            .all(ContentHash::of(wanted))
-            .filter(|key| arena[*key].marks().any(|mark| **mark == *wanted))
-            .collect();
-        found.sort_unstable();
-        // Two marks of one workload may share a hash.
-        found.dedup();
-        found
+        let keys = marked.0.get(mark).map_or(&[][..], |keys| keys.as_slice());
+        keys.iter().map(|key| (*key, &arena[*key]))
     }
 
     /// Objects of a kind, sorted.

@@ -57,7 +57,7 @@ pub struct Workload {
     pub interface: Option<Interned>,
 }
 
-/// How an owner of workloads is named in them. No uid is like that: none has a blank.
+/// How an owner of workloads is named in them. No uid that is read is like that: none has a blank.
 pub fn owner(namespace: &str, kind: &str, name: &str) -> Interned {
     format!("{kind} {namespace}/{name}").into()
 }

@@ -49,7 +49,7 @@ impl Pulse {
         if now.since(beats.last) > BEAT + LATE {
             beats.gap_until = Some(now);
         }
-        beats.last = now;
+        beats.last = beats.last.max(now);
         beats.gap_until
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bulkhead_policy::model::{
     Action, Address, Direction, Isolation, Kind, LabelSelector, Membership, Mode, NamedPort,
     NamespaceScope, Network, Node, Object, ObjectRef, Peer, Peers, Phase, Policy, Port, Ports,
-    Protocol, Rule, Segment, ServiceLimits, SortedMap, Strength, Subject, Tier, Workload,
-    WorkloadSelector,
+    Protocol, Rule, Segment, ServiceLimits, SortedMap, SortedSet, Strength, Subject, Tier,
+    Workload, WorkloadSelector,
 };
 
 use super::SmallWorld;

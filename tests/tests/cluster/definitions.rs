@@ -129,6 +129,26 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "exceptions need ingress or egress",
     ),
     (
+        QUARANTINE,
+        "{reason: r, subjects: [{uid: a, owner: {namespace: web, kind: Job, name: a}}]}",
+        "a subject is exactly one of",
+    ),
+    (
+        QUARANTINE,
+        "{reason: r, subjects: [{owner: {namespace: web, kind: Stateful Set, name: a}}]}",
+        "spec.subjects[0].owner.kind",
+    ),
+    (
+        QUARANTINE,
+        "{reason: r, subjects: [{owner: {namespace: web, kind: CronJob, name: a}}]}",
+        "name its Jobs",
+    ),
+    (
+        QUARANTINE,
+        "{reason: r, subjects: [{owner: {namespace: Web, kind: Job, name: a}}]}",
+        "spec.subjects[0].owner.namespace",
+    ),
+    (
         SEGMENT,
         "{networks: [{cidr: 10.0.0.0/8}], isolation: {ingress: Deny, egress: Deny, within: Allow}}",
         "isolation protects members",

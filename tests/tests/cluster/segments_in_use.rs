@@ -30,7 +30,9 @@ apiVersion: bulkhead.dev/v1alpha1
 kind: Quarantine
 metadata: {name: another}
 spec: {reason: seen moving sideways, subjects: [{uid: a}]}
----
+";
+
+const GUARD: &str = "
 apiVersion: bulkhead.dev/v1alpha1
 kind: ClusterSegmentationPolicy
 metadata: {name: guard}
@@ -49,35 +51,33 @@ fn a_segment_that_is_a_subject_cannot_be_deleted() {
     install_definitions(&cluster).unwrap();
     cluster.apply(OBJECTS).unwrap();
 
-    for (holder, object) in [
-        ("Quarantine breach", "quarantine/breach"),
-        (
-            "ClusterSegmentationPolicy guard",
-            "clustersegmentationpolicy/guard",
-        ),
-    ] {
-        let refused = || {
-            let tried = ["delete", "segment/team", "--dry-run=server"];
-            let error = cluster.kubectl(&tried).err()?.to_string();
-            let wanted = format!("Segment team is a subject of {holder}");
-            error.contains(&wanted).then_some(error)
-        };
-        Deadline::after(NOTICE_LIMIT)
-            .until(&format!("{holder} holds its segment"), || Ok(refused()))
-            .unwrap();
-        let error = cluster.kubectl(&["delete", "segment/team"]).unwrap_err();
-        assert!(error.to_string().contains("spec.subjects"), "{error}");
-        cluster.kubectl(&["delete", object]).unwrap();
-    }
-    for (name, last) in [("team", "segment.bulkhead.dev/guests\n"), ("guests", "")] {
-        Deadline::after(NOTICE_LIMIT)
-            .until("the segment goes", || {
-                cluster
-                    .kubectl(&["delete", &format!("segment/{name}")])
-                    .map(Some)
-            })
-            .unwrap();
-        let left = cluster.kubectl(&["get", "segments", "-o", "name"]).unwrap();
-        assert_eq!(left, last);
-    }
+    let delete = |name: &str| cluster.kubectl(&["delete", &format!("segment/{name}")]);
+    held_by(&cluster, "Quarantine breach");
+    cluster.kubectl(&["delete", "quarantine/breach"]).unwrap();
+    cluster.apply(GUARD).unwrap();
+    held_by(&cluster, "ClusterSegmentationPolicy guard");
+    let error = delete("team").unwrap_err().to_string();
+    assert!(error.contains("spec.subjects"), "{error}");
+
+    delete("guests").unwrap();
+    let guard = ["delete", "clustersegmentationpolicy/guard"];
+    cluster.kubectl(&guard).unwrap();
+    Deadline::after(NOTICE_LIMIT)
+        .until("the segment goes", || delete("team").map(Some))
+        .unwrap();
+    let left = cluster.kubectl(&["get", "segments", "-o", "name"]).unwrap();
+    assert_eq!(left, "");
+}
+
+/// Waits until the API server refuses the segment's end because of this object. Of several it names any one.
+fn held_by(cluster: &Cluster, holder: &str) {
+    let wanted = format!("Segment team is a subject of {holder}");
+    let refused = || {
+        let tried = ["delete", "segment/team", "--dry-run=server"];
+        let error = cluster.kubectl(&tried).err()?.to_string();
+        error.contains(&wanted).then_some(())
+    };
+    Deadline::after(NOTICE_LIMIT)
+        .until(&wanted, || Ok(refused()))
+        .unwrap();
 }

@@ -15,7 +15,7 @@ pub(super) fn check(file: &SourceFile, code: &Code) -> Vec<Finding> {
         let indent = line.len() - line.trim_start().len();
         if words.starts_with("#[error(") {
             text_at = (!words.starts_with("#[error(transparent)")).then_some(indent);
-        } else if words == "}" && text_at.is_some_and(|at| indent <= at) {
+        } else if is_end(words) && text_at.is_some_and(|at| indent <= at) {
             text_at = None;
         }
         let is_within = text_at.is_some() && (words.contains("#[from]") || has_source(words));
@@ -24,6 +24,11 @@ pub(super) fn check(file: &SourceFile, code: &Code) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether a type ends there: `}`, or a `;` behind one without names.
+fn is_end(words: &str) -> bool {
+    words == "}" || words.ends_with(';')
 }
 
 /// Whether a field is called so: `source: E`, not `resource: E` or `source::E`.
@@ -93,6 +98,9 @@ mod tests {
     struct Stopped {
         at: u8,
     }
+    #[error(\"over\")]
+    struct Over;
+    struct Flow { source: IpAddr }
     fn f() -> Flow {
         Flow {
             source: address(),
