@@ -21,7 +21,7 @@ pub enum Severity {
 pub struct Problem {
     /// How bad it is.
     pub severity: Severity,
-    /// The file; for objects of an API server, its address.
+    /// The file; for objects of an API server, its address; empty for what the compiler found.
     pub file: Arc<str>,
     /// The line, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,9 +51,39 @@ impl fmt::Display for Problem {
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
-        for part in [&self.object, &self.field].into_iter().flatten() {
-            write!(f, ": {part}")?;
+        // What the compiler finds stands in no file.
+        if !self.file.is_empty() {
+            f.write_str(": ")?;
         }
-        write!(f, ": {}", self.message)
+        for part in [&self.object, &self.field].into_iter().flatten() {
+            write!(f, "{part}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_nowhere_is_told_without_a_place() {
+        let text = |file: &str, line| {
+            Problem {
+                severity: Severity::Warning,
+                file: file.into(),
+                line,
+                object: Some("Segment s".to_owned()),
+                field: Some("spec".to_owned()),
+                message: "no".to_owned(),
+            }
+            .to_string()
+        };
+        assert_eq!(text("a.yaml", Some(7)), "a.yaml:7: Segment s: spec: no");
+        assert_eq!(
+            text("https://api", None),
+            "https://api: Segment s: spec: no"
+        );
+        assert_eq!(text("", None), "Segment s: spec: no");
     }
 }
