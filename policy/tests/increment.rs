@@ -132,6 +132,7 @@ fn cost(engine: &mut Engine, step: impl FnOnce(&mut Engine)) -> (Counters, BTree
         rule_sets_built: after.rule_sets_built - before.rule_sets_built,
         peer_sets_changed: after.peer_sets_changed - before.peer_sets_changed,
         graphs_built: after.graphs_built - before.graphs_built,
+        lists_weighed: after.lists_weighed - before.lists_weighed,
     };
     (cost, dirty)
 }
@@ -453,6 +454,69 @@ fn peers_that_are_nearly_everybody_are_not_held_once_for_each_policy() {
     }
     let later = buckets(&mut engine);
     assert!(later <= at_first + 10, "{later} buckets");
+}
+
+/// Everybody in the cluster, again and again: a thousand million members, of which two million have room.
+#[test]
+fn g8_ten_thousand_peers_of_everybody_build_no_list_beyond_the_room_of_their_namespace() {
+    let (policies, each) = (100, 100);
+    let mut engine = large_cluster();
+    let before = engine.size();
+    let everybody_but = |number: u32| {
+        Peer::Workloads(WorkloadSelector {
+            labels: LabelSelector::new([Requirement {
+                key: name("app"),
+                operator: Operator::NotIn([name(&format!("none-{number}"))].into()),
+            }]),
+            ..WorkloadSelector::everything()
+        })
+    };
+    let hostile = |number: u32| {
+        let mut hostile = policy(7, 1, 2);
+        hostile.object.name = format!("hostile-{number}").into();
+        let peers = number * each..(number + 1) * each;
+        hostile.ingress[0].peers = Peers::Of(peers.map(everybody_but).collect());
+        hostile
+    };
+    let (written, _) = cost(&mut engine, |engine| {
+        for number in 0..policies {
+            engine.apply(Event::Apply(hostile(number).into()));
+        }
+    });
+    // Twenty lists of 100,000 have room, beside the ten small ones of the namespace's own.
+    assert!(written.lists_weighed <= 4096, "{written:?}");
+    let selectors = u64::from(2 * each + 20);
+    assert!(written.selectors_matched <= selectors, "{written:?}");
+    assert_eq!(engine.size().selectors, before.selectors + 20);
+    let nodes = engine.nodes();
+    let graphs = engine.node_graphs(nodes, 1.try_into().unwrap());
+    let sets = graphs.iter().flat_map(|(_, graph)| graph.peer_sets.iter());
+    let lengths: BTreeMap<_, _> = sets.map(|(id, set)| (*id, set.len())).collect();
+    let large = lengths.values().filter(|len| **len > 1_000);
+    assert_eq!(large.count(), 20);
+    assert_eq!(engine.findings().len(), policies as usize);
+
+    // One more pod is in those twenty and in the one of its neighbours, and nothing is compiled for it.
+    let mut new = pod(3, 4);
+    (new.uid, new.name) = (name("uid-new"), name("pod-new"));
+    new.addresses = SortedSet::from(["10.200.0.1".parse().unwrap()]);
+    let (added, _) = cost(&mut engine, |engine| {
+        engine.apply(Event::Apply(Object::Workload(Kind::Pod, Box::new(new))));
+    });
+    let expected = Counters {
+        events: 1,
+        peer_sets_changed: 1 + 20,
+        graphs_built: added.graphs_built,
+        ..Counters::default()
+    };
+    assert_eq!(added, expected);
+
+    for number in 0..policies {
+        engine.apply(Event::Delete(hostile(number).object));
+    }
+    engine.take_dirty();
+    assert!(engine.findings().is_empty());
+    assert_eq!(engine.size().selectors, before.selectors);
 }
 
 /// A quarantine of everything that one owner makes.

@@ -144,6 +144,7 @@ impl Engine {
                 let into = &mut rules[index(direction)];
                 into.reserve_exact(policy.rules(direction).len());
                 for (number, rule) in (0..).zip(policy.rules(direction)) {
+                    let rule = &self.tenants.reduce(&policy, rule, direction);
                     let (lines, named) = self.compile_rule(&policy, direction, rule, &mut peers);
                     named_ingress |= named.is_some();
                     into.push(CompiledRule {

@@ -23,7 +23,7 @@ pub struct Finding {
 }
 
 impl Engine {
-    /// Addresses with several owners, Services that there is no room for, names of ports that a destination does not give where
+    /// Addresses with several owners, Services and peers of policies that there is no room for, names of ports that a destination does not give where
     /// that closes more than is written, and quarantines of who is not there. Sorted.
     pub fn findings(&mut self) -> Vec<Finding> {
         self.settle();
@@ -56,6 +56,7 @@ impl Engine {
                 ),
             });
         }
+        findings.extend(self.crowded_policies());
         findings.extend(self.void_claims());
         findings.extend(self.void_port_names());
         findings.extend(self.void_quarantines());

@@ -14,12 +14,16 @@ use crate::model::WorkloadSelector;
 
 impl Engine {
     pub(super) fn acquire_model_selector(&mut self, selector: &WorkloadSelector) -> Key<Selector> {
+        let key = self.model_selector_key(selector);
+        self.acquire_selector(key)
+    }
+
+    pub(super) fn model_selector_key(&mut self, selector: &WorkloadSelector) -> SelectorKey {
         let (profiles, metadata_name) = (&mut self.profiles, self.metadata_name);
-        let key = selector_key(selector, &mut self.names, |names, name| {
+        selector_key(selector, &mut self.names, |names, name| {
             let name = names.number(name);
             profiles.namespace(name, metadata_name)
-        });
-        self.acquire_selector(key)
+        })
     }
 
     pub(super) fn acquire_selector(&mut self, key: SelectorKey) -> Key<Selector> {
@@ -108,10 +112,15 @@ impl Engine {
                 }
             }
         }
+        // Who only has another address has had its label set before.
+        if self.workloads.arena[workload].profile != Some(profile) {
+            self.workload_came(profile);
+        }
         profile
     }
 
     pub(super) fn release_profile(&mut self, profile: Key<Profile>, workload: Key<WorkloadState>) {
+        self.workload_goes(profile);
         let Some(gone) = self.profiles.release(profile, workload) else {
             return;
         };

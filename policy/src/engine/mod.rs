@@ -25,6 +25,7 @@ mod selector;
 mod service;
 mod settle;
 mod span;
+mod tenant;
 mod track;
 mod unused;
 mod workload;
@@ -50,10 +51,11 @@ use profile::{NamespaceState, Profile, ProfileKey, Profiles};
 use segment::SegmentState;
 use selector::{Selector, Selectors};
 use service::Services;
+use tenant::Tenants;
 use unused::Leftovers;
 use workload::Workloads;
 
-use crate::model::{Event, Interned, Kind, Object, ObjectRef, Segment, ServiceLimits};
+use crate::model::{Event, Interned, Kind, Object, ObjectRef, PeerLimits, Segment, ServiceLimits};
 
 pub use explain::{Explanation, Reason};
 pub use findings::Finding;
@@ -65,6 +67,8 @@ pub struct EngineConfig {
     pub cluster_ranges: Vec<IpNet>,
     /// How much of every node the Services of one namespace may take.
     pub service_limits: ServiceLimits,
+    /// How much of a node the peers of one namespace's policies may take.
+    pub peer_limits: PeerLimits,
 }
 
 /// What the compiler did; tests hold it against what an event should cost.
@@ -88,6 +92,8 @@ pub struct Counters {
     pub peer_sets_changed: u64,
     /// Node graphs made anew or patched.
     pub graphs_built: u64,
+    /// Lists of peers whose length was found out for a namespace that may be beyond its limits.
+    pub lists_weighed: u64,
 }
 
 /// How much there is.
@@ -125,6 +131,7 @@ pub struct Engine {
     nodes: Arena<NodeState>,
     node_keys: FxHashMap<Interned, Key<NodeState>>,
     policies: Policies,
+    tenants: Tenants,
     compiled: Arena<Compiled>,
     segment_objects: BTreeMap<Interned, Arc<Segment>>,
     segments: Arena<SegmentState>,
@@ -201,6 +208,7 @@ impl Engine {
             nodes: Arena::default(),
             node_keys: FxHashMap::default(),
             policies: Policies::default(),
+            tenants: Tenants::default(),
             compiled: Arena::default(),
             segment_objects: BTreeMap::new(),
             segments: Arena::default(),

@@ -191,22 +191,14 @@ impl Profiles {
         key
     }
 
-    /// Gives a namespace other labels; `false` if they are what it has.
-    pub(super) fn relabel(
-        &mut self,
-        namespace: Key<NamespaceState>,
-        labels: Vec<(Name, Name)>,
-    ) -> bool {
+    /// Gives a namespace other labels.
+    pub(super) fn relabel(&mut self, namespace: Key<NamespaceState>, labels: Vec<(Name, Name)>) {
         let state = &mut self.namespaces[namespace];
-        if state.labels == labels {
-            return false;
-        }
         if let Some(postings) = &mut self.namespace_labels {
             postings.unpost(namespace, &state.labels);
             postings.post(namespace, &labels);
         }
         state.labels = labels;
-        true
     }
 
     /// Forgets namespaces that nobody declares, is in or looks into.

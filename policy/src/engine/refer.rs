@@ -44,11 +44,14 @@ impl Engine {
                 let state = &mut self.policies.arena[key];
                 let old = std::mem::replace(&mut state.policy, policy.clone());
                 self.refer_no_more(&old, &policy);
+                self.tenants.remove(key, &old);
                 key
             }
             None => self.policies.insert(policy),
         };
-        if Self::depends_on_others(&self.policies.arena[key].policy) {
+        let policy = &self.policies.arena[key].policy;
+        self.tenants.add(key, policy);
+        if Self::depends_on_others(policy) || !self.tenants.is_light(policy) {
             self.policies.mark_key(key, &mut self.pending.policies);
         } else {
             // Now, while it is at hand: later it would have to be fetched from memory once more.
@@ -86,6 +89,7 @@ impl Engine {
         if let Some(key) = self.policies.find(object) {
             let old = self.policies.remove(key);
             self.refer(&old.policy, false);
+            self.tenants.remove(key, &old.policy);
             if let Some(compiled) = old.compiled {
                 self.retire(compiled);
             }

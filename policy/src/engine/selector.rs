@@ -92,6 +92,14 @@ impl SelectorKey {
         }
     }
 
+    /// The one namespace that it looks into, if it is one.
+    pub(super) fn looks_into(&self) -> Option<Key<NamespaceState>> {
+        match self.scope {
+            Scope::Namespace(namespace) => Some(namespace),
+            Scope::Namespaces(_) => None,
+        }
+    }
+
     /// Every name it speaks of.
     pub(super) fn names(&self, mut each: impl FnMut(Name)) {
         let of_namespaces = match &self.scope {
@@ -347,8 +355,7 @@ pub(super) struct Selectors {
 impl Selectors {
     /// The selector, and whether it is new and its members are still to be found.
     pub(super) fn acquire(&mut self, key: SelectorKey) -> (Key<Selector>, bool) {
-        let hash = ContentHash::of(&key);
-        if let Some(selector) = self.keys.find(hash, |at| self.arena[at].key == key) {
+        if let Some(selector) = self.find(&key) {
             self.retain(selector);
             return (selector, false);
         }
@@ -367,8 +374,15 @@ impl Selectors {
         anchors_of(&self.arena[selector].key, |anchor| {
             insert_sorted(anchors.entry(anchor).or_default(), selector);
         });
+        let hash = ContentHash::of(&self.arena[selector].key);
         self.keys.insert(hash, selector);
         (selector, true)
+    }
+
+    /// The selector, if somebody has it.
+    pub(super) fn find(&self, key: &SelectorKey) -> Option<Key<Selector>> {
+        self.keys
+            .find(ContentHash::of(key), |at| self.arena[at].key == *key)
     }
 
     /// One more reference.

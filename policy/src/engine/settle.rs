@@ -19,6 +19,7 @@ use crate::model::Segment;
 
 impl Engine {
     pub(super) fn settle(&mut self) {
+        self.settle_tenants();
         self.settle_segments();
         self.settle_policies();
         self.settle_profiles();

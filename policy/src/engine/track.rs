@@ -46,9 +46,12 @@ impl Engine {
         namespace: Key<NamespaceState>,
         labels: Vec<(super::names::Name, super::names::Name)>,
     ) {
-        let before = self.profiles.namespaces[namespace].labels.len();
-        if self.profiles.relabel(namespace, labels) {
-            self.leftovers.add(before);
+        let before = &self.profiles.namespaces[namespace].labels;
+        if *before != labels {
+            self.leftovers.add(before.len());
+            self.namespace_goes(namespace);
+            self.profiles.relabel(namespace, labels);
+            self.namespace_came(namespace);
             let members = &self.profiles.namespaces[namespace].profiles;
             for profile in members.profiles().to_vec() {
                 self.match_profile(profile);

@@ -6,7 +6,7 @@ use super::Engine;
 use super::arena::Key;
 use super::names::Name;
 use super::profile::NamespaceState;
-use super::selector::{Scope, SelectorKey};
+use super::selector::SelectorKey;
 
 /// Fewer strings than this are not worth a look.
 const FEW_NAMES: usize = 1024;
@@ -39,10 +39,8 @@ impl Engine {
             .selectors
             .arena
             .iter()
-            .filter_map(|(_, selector)| match selector.key.scope {
-                Scope::Namespace(namespace) => Some(namespace),
-                Scope::Namespaces(_) => None,
-            })
+            .filter_map(|(_, selector)| selector.key.looks_into())
+            .chain(self.tenants.looked_into())
             .chain(self.compiled.iter().filter_map(|(_, c)| c.only_in))
             .collect();
         self.profiles
@@ -79,6 +77,9 @@ impl Engine {
         for (_, selector) in self.selectors.arena.iter() {
             of_selector(&selector.key);
         }
+        self.tenants.names(|name| {
+            used.insert(name);
+        });
         for (_, compiled) in self.compiled.iter() {
             compiled.names(|name| {
                 used.insert(name);

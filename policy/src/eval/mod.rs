@@ -11,6 +11,7 @@ mod address;
 mod peers;
 mod pipeline;
 mod ports;
+mod room;
 mod service;
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use super::peers::{OtherEnd, both};
 use super::ports::{self, Wanted};
 use super::{Half, Judge, Owner, Provenance, RuleReference};
 use crate::model::{
-    Action, Direction, Isolation, Kind, Mode, ObjectRef, Policy, Rule, Segment, Strength, Tier,
-    Workload,
+    Action, Direction, Isolation, Kind, Mode, ObjectRef, PeerRoom, Policy, Rule, Segment, Strength,
+    Tier, Workload,
 };
 
 /// Judges the half of `subject`.
@@ -268,13 +268,19 @@ impl<'w> Side<'w> {
     }
 
     fn candidates(&self, policies: &[&'w Policy]) -> Vec<Candidate<'w>> {
+        let world = self.judge.world;
+        let is_tenants = policies.iter().any(|it| it.tier == Tier::Namespace);
+        let room = match is_tenants {
+            true => world.peer_room(&self.subject.namespace),
+            false => PeerRoom::All,
+        };
         let mut candidates = Vec::new();
         for policy in policies {
             for (index, rule) in policy.rules(self.direction).iter().enumerate() {
-                let world = self.judge.world;
-                let action = world.action(rule);
-                let peers = world.matches_peers(&rule.peers, action, self.peer);
-                let ports = ports::matches(&rule.ports, action, self.wanted, self.destination());
+                let counts = room.reduce(rule, self.direction);
+                let action = world.action(&counts);
+                let peers = world.matches_peers(&counts.peers, action, self.peer);
+                let ports = ports::matches(&counts.ports, action, self.wanted, self.destination());
                 candidates.push(Candidate {
                     policy,
                     index,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use crate::model::{
-    Admitted, EndpointSlice, Event, Interned, Kind, Namespace, Node, Object, ObjectRef, Policy,
-    Segment, Service, ServiceLimits, SortedMap, Workload,
+    Admitted, EndpointSlice, Event, Interned, Kind, Namespace, Node, Object, ObjectRef, PeerLimits,
+    Policy, Segment, Service, ServiceLimits, SortedMap, Workload,
 };
 
 /// Everything that is known of a cluster.
@@ -14,6 +14,7 @@ use crate::model::{
 pub struct World {
     configured_ranges: Vec<IpNet>,
     service_limits: ServiceLimits,
+    peer_limits: PeerLimits,
     objects: BTreeMap<ObjectRef, Object>,
     /// What stands for the policies of namespaces that are being deleted.
     closed: Vec<Policy>,
@@ -25,6 +26,7 @@ impl World {
         Self {
             configured_ranges: cluster_ranges.into_iter().collect(),
             service_limits: ServiceLimits::default(),
+            peer_limits: PeerLimits::default(),
             objects: BTreeMap::new(),
             closed: Vec::new(),
         }
@@ -35,6 +37,15 @@ impl World {
     pub fn with_service_limits(self, service_limits: ServiceLimits) -> Self {
         Self {
             service_limits,
+            ..self
+        }
+    }
+
+    /// The same world with other limits for the peers of tenants' policies.
+    #[must_use]
+    pub fn with_peer_limits(self, peer_limits: PeerLimits) -> Self {
+        Self {
+            peer_limits,
             ..self
         }
     }
@@ -146,6 +157,10 @@ impl World {
 
     pub(super) fn service_limits(&self) -> ServiceLimits {
         self.service_limits
+    }
+
+    pub(super) fn peer_limits(&self) -> PeerLimits {
+        self.peer_limits
     }
 
     /// What there is room for of each Service.

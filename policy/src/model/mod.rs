@@ -3,6 +3,7 @@
 mod event;
 mod name;
 mod object;
+mod peer_limits;
 mod policy;
 mod selector;
 mod service_limits;
@@ -15,6 +16,7 @@ pub use bulkhead_graph::{
 pub use event::{Event, Kind, Object};
 pub use name::{Interned, ObjectRef};
 pub use object::{Endpoint, EndpointSlice, Namespace, Node, Service, ServicePort};
+pub use peer_limits::{ListOf, ListedPort, PeerLimits, PeerList, PeerLists, PeerRoom, longest_for};
 pub use policy::{
     Fault, Isolation, Membership, Peer, Peers, Policy, Port, Ports, Rule, Segment, Strength,
     Subject, Tier,

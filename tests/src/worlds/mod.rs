@@ -16,5 +16,5 @@ mod tiny;
 pub mod vocabulary;
 
 pub use large::{addresses_of, large_world};
-pub use small::{SmallWorld, history, small_world};
+pub use small::{SmallWorld, crowded_world, history, history_of, small_world};
 pub use tiny::{tiny_addresses, tiny_world, tiny_worlds};

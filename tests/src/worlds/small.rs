@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use bulkhead_policy::engine::{Engine, EngineConfig};
 use bulkhead_policy::eval::World;
 use bulkhead_policy::model::{
-    Event, Kind, Lease, Moment, Object, ObjectRef, ServiceLimits, Timestamp, Workload,
+    Event, Kind, Lease, Moment, Object, ObjectRef, PeerLimits, ServiceLimits, Timestamp, Workload,
 };
 use ipnet::IpNet;
 use proptest::collection::vec;
@@ -25,6 +25,8 @@ pub struct SmallWorld {
     pub cluster_ranges: Vec<IpNet>,
     /// Mostly more than there are Services.
     pub service_limits: ServiceLimits,
+    /// More than any policies need, but in [`crowded_world`].
+    pub peer_limits: PeerLimits,
     /// No two of the same name, in the order of names.
     pub objects: Vec<Object>,
 }
@@ -42,6 +44,7 @@ impl SmallWorld {
         Self {
             cluster_ranges: cluster_ranges.iter().map(|range| net(range)).collect(),
             service_limits,
+            peer_limits: PeerLimits::default(),
             objects: by_name.into_values().collect(),
         }
     }
@@ -54,7 +57,8 @@ impl SmallWorld {
     /// The same objects for the oracle.
     pub fn world(&self) -> World {
         let mut world = World::new(self.cluster_ranges.iter().copied())
-            .with_service_limits(self.service_limits);
+            .with_service_limits(self.service_limits)
+            .with_peer_limits(self.peer_limits);
         self.events()
             .into_iter()
             .for_each(|event| world.apply(event));
@@ -66,6 +70,7 @@ impl SmallWorld {
         EngineConfig {
             cluster_ranges: self.cluster_ranges.clone(),
             service_limits: self.service_limits,
+            peer_limits: self.peer_limits,
         }
     }
 
@@ -149,6 +154,19 @@ pub fn small_world() -> BoxedStrategy<SmallWorld> {
         .boxed()
 }
 
+/// A random world in which there is no room for all peers of tenants' policies, mostly. Which of them have room depends on all others, so
+/// what holds of the world without a policy or with other names need not hold here.
+pub fn crowded_world() -> BoxedStrategy<SmallWorld> {
+    let limits = (0_usize..12, 0_usize..24);
+    let limits = limits.prop_map(|(lists, workloads)| PeerLimits { lists, workloads });
+    (small_world(), limits)
+        .prop_map(|(world, peer_limits)| SmallWorld {
+            peer_limits,
+            ..world
+        })
+        .boxed()
+}
+
 /// One detour on the way to a world.
 #[derive(Debug, Clone)]
 enum Detour {
@@ -215,7 +233,12 @@ const KINDS: &[Kind] = &[
 
 /// A world and a history that ends in it: events in another order, repeated, undone, relisted.
 pub fn history() -> BoxedStrategy<(SmallWorld, Vec<Event>)> {
-    let shuffled = small_world().prop_flat_map(|world| {
+    history_of(small_world())
+}
+
+/// The same of worlds of a kind.
+pub fn history_of(worlds: BoxedStrategy<SmallWorld>) -> BoxedStrategy<(SmallWorld, Vec<Event>)> {
+    let shuffled = worlds.prop_flat_map(|world| {
         let order = Just(world.objects.clone()).prop_shuffle();
         (Just(world), order)
     });

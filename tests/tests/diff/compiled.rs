@@ -9,7 +9,8 @@ use bulkhead_policy::eval::{Flow, World};
 use bulkhead_tests::worlds::search::{Finding, Tally, effort, search_tuples, seed};
 use bulkhead_tests::worlds::vocabulary::{self, NOW};
 use bulkhead_tests::worlds::{
-    SmallWorld, addresses_of, large_world, small_world, tiny_addresses, tiny_world, tiny_worlds,
+    SmallWorld, addresses_of, crowded_world, large_world, small_world, tiny_addresses, tiny_world,
+    tiny_worlds,
 };
 use proptest::prelude::*;
 
@@ -118,6 +119,14 @@ fn g7_rule_sets_and_tables_say_what_the_oracle_says() {
         small_world(),
         |case, tally| compare(&case, flows(&addresses), tally),
     );
+}
+
+#[test]
+fn g7_where_tenants_name_more_than_there_is_room_for_all_leave_out_the_same() {
+    let addresses = vocabulary::addresses();
+    search_tuples("crowded", (300, 100_000), crowded_world(), |case, tally| {
+        compare(&case, flows(&addresses), tally)
+    });
 }
 
 /// Tiny worlds, counted through: all of them in a deep run, else every twentieth from a random one on.

@@ -6,9 +6,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use bulkhead_crds::manifest;
-use bulkhead_policy::engine::{Engine, EngineConfig};
+use bulkhead_policy::engine::Engine;
 use bulkhead_policy::eval::{Flow, eval};
-use bulkhead_policy::model::{Address, Event, Object, Phase, Protocol, ServiceLimits, Workload};
+use bulkhead_policy::model::{
+    Address, Event, Object, PeerLimits, Phase, Protocol, ServiceLimits, Workload,
+};
 use bulkhead_tests::worlds::SmallWorld;
 use bulkhead_tests::worlds::search::Tally;
 use bulkhead_tests::worlds::vocabulary::NOW;
@@ -28,6 +30,7 @@ fn cluster(manifests: &str) -> SmallWorld {
     SmallWorld {
         cluster_ranges: vec!["10.1.0.0/16".parse().unwrap()],
         service_limits: ServiceLimits::default(),
+        peer_limits: PeerLimits::default(),
         objects,
     }
 }
@@ -328,10 +331,7 @@ fn a_late_delete_does_not_touch_the_new_owner() {
         .map(|graph| graph.digest())
         .collect();
     for before in [old.clone(), completed] {
-        let mut engine = Engine::new(EngineConfig {
-            cluster_ranges: case.cluster_ranges.clone(),
-            service_limits: case.service_limits,
-        });
+        let mut engine = Engine::new(case.config());
         engine.advance(NOW);
         for event in case.events() {
             engine.apply(event);

@@ -7,7 +7,7 @@ use bulkhead_policy::engine::{Engine, Size};
 use bulkhead_policy::model::{Event, Interned, Timestamp};
 use bulkhead_tests::worlds::search::{Finding, search};
 use bulkhead_tests::worlds::vocabulary::NOW;
-use bulkhead_tests::worlds::{SmallWorld, history, small_world};
+use bulkhead_tests::worlds::{SmallWorld, crowded_world, history, history_of, small_world};
 use proptest::prelude::*;
 
 use bulkhead_tests::tuples::graphs;
@@ -72,6 +72,14 @@ fn any_history_of_events_ends_in_the_same_bytes() {
 fn asking_in_between_changes_nothing() {
     let steps = (history(), 1_usize..4);
     search("orders, asked in between", 500, steps, |(case, step)| {
+        compare(case, NOW, Asked::AfterEvery(step))
+    });
+}
+
+#[test]
+fn what_tenants_have_room_for_depends_on_no_order() {
+    let steps = (history_of(crowded_world()), 1_usize..4);
+    search("orders, crowded", 500, steps, |(case, step)| {
         compare(case, NOW, Asked::AfterEvery(step))
     });
 }

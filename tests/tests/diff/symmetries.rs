@@ -88,6 +88,7 @@ fn through_json(case: &SmallWorld, change: impl Fn(Value) -> Value) -> SmallWorl
     SmallWorld {
         cluster_ranges: case.cluster_ranges.clone(),
         service_limits: case.service_limits,
+        peer_limits: case.peer_limits,
         objects: objects.collect(),
     }
 }

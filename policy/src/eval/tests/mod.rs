@@ -13,6 +13,7 @@ mod peers;
 mod ports;
 mod provenance;
 mod quarantine;
+mod room;
 mod segment;
 mod service;
 mod side;
