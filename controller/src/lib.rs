@@ -12,6 +12,7 @@ pub mod http;
 pub mod intent;
 pub mod keys;
 pub mod metrics;
+mod oversize;
 pub mod publish;
 pub mod rule;
 pub mod run;

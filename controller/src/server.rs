@@ -14,7 +14,7 @@ use bulkhead_source::BootTime;
 use bulkhead_wire::proto::distribution_server::Distribution;
 use bulkhead_wire::proto::{AgentMessage, ControllerMessage};
 use bulkhead_wire::{
-    Ack, Answer, FromAgent, FromController, Hello, Refused, Revision, certificate, limits,
+    Ack, Answer, FromAgent, FromController, Hello, Refusal, Refused, Revision, certificate, limits,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -26,6 +26,7 @@ use tracing::{Instrument as _, debug, info, info_span, warn};
 use crate::board::{Board, Subscription};
 use crate::clock;
 use crate::metrics::Metrics;
+use crate::oversize;
 use crate::publish::{Pace, Publisher, Step};
 use crate::status::{self, Status};
 
@@ -302,9 +303,13 @@ impl Session {
         } else {
             None
         };
-        let messages = revision
-            .messages()
-            .map_err(|error| tonic::Status::out_of_range(error.to_string()))?;
+        let messages = match revision.messages() {
+            Ok(messages) => messages,
+            Err(error) => {
+                self.unsendable(revision, &error.to_string());
+                return Ok(());
+            }
+        };
         let deadline = Instant::now() + limits::REVISION;
         let mut bytes = 0;
         for message in messages {
@@ -322,6 +327,23 @@ impl Session {
         self.shared.metrics.sent(bytes);
         debug!(revision = %target, %base, bytes, "revision sent");
         Ok(())
+    }
+
+    /// The stream goes on: the node is told what is right of what it has, and a smaller revision is sent at once.
+    fn unsendable(&mut self, revision: &Revision, problem: &str) {
+        let digest = revision.delta.target;
+        let reason = oversize::reason(&revision.delta, problem);
+        warn!(revision = %digest, reason, "a revision cannot be sent");
+        // As if the agent had not taken it: it is tried again after a pause.
+        let refusal = Refusal::Kernel;
+        self.publisher
+            .refused(digest, refusal, self.shared.elapsed());
+        let refused = Refused {
+            digest,
+            refusal,
+            reason,
+        };
+        self.shared.status().refused(&self.node, refused);
     }
 
     fn heard(&mut self, message: FromAgent) -> Result<Look, tonic::Status> {
