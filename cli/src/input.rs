@@ -45,7 +45,7 @@ impl Manifests {
         }
         let mut index = Index::default();
         index.handle(scan);
-        report(index.problems())?;
+        report(&[index.problems(), &index.unasked_names()[..]].concat())?;
         Ok(index.objects().cloned().collect())
     }
 }

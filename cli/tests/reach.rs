@@ -85,6 +85,31 @@ fn a_pod_without_address_is_named() {
 }
 
 #[test]
+fn a_name_in_manifests_is_judged_without_an_answer_and_a_warning_says_so() {
+    let input = "
+{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x}, spec: {containers: []}, status: {podIP: 10.0.0.1}}
+---
+{apiVersion: bulkhead.dev/v1alpha1, kind: Segment, metadata: {name: s}, spec: {domains: [a.b]}}
+---
+apiVersion: bulkhead.dev/v1alpha1
+kind: SegmentationPolicy
+metadata: {name: out, namespace: x}
+spec: {subjects: [{pods: {}}], egress: [{action: Deny, to: [{segment: s}], ports: [{port: {protocol: TCP, number: 80}}]}]}
+";
+    let arguments = ["explain", "-f", "-", "x/a", "203.0.113.1:80"];
+    let output = bulkhead(&arguments, input);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(
+            "standard input:4: Segment s: spec.domains[0]: no name server is asked for a.b here"
+        ),
+        "{said}"
+    );
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("DENIED"), "{told}");
+}
+
+#[test]
 fn an_unreadable_object_gives_no_answer() {
     let broken = TWO_PODS.replace("podSelector: {}", "podSelektor: {}");
     let output = bulkhead(&["reach", "-f", "-", "--port", "tcp/80"], &broken);

@@ -50,6 +50,7 @@ async fn metrics(State(http): State<Http>) -> Response {
             nodes,
             behind: status.behind(),
             problems: status.problem_counts(),
+            names: status.name_counts(),
             certificates: http.tls.ends(),
         }
     };

@@ -99,6 +99,20 @@ impl Intent {
         self.compiled()
     }
 
+    /// Takes in what became of names. Of the objects that have them nothing has changed: a name's addresses are who is in a
+    /// segment and not what it says, like its pods. Nothing comes of it before the first update.
+    pub fn resolve(&mut self, events: Vec<Event>, now: Timestamp) -> Option<Compiled> {
+        self.pass(now);
+        events
+            .into_iter()
+            .for_each(|event| self.engine.apply(event));
+        if !self.ready {
+            return None;
+        }
+        self.sequence += 1;
+        Some(self.compiled())
+    }
+
     /// Lets time pass. Nothing comes of it before the first update.
     pub fn advance(&mut self, now: Timestamp) -> Option<Compiled> {
         if !self.pass(now) || !self.ready {

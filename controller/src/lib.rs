@@ -1,6 +1,6 @@
 //! The controller: intent in, node graphs out, status back.
 //!
-//! `intent` owns the compiler, `board` holds each node's newest graph, `publish` decides what an agent gets next and
+//! `intent` owns the compiler, `names` puts addresses behind names before it, `board` holds each node's newest graph, `publish` decides what an agent gets next and
 //! `status` what its answers mean for every object; both are pure. `server`, `http` and `run` are the shell around them.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -12,6 +12,7 @@ pub mod http;
 pub mod intent;
 pub mod keys;
 pub mod metrics;
+mod names;
 mod oversize;
 pub mod publish;
 pub mod rule;

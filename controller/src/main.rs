@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bulkhead_controller::keys::{KeyFolder, Wanted, ends, make};
 use bulkhead_controller::publish::Pace;
-use bulkhead_controller::run::{Listeners, serve, start_compiler};
+use bulkhead_controller::run::{Inputs, Listeners, serve, start_compiler};
 use bulkhead_controller::server::Shared;
 use bulkhead_controller::settings::{Command, Init, Run, Verb};
 use bulkhead_controller::tls::Tls;
@@ -16,6 +16,7 @@ use bulkhead_controller::{api, clock};
 use bulkhead_policy::engine::EngineConfig;
 use bulkhead_settings::{Resolved, SettingsError};
 use bulkhead_source::folder::{self, FolderConfig};
+use bulkhead_source::names::{self, NameServers};
 use bulkhead_source::{Freshness, kubernetes};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -117,7 +118,14 @@ async fn start(run: Run) -> anyhow::Result<()> {
             bail!("--folder and --kubernetes exclude each other, and one is needed")
         }
     };
-    let questions = start_compiler(shared.clone(), config, updates, freshness)?;
+    let (lookups, asker) = names::line();
+    names::start(name_servers(&run), asker);
+    let inputs = Inputs {
+        updates,
+        freshness,
+        lookups,
+    };
+    let questions = start_compiler(shared.clone(), config, inputs)?;
     if run.kubernetes {
         tokio::spawn(api::write_statuses(
             api::client().await?,
@@ -133,6 +141,13 @@ async fn start(run: Run) -> anyhow::Result<()> {
         end.send_replace(true);
     });
     serve(shared, questions, listeners, tls, ended).await
+}
+
+fn name_servers(run: &Run) -> NameServers {
+    match run.dns_servers.is_empty() {
+        true => NameServers::System,
+        false => NameServers::These(run.dns_servers.clone()),
+    }
 }
 
 async fn stop_signal() {

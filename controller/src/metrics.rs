@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bulkhead_graph::Timestamp;
 use bulkhead_source::Severity;
+use bulkhead_source::names::{Answer, Counts};
 use bulkhead_wire::Refusal;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -30,6 +31,10 @@ pub struct Metrics {
     behind: Gauge,
     problems: Gauge,
     objects: Family<[(&'static str, String); 2], Gauge>,
+    names: Gauge,
+    names_unresolved: Gauge,
+    name_addresses: Gauge,
+    name_failures: Counter,
     certificates: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
@@ -44,6 +49,8 @@ pub struct Now {
     pub behind: usize,
     /// What is wrong with the inputs, by kind of object and how bad it is.
     pub problems: BTreeMap<(String, Severity), usize>,
+    /// Names of the outside world.
+    pub names: Counts,
     /// When each certificate ends, by file.
     pub certificates: BTreeMap<&'static str, Timestamp>,
 }
@@ -57,6 +64,8 @@ impl Default for Metrics {
         let (nodes, connected) = (Gauge::default(), Gauge::default());
         let (behind, problems) = (Gauge::default(), Gauge::default());
         let (objects, certificates) = (Family::default(), Family::default());
+        let (names, names_unresolved) = (Gauge::default(), Gauge::default());
+        let (name_addresses, name_failures) = (Gauge::default(), Counter::default());
         registry.register(
             "convergence_seconds",
             "From a change of a node's graph to its acknowledgement, read back from the kernel",
@@ -99,6 +108,26 @@ impl Default for Metrics {
             objects.clone(),
         );
         registry.register(
+            "names",
+            "Names of the outside world that segments have (domains)",
+            names.clone(),
+        );
+        registry.register(
+            "names_unresolved",
+            "Those of the names that are not known, or not all of them: nobody in an Allow, everybody in a Deny",
+            names_unresolved.clone(),
+        );
+        registry.register(
+            "name_addresses",
+            "Addresses that stand for all names",
+            name_addresses.clone(),
+        );
+        registry.register(
+            "name_failures",
+            "Questions to name servers that were not answered, or not in whole, or by that there is no address",
+            name_failures.clone(),
+        );
+        registry.register(
             "certificate_expiry_timestamp_seconds",
             "When a certificate of the controller ends, by file",
             certificates.clone(),
@@ -114,6 +143,10 @@ impl Default for Metrics {
             behind,
             problems,
             objects,
+            names,
+            names_unresolved,
+            name_addresses,
+            name_failures,
             certificates,
         }
     }
@@ -138,6 +171,13 @@ impl Metrics {
             .inc();
     }
 
+    /// A name server was asked.
+    pub fn asked_for_name(&self, answer: &Answer) {
+        if answer.failure.is_some() {
+            self.name_failures.inc();
+        }
+    }
+
     /// Everything as text for Prometheus.
     ///
     /// # Errors
@@ -150,6 +190,9 @@ impl Metrics {
         gauge(&self.connected, now.connected);
         gauge(&self.behind, now.behind);
         gauge(&self.problems, now.problems.values().sum());
+        gauge(&self.names, now.names.wanted);
+        gauge(&self.names_unresolved, now.names.unresolved);
+        gauge(&self.name_addresses, now.names.addresses);
         // What is mended is counted no more.
         self.objects.clear();
         for ((kind, severity), count) in &now.problems {

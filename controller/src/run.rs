@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use bulkhead_crds::manifest::{Problem, Severity};
 use bulkhead_graph::Timestamp;
 use bulkhead_policy::engine::{EngineConfig, Finding};
+use bulkhead_source::names::Lookups;
 use bulkhead_source::{BootTime, Freshness, Update};
 use bulkhead_wire::limits;
 use bulkhead_wire::proto::distribution_server::DistributionServer;
@@ -20,6 +21,7 @@ use tracing::{info, info_span, warn};
 use crate::clock;
 use crate::http::{Http, router};
 use crate::intent::{Compiled, Intent, append};
+use crate::names::Names;
 use crate::rule::{Asked, Told};
 use crate::server::{Server, Shared};
 use crate::status::ObjectState;
@@ -65,15 +67,24 @@ impl Questions {
     }
 }
 
-/// Starts the compiler on a thread of its own: a large compile must not hold up the streams. It ends when `updates` does.
+/// Where the compiler hears of everything.
+pub struct Inputs {
+    /// What a source hands on. The compiler ends when this does.
+    pub updates: mpsc::Receiver<Update>,
+    /// Until when the source knows its inputs.
+    pub freshness: Freshness,
+    /// Who is asked for names.
+    pub lookups: Lookups,
+}
+
+/// Starts the compiler on a thread of its own: a large compile must not hold up the streams. It ends when the updates do.
 ///
 /// # Errors
 /// If there is no thread to be had.
 pub fn start_compiler(
     shared: Arc<Shared>,
     config: EngineConfig,
-    updates: mpsc::Receiver<Update>,
-    freshness: Freshness,
+    inputs: Inputs,
 ) -> anyhow::Result<Questions> {
     let (sender, questions) = mpsc::channel(16);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -81,7 +92,7 @@ pub fn start_compiler(
         .build()?;
     std::thread::Builder::new()
         .name("compiler".to_owned())
-        .spawn(move || runtime.block_on(compile(&shared, config, (updates, freshness), questions)))
+        .spawn(move || runtime.block_on(compile(&shared, config, inputs, questions)))
         .context("cannot start the compiler's thread")?;
     Ok(Questions(sender))
 }
@@ -89,10 +100,16 @@ pub fn start_compiler(
 async fn compile(
     shared: &Shared,
     config: EngineConfig,
-    (mut updates, freshness): (mpsc::Receiver<Update>, Freshness),
+    inputs: Inputs,
     mut questions: mpsc::Receiver<Question>,
 ) {
+    let Inputs {
+        mut updates,
+        freshness,
+        lookups,
+    } = inputs;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let mut names = Names::new(config.cluster_ranges.clone(), lookups);
     let mut intent = Intent::new(config, threads, clock::now());
     // A moment and no pause: whatever else comes in between, it comes.
     let mut look_at = Instant::now() + LOOK_AT_CLOCK;
@@ -108,16 +125,29 @@ async fn compile(
                     append(&mut update, more);
                 }
                 problems = std::mem::take(&mut update.problems);
+                names.resolve(&mut update);
+                names.look();
                 let events = update.events.len();
                 let began = std::time::Instant::now();
                 let _span = info_span!("compile", events).entered();
                 let compiled = intent.take(update, clock::now());
-                tell(shared, &problems, &mut intent);
+                tell(shared, &problems, &names, &mut intent);
                 publish(shared, compiled);
                 known(shared, known_at);
                 let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let (_, size) = intent.counts();
                 info!(micros, workloads = size.workloads, policies = size.policies, rule_sets = size.rule_sets, "compiled");
+            }
+            Some(answer) = names.heard() => {
+                let events = names.take(answer, |answer| shared.metrics.asked_for_name(answer));
+                let moved = !events.is_empty();
+                let compiled = moved.then(|| intent.resolve(events, clock::now())).flatten();
+                if names.look() || moved {
+                    tell(shared, &problems, &names, &mut intent);
+                }
+                if let Some(compiled) = compiled {
+                    publish(shared, compiled);
+                }
             }
             Some(question) = questions.recv() => match question {
                 // Whoever asked may have gone: then nobody needs the answer.
@@ -128,7 +158,7 @@ async fn compile(
                 look_at = Instant::now() + LOOK_AT_CLOCK;
                 let known_at = freshness.instant();
                 if let Some(compiled) = intent.advance(clock::now()) {
-                    tell(shared, &problems, &mut intent);
+                    tell(shared, &problems, &names, &mut intent);
                     publish(shared, compiled);
                 }
                 // What waits in the queue was handed on by then, perhaps, and is not in the graphs.
@@ -147,10 +177,14 @@ fn known(shared: &Shared, at: Option<BootTime>) {
     }
 }
 
-/// What the source found, and the compiler. Nobody waits for the status while it is looked for.
-fn tell(shared: &Shared, problems: &[Problem], intent: &mut Intent) {
-    let all = with_findings(problems.to_vec(), intent.findings());
-    shared.status().problems(all);
+/// What the source found, what is wrong with names, and what the compiler found. Nobody waits for the status while it is looked for.
+fn tell(shared: &Shared, problems: &[Problem], names: &Names, intent: &mut Intent) {
+    let said = [problems, names.problems()].concat();
+    let all = with_findings(said, intent.findings());
+    let counts = names.counts();
+    let mut status = shared.status();
+    status.problems(all);
+    status.names(counts);
 }
 
 /// The source's problems and what the compiler found beside them. A folder's problems know file and line; what they say

@@ -110,6 +110,15 @@ pub struct Run {
         value_delimiter = ','
     )]
     pub cluster_ranges: Vec<IpNet>,
+    /// Name servers that are asked for the names in segments, instead of those of /etc/resolv.conf; the first that answers counts.
+    /// May be repeated, or have commas between
+    #[arg(
+        long = "dns-server",
+        value_name = "ADDRESS:PORT",
+        env = "BULKHEAD_DNS_SERVER",
+        value_delimiter = ','
+    )]
+    pub dns_servers: Vec<SocketAddr>,
     /// Milliseconds for which further changes of a node are gathered after one was sent
     #[arg(long, value_name = "MS", env = "BULKHEAD_GATHER_MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub gather_ms: u64,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_controller::publish::Pace;
-use bulkhead_controller::run::start_compiler;
+use bulkhead_controller::run::{Inputs, start_compiler};
 use bulkhead_controller::server::Shared;
 use bulkhead_policy::engine::EngineConfig;
+use bulkhead_source::names::line;
 use bulkhead_source::{BootTime, Freshness};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -20,8 +21,12 @@ async fn what_is_known_reaches_the_nodes_however_often_somebody_asks() {
     let shared = Arc::new(Shared::new(Pace::default()));
     let freshness = Freshness::default();
     let (_updates, receiver) = mpsc::channel(4);
-    let config = EngineConfig::default();
-    let questions = start_compiler(shared.clone(), config, receiver, freshness.clone()).unwrap();
+    let inputs = Inputs {
+        updates: receiver,
+        freshness: freshness.clone(),
+        lookups: line().0,
+    };
+    let questions = start_compiler(shared.clone(), EngineConfig::default(), inputs).unwrap();
     let known_at = BootTime::now();
     freshness.reached(known_at);
     let asking = async {

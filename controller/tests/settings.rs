@@ -34,7 +34,7 @@ fn every_setting_has_its_variable() {
         );
         told += 1;
     }
-    assert_eq!(told, 10, "{printed}");
+    assert_eq!(told, 11, "{printed}");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_variable_that_is_empty_counts_as_not_set() {
         .chain(["BULKHEAD_CONFIG"])
         .map(|variable| (variable, ""))
         .collect();
-    assert_eq!(variables.len(), 11);
+    assert_eq!(variables.len(), 12);
     assert_eq!(text(&print(&[], &variables)), printed);
 }
 

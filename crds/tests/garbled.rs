@@ -47,7 +47,7 @@ const POLICIES: &[&str] = &[
         "exceptions": {"ingress": [{"name": "in", "from": [{"network": {"cidr": "203.0.113.7/32"}}], "ports": [{"port": {"protocol": "TCP", "number": 5432}}]}],
                        "egress": [{"name": "out", "to": [{"workloads": {"namespaces": {"matchLabels": {"team": "platform"}}}}], "ports": [{"every": {}}]}]}}}"#,
     r#"{"apiVersion": "bulkhead.dev/v1alpha1", "kind": "Segment", "metadata": {"name": "s"}, "spec": {
-        "members": [{"namespaces": {"matchLabels": {"kubernetes.io/metadata.name": "db"}}}], "networks": [{"cidr": "203.0.113.0/24", "except": ["203.0.113.9/32"]}],
+        "members": [{"namespaces": {"matchLabels": {"kubernetes.io/metadata.name": "db"}}}], "networks": [{"cidr": "203.0.113.0/24", "except": ["203.0.113.9/32"]}], "domains": ["api.example.org"],
         "isolation": {"ingress": "Deny", "egress": "Deny", "within": "Allow", "strength": "Boundary"}, "mode": "Enforce", "owner": "o", "sensitivity": "High"}}"#,
 ];
 

@@ -79,11 +79,8 @@ fn g11_an_unknown_field_of_a_segment_leaves_its_members_uncertain_or_its_isolati
         segment
     };
     let members = json!([{"namespaces": {}}]);
-    assert!(
-        segment(json!({"members": members, "domains": ["example.org"]}))
-            .members
-            .partial
-    );
+    let unread = segment(json!({"members": members, "images": ["x"]})).members;
+    assert!(unread.partial && unread.unread);
     // More members would let its rules allow more, and fewer its isolation.
     let uncertain =
         json!({"metadata": {"name": "p"}, "spec": {"members": [{"namespaces": {}, "images": []}]}});
@@ -98,6 +95,28 @@ fn g11_an_unknown_field_of_a_segment_leaves_its_members_uncertain_or_its_isolati
     let closed = segment(json!({"members": members, "isolation": isolation}));
     assert!(!closed.members.partial);
     assert_eq!(closed.isolation.unwrap().ingress, Action::Deny);
+}
+
+#[test]
+fn a_segment_with_names_is_partial_until_they_are_asked_for_and_unread_only_by_what_is_not_known() {
+    let members = |spec: Value| {
+        let value = json!({"metadata": {"name": "p"}, "spec": spec});
+        let Object::Segment(segment) = plain_object(Kind::Segment, &value).unwrap().object else {
+            panic!("no segment")
+        };
+        segment.members
+    };
+    let known = members(json!({"domains": ["api.example.org", "a.b"]}));
+    assert_eq!(known.domains, ["api.example.org".into(), "a.b".into()]);
+    assert!(known.partial && !known.unread);
+    let unread = members(json!({"domains": ["a.b"], "images": ["x"]}));
+    assert!(unread.partial && unread.unread);
+    let value = json!({"metadata": {"name": "p"}, "spec": {"domains": ["a.b", "*.b"]}});
+    let Object::Segment(stands_in) = stand_in(Kind::Segment, &value).unwrap().object else {
+        panic!("no segment")
+    };
+    assert_eq!(stands_in.members.domains, ["a.b".into()]);
+    assert!(stands_in.members.unread);
 }
 
 #[test]

@@ -106,6 +106,8 @@ fn explanations_do_not_depend_on_which_segment_came_first() {
                 selectors: vec![WorkloadSelector::everything()],
                 networks,
                 partial: false,
+                domains: Vec::new(),
+                unread: false,
             },
             isolation: Some(Isolation {
                 ingress: Action::Deny,

@@ -103,6 +103,12 @@ impl Index {
         &self.problems
     }
 
+    /// What is to be said of names by whoever judges the files as they are, without name servers.
+    pub fn unasked_names(&self) -> Vec<Problem> {
+        let findings = review::unasked_names(self.in_force.values()).into_iter();
+        findings.map(|finding| self.placed(finding)).collect()
+    }
+
     /// The objects in force, in the order of names.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
         self.in_force.values()
@@ -158,28 +164,28 @@ impl Index {
     }
 
     fn review(&self, objects: &BTreeMap<ObjectRef, Object>) -> Vec<Problem> {
-        let findings = review::objects(objects.values());
-        let place = |reference: &ObjectRef| {
-            let holders = self
-                .files
-                .iter()
-                .filter_map(|(name, file)| Some((name, file.objects.get(reference)?)));
-            holders
-                .map(|(name, located)| (name.clone(), Some(located.line)))
-                .next()
-        };
-        let problem = |finding: review::Finding| {
-            let (file, line) = place(&finding.object).unwrap_or_else(|| ("".into(), None));
-            Problem {
-                severity: Severity::Warning,
-                file,
-                line,
-                object: Some(finding.object.to_string()),
-                field: finding.field,
-                message: finding.message,
-            }
-        };
-        findings.into_iter().map(problem).collect()
+        let findings = review::objects(objects.values()).into_iter();
+        findings.map(|finding| self.placed(finding)).collect()
+    }
+
+    /// A warning with file and line.
+    fn placed(&self, finding: review::Finding) -> Problem {
+        let holders = self
+            .files
+            .iter()
+            .filter_map(|(name, file)| Some((name, file.objects.get(&finding.object)?)));
+        let (file, line) = holders
+            .map(|(name, located)| (name.clone(), Some(located.line)))
+            .next()
+            .unwrap_or_else(|| ("".into(), None));
+        Problem {
+            severity: Severity::Warning,
+            file,
+            line,
+            object: Some(finding.object.to_string()),
+            field: finding.field,
+            message: finding.message,
+        }
     }
 }
 

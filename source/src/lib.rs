@@ -11,6 +11,7 @@ mod freshness;
 pub mod index;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
+pub mod names;
 pub mod review;
 mod update;
 

@@ -57,6 +57,27 @@ pub fn objects<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<Finding
     findings
 }
 
+/// Names of the outside world, where nobody asks a name server for them.
+pub fn unasked_names<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for object in objects {
+        let Object::Segment(segment) = object else {
+            continue;
+        };
+        for (index, name) in segment.members.domains.iter().enumerate() {
+            findings.push(Finding {
+                object: object.reference(),
+                field: Some(format!("spec.domains[{index}]")),
+                message: format!(
+                    "no name server is asked for {name} here: it is nobody in an Allow and everybody in a Deny; to judge its \
+                     addresses, write them in spec.networks of a copy"
+                ),
+            });
+        }
+    }
+    findings
+}
+
 /// References of one policy to segments that are not there.
 pub fn references(policy: &Policy, known: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let finding = |field: String, name: &str, meaning: &str| Finding {

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bulkhead_graph::{Digest, Timestamp};
 use bulkhead_policy::model::{Interned, ObjectRef};
+use bulkhead_source::names::Counts;
 use bulkhead_source::{Problem, Severity};
 use bulkhead_wire::{Ack, Hello, Limits, Refused};
 
@@ -89,6 +90,7 @@ impl Default for NodeState {
 pub struct Status {
     nodes: BTreeMap<String, NodeState>,
     problems: Vec<Problem>,
+    names: Counts,
     changes: u64,
 }
 
@@ -132,6 +134,16 @@ impl Status {
     pub fn problems(&mut self, problems: Vec<Problem>) {
         self.changes += 1;
         self.problems = problems;
+    }
+
+    /// How much there is of names of the outside world.
+    pub fn names(&mut self, names: Counts) {
+        self.names = names;
+    }
+
+    /// See [`Self::names`].
+    pub fn name_counts(&self) -> Counts {
+        self.names
     }
 
     /// An agent has come; `connection` tells its streams apart.

@@ -9,11 +9,12 @@ use bulkhead_controller::board::Board;
 use bulkhead_controller::clock;
 use bulkhead_controller::keys::{KeyFolder, Wanted, make};
 use bulkhead_controller::publish::Pace;
-use bulkhead_controller::run::{Listeners, serve, start_compiler};
+use bulkhead_controller::run::{Inputs, Listeners, serve, start_compiler};
 use bulkhead_controller::server::Shared;
 use bulkhead_controller::tls::Tls;
 use bulkhead_policy::engine::EngineConfig;
 use bulkhead_policy::model::{Event, Kind, Object, Phase, SortedSet, Workload};
+use bulkhead_source::names::{Asker, line};
 use bulkhead_source::{Freshness, Update};
 use bulkhead_wire::Hello;
 use tokio::sync::{mpsc, watch};
@@ -27,6 +28,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) struct Controller {
     pub(crate) shared: Arc<Shared>,
     updates: mpsc::Sender<Update>,
+    /// The end of whoever asks name servers; until somebody takes it, no name is answered.
+    pub(crate) asker: Option<Asker>,
     pub(crate) address: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) keys: Folder,
@@ -75,13 +78,13 @@ impl Controller {
         let keys = Folder::new(name, nodes);
         let shared = Arc::new(Shared::new(Pace::default()));
         let (updates, receiver) = mpsc::channel(4);
-        let questions = start_compiler(
-            shared.clone(),
-            EngineConfig::default(),
-            receiver,
-            Freshness::default(),
-        )
-        .unwrap();
+        let (lookups, asker) = line();
+        let inputs = Inputs {
+            updates: receiver,
+            freshness: Freshness::default(),
+            lookups,
+        };
+        let questions = start_compiler(shared.clone(), EngineConfig::default(), inputs).unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
         let listeners = Listeners::bind(any, any).await.unwrap();
         let address = listeners.agents.local_addr().unwrap();
@@ -92,6 +95,7 @@ impl Controller {
         Self {
             shared,
             updates,
+            asker: Some(asker),
             address,
             http,
             keys,

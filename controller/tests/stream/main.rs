@@ -6,4 +6,5 @@ mod connections;
 mod controller;
 mod http;
 mod keys;
+mod names;
 mod revisions;

@@ -6,6 +6,7 @@
 
 mod cluster_network_policy;
 mod cluster_segmentation_policy;
+mod domain;
 mod endpoint_slice;
 mod instant;
 mod kind;

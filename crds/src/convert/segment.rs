@@ -1,12 +1,12 @@
 //! `Segment`.
 
 use bulkhead_policy::model::{
-    Action, Isolation, Kind, Membership, Mode, Object, Segment, Strength,
+    Action, Interned, Isolation, Kind, Membership, Mode, Object, Segment, Strength,
 };
 
 use super::limits::{LIST, optional};
 use super::violation::{Checked, Rejection, Violation};
-use super::{Converted, metadata, network, workload_selector};
+use super::{Converted, domain, metadata, network, workload_selector};
 use crate::kinds::{self, SegmentSpec};
 
 /// Reads a segment.
@@ -39,16 +39,16 @@ pub(super) fn mode(mode: kinds::Mode) -> Mode {
 }
 
 fn membership(spec: &SegmentSpec) -> Checked<Membership> {
-    if spec.members.is_none() && spec.networks.is_none() {
+    if spec.members.is_none() && spec.networks.is_none() && spec.domains.is_none() {
         return Err(Violation::new(
             "spec",
-            "a segment needs members or networks",
+            "a segment needs members, networks or domains",
         ));
     }
     if spec.isolation.is_some() && spec.members.is_none() {
         return Err(Violation::new(
             "spec.isolation",
-            "isolation protects members: name them, networks cannot be protected",
+            "isolation protects members: name them, networks and domains cannot be protected",
         ));
     }
     let members = optional(spec.members.as_ref(), "spec.members", LIST)?
@@ -57,6 +57,11 @@ fn membership(spec: &SegmentSpec) -> Checked<Membership> {
     let networks = optional(spec.networks.as_ref(), "spec.networks", 256)?
         .iter()
         .enumerate();
+    let domains: Vec<Interned> = optional(spec.domains.as_ref(), "spec.domains", LIST)?
+        .iter()
+        .enumerate()
+        .map(|(index, name)| domain::domain(name, &format!("spec.domains[{index}]")))
+        .collect::<Checked<_>>()?;
     Ok(Membership {
         selectors: members
             .map(|(index, member)| {
@@ -66,7 +71,10 @@ fn membership(spec: &SegmentSpec) -> Checked<Membership> {
         networks: networks
             .map(|(index, range)| network::network(range, &format!("spec.networks[{index}]")))
             .collect::<Checked<_>>()?,
-        partial: false,
+        // Nobody has asked a name server yet.
+        partial: !domains.is_empty(),
+        domains,
+        unread: false,
     })
 }
 

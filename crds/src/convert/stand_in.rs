@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use bulkhead_policy::model::{
-    Action, Direction, Isolation, Kind, LabelSelector, Membership, Mode, NamespaceScope, Network,
-    Object, ObjectRef, Policy, Rule, Segment, SortedSet, Strength, Subject, Tier, Timestamp,
-    WorkloadSelector,
+    Action, Direction, Interned, Isolation, Kind, LabelSelector, Membership, Mode, NamespaceScope,
+    Network, Object, ObjectRef, Policy, Rule, Segment, SortedSet, Strength, Subject, Tier,
+    Timestamp, WorkloadSelector,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as UpstreamSelector, Time};
 use serde::de::{DeserializeOwned, Error as _};
@@ -22,8 +22,8 @@ use super::cluster_segmentation_policy::priority;
 use super::instant::lifetime;
 use super::unknown_field::{closed_isolation, deny_everything};
 use super::{
-    Converted, cluster_network_policy, cluster_segmentation_policy, labels, network, quarantine,
-    workload_selector,
+    Converted, cluster_network_policy, cluster_segmentation_policy, domain, labels, network,
+    quarantine, workload_selector,
 };
 use crate::{kinds, upstream};
 
@@ -136,7 +136,7 @@ fn meaning(object: &Object) -> String {
                 format!("{known} it denies its subjects everything {directions}; correct it")
             }
         },
-        Object::Segment(segment) if segment.members.partial => format!(
+        Object::Segment(segment) if segment.members.unread => format!(
             "{known} a rule that names it allows nobody for it and denies everybody, and its isolation holds for those members \
              that can be read; correct it at once"
         ),
@@ -296,15 +296,21 @@ impl<'v> Spec<'v> {
             self.get(field)
                 .is_none_or(|list| list.as_array().is_some_and(|list| list.len() == read))
         };
-        let named = selectors.len() + networks.len() > 0;
-        let partial =
-            !(named && whole("members", selectors.len()) && whole("networks", networks.len()));
+        let domains: Vec<Interned> =
+            self.each("domains", |name: String| domain::domain(&name, "").ok());
+        let named = selectors.len() + networks.len() + domains.len() > 0;
+        let unread = !(named
+            && whole("members", selectors.len())
+            && whole("networks", networks.len())
+            && whole("domains", domains.len()));
         Segment {
             name: object.name,
             members: Membership {
                 selectors,
                 networks,
-                partial,
+                partial: unread || !domains.is_empty(),
+                domains,
+                unread,
             },
             isolation: match self.get("isolation") {
                 None if self.says_more => Some(closed_isolation()),

@@ -46,11 +46,11 @@ pub(super) fn close(mut converted: Converted, unknown: &[String]) -> Result<Conv
                     isolation.within = Action::Deny;
                 }
                 (Place::Spec, None) => {
-                    segment.members.partial = true;
+                    segment.members.leave_unread();
                     segment.isolation = Some(closed_isolation());
                 }
                 (Place::Isolation, None) | (Place::Rule(..) | Place::Whole | Place::Spec, _) => {
-                    segment.members.partial = true;
+                    segment.members.leave_unread();
                 }
             },
             Object::Namespace(_)

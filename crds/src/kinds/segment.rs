@@ -1,4 +1,4 @@
-//! `Segment`: a named set of workloads and outside networks, and what it isolates.
+//! `Segment`: a named set of workloads, outside networks and outside names, and what it isolates.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClusterWorkloads, Mode, Network, PolicyStatus};
 
-/// A named set of workloads and outside networks. Rules refer to it by name; with `isolation` it also decides
-/// what nothing else speaks of.
+/// A named set of workloads, outside networks and outside names. Rules refer to it by name; with `isolation` it also
+/// decides what nothing else speaks of.
 #[derive(
     Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema,
 )]
@@ -19,7 +19,7 @@ use super::{ClusterWorkloads, Mode, Network, PolicyStatus};
     status = "PolicyStatus",
     shortname = "seg",
     category = "bulkhead",
-    doc = "A named set of workloads and outside networks, and what it isolates.",
+    doc = "A named set of workloads, outside networks and outside names, and what it isolates.",
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(
         name = "Ingress",
@@ -48,10 +48,10 @@ use super::{ClusterWorkloads, Mode, Network, PolicyStatus};
         json_path = ".metadata.creationTimestamp"
     )
 )]
-#[x_kube(validation = Rule::new("has(self.members) || has(self.networks)")
-    .message("a segment needs members or networks"))]
+#[x_kube(validation = Rule::new("has(self.members) || has(self.networks) || has(self.domains)")
+    .message("a segment needs members, networks or domains"))]
 #[x_kube(validation = Rule::new("!has(self.isolation) || has(self.members)")
-    .message("isolation protects members: name them, networks cannot be protected"))]
+    .message("isolation protects members: name them, networks and domains cannot be protected"))]
 #[serde(rename_all = "camelCase")]
 pub struct SegmentSpec {
     /// Workloads: any of these.
@@ -62,6 +62,20 @@ pub struct SegmentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub networks: Option<Vec<Network>>,
+    /// Names of the outside world, such as `api.example.org`: their addresses, as the controller is told them by its name
+    /// servers, belong to it as peers of rules. While a name has no answer it is nobody in an Allow and everybody in a Deny.
+    /// There are no wildcards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(
+            length(min = 3, max = 253),
+            regex(
+                pattern = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
+            )
+        )
+    )]
+    pub domains: Option<Vec<String>>,
     /// What happens to flows of members that nothing else decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<SegmentIsolation>,

@@ -93,7 +93,7 @@ fn a_segment_needs_somebody() {
     };
     check(
         &segment("{}"),
-        "policies.yaml:4: Segment s: spec: a segment needs members or networks",
+        "policies.yaml:4: Segment s: spec: a segment needs members, networks or domains",
     );
     check(
         &segment(
@@ -106,7 +106,51 @@ fn a_segment_needs_somebody() {
         "policies.yaml:4: Segment s: spec.isolation.egress: missing field `egress`; add it",
     );
     check(
-        &segment("{members: [{namespaces: {}}], domains: [example.org]}"),
-        "policies.yaml:4: Segment s: spec.domains: Segment has no such field",
+        &segment("{members: [{namespaces: {}}], domain: [example.org]}"),
+        "policies.yaml:4: Segment s: spec.domain: Segment has no such field",
+    );
+}
+
+#[test]
+fn a_domain_is_one_host() {
+    let segment = |domains: &str| {
+        format!(
+            "apiVersion: bulkhead.dev/v1alpha1\nkind: Segment\nmetadata: {{name: s}}\nspec: {{domains: {domains}}}\n"
+        )
+    };
+    for (domains, problem) in [
+        ("[]", "spec.domains: the list is empty"),
+        (
+            "[a.b, '*.example.org']",
+            "spec.domains[1]: \"*.example.org\" is a wildcard, and wildcards are not supported",
+        ),
+        (
+            "[203.0.113.7]",
+            "spec.domains[0]: \"203.0.113.7\" is an address; write it as a range in spec.networks",
+        ),
+        (
+            "[API.example.org.]",
+            "spec.domains[0]: \"API.example.org.\" is not written as names are here; write api.example.org",
+        ),
+        (
+            "[localhost]",
+            "spec.domains[0]: \"localhost\" is no domain name; write one like api.example.org",
+        ),
+    ] {
+        check(
+            &segment(domains),
+            &format!("policies.yaml:4: Segment s: {problem}"),
+        );
+    }
+    let many: Vec<String> = (0..65)
+        .map(|number| format!("h{number}.example.org"))
+        .collect();
+    check(
+        &segment(&format!("[{}]", many.join(", "))),
+        "policies.yaml:4: Segment s: spec.domains: 65 entries, at most 64 are possible",
+    );
+    check(
+        &segment("[a.b], isolation: {ingress: Deny, egress: Allow, within: Allow}"),
+        "policies.yaml:4: Segment s: spec.isolation: isolation protects members: name them, networks and domains cannot",
     );
 }

@@ -177,8 +177,23 @@ pub struct Membership {
     pub selectors: Vec<WorkloadSelector>,
     /// Outside addresses; as peers they are matched by address, they are never subjects.
     pub networks: Vec<Network>,
-    /// A part of it cannot be read: whoever is not in it for certain may be.
+    /// A part of it cannot be read, or a name of it has no answer yet: whoever is not in it for certain may be.
     pub partial: bool,
+    /// Names of the outside world. Their addresses are among the networks as far as somebody has asked for them, and
+    /// `partial` stays until all are known.
+    #[serde(default)]
+    pub domains: Vec<Interned>,
+    /// A part of it cannot be read, so that it is partial whatever its names come to.
+    #[serde(default)]
+    pub unread: bool,
+}
+
+impl Membership {
+    /// Says that a part of it cannot be read.
+    pub fn leave_unread(&mut self) {
+        self.unread = true;
+        self.partial = true;
+    }
 }
 
 /// A named set. Its mode concerns its isolation; what refers to its members finds them in either mode.

@@ -245,6 +245,8 @@ pub(super) fn any_segment() -> impl Strategy<Value = Segment> {
             selectors,
             networks,
             partial: unread.is_some(),
+            domains: Vec::new(),
+            unread: unread.is_some(),
         });
     let isolation = prop_oneof![1 => Just(None), 3 => isolation().prop_map(Some)];
     (one(names), members, isolation, mode()).prop_map(|(name, members, isolation, mode)| Segment {

@@ -244,6 +244,8 @@ fn segment(name: &str, strength: Strength) -> Choices {
                 selectors: vec![WorkloadSelector::everything()],
                 networks: Vec::new(),
                 partial: false,
+                domains: Vec::new(),
+                unread: false,
             },
             isolation: Some(Isolation {
                 ingress: outside,

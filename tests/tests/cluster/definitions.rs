@@ -21,6 +21,13 @@ metadata: {name: nobody}
 spec: {mode: Enforce}
 ";
 
+const A_PARTNER: &str = "
+apiVersion: bulkhead.dev/v1alpha1
+kind: Segment
+metadata: {name: partner}
+spec: {domains: [api.example.org, 4u.xn--p1ai]}
+";
+
 const A_TEAM: &str = "
 apiVersion: bulkhead.dev/v1alpha1
 kind: Segment
@@ -153,6 +160,17 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "{networks: [{cidr: 10.0.0.0/8}], isolation: {ingress: Deny, egress: Deny, within: Allow}}",
         "isolation protects members",
     ),
+    (
+        SEGMENT,
+        "{domains: [api.example.org], isolation: {ingress: Deny, egress: Deny, within: Allow}}",
+        "isolation protects members",
+    ),
+    (SEGMENT, "{domains: []}", "spec.domains"),
+    (SEGMENT, "{domains: ['*.example.org']}", "spec.domains[0]"),
+    (SEGMENT, "{domains: [API.example.org]}", "spec.domains[0]"),
+    (SEGMENT, "{domains: [api.example.org.]}", "spec.domains[0]"),
+    (SEGMENT, "{domains: [a.b, localhost]}", "spec.domains[1]"),
+    (SEGMENT, "{domains: [203.0.113.7]}", "spec.domains[0]"),
 ];
 
 const TENANT: &str = "SegmentationPolicy";
@@ -167,9 +185,10 @@ fn the_api_server_takes_our_kinds_and_refuses_their_misuse() {
     install_definitions(&cluster).unwrap();
 
     cluster.apply(A_TEAM).unwrap();
+    cluster.apply(A_PARTNER).unwrap();
     let refused = |yaml: &str| cluster.apply(yaml).unwrap_err().to_string();
     assert!(refused(EVERYBODY_IS_QUARANTINED).contains("would cut off the whole cluster"));
-    assert!(refused(NOBODY_IS_MEANT).contains("a segment needs members or networks"));
+    assert!(refused(NOBODY_IS_MEANT).contains("a segment needs members, networks or domains"));
     for (kind, spec, reason) in REFUSED {
         let manifest = format!(
             "{{apiVersion: bulkhead.dev/v1alpha1, kind: {kind}, metadata: {{name: bad}}, spec: {spec}}}"
@@ -180,5 +199,8 @@ fn the_api_server_takes_our_kinds_and_refuses_their_misuse() {
     let names = cluster
         .kubectl(&["get", "segments,quarantines", "-o", "name"])
         .unwrap();
-    assert_eq!(names, "segment.bulkhead.dev/team\n");
+    assert_eq!(
+        names,
+        "segment.bulkhead.dev/partner\nsegment.bulkhead.dev/team\n"
+    );
 }

@@ -9,7 +9,7 @@ use crate::guarded::{Guarded, isolate};
 
 const PREFIX: &str = "bulkhead_controller_";
 /// All there are, with their types.
-const METRICS: [(&str, &str); 10] = [
+const METRICS: [(&str, &str); 14] = [
     ("convergence_seconds", "histogram"),
     ("revisions_sent", "counter"),
     ("revision_bytes_sent", "counter"),
@@ -19,6 +19,10 @@ const METRICS: [(&str, &str); 10] = [
     ("nodes_behind", "gauge"),
     ("input_problems", "gauge"),
     ("object_problems", "gauge"),
+    ("names", "gauge"),
+    ("names_unresolved", "gauge"),
+    ("name_addresses", "gauge"),
+    ("name_failures", "counter"),
     ("certificate_expiry_timestamp_seconds", "gauge"),
 ];
 const BROKEN_POLICIES: &str = "object_problems{kind=\"SegmentationPolicy\",severity=\"error\"}";

@@ -321,6 +321,8 @@ pub(super) fn closed_segment(name: &str, members: WorkloadSelector) -> Segment {
             selectors: vec![members],
             networks: Vec::new(),
             partial: false,
+            domains: Vec::new(),
+            unread: false,
         },
         isolation: Some(Isolation {
             ingress: Action::Deny,
