@@ -69,14 +69,9 @@ impl Window for Checked {
     }
 
     #[inline(always)]
-    fn be16(&self, at: usize) -> u16 {
+    fn wire16(&self, at: usize) -> u16 {
         // SAFETY: as above.
-        u16::from_be(unsafe { load16(self.0 + at) } as u16)
-    }
-
-    #[inline(always)]
-    fn be32(&self, at: usize) -> u32 {
-        u32::from_be(self.wire32(at))
+        unsafe { load16(self.0 + at) as u16 }
     }
 
     #[inline(always)]

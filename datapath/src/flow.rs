@@ -23,27 +23,19 @@ pub const fn is_stream(protocol: u8) -> bool {
 /// The entry that a packet belongs to: the same for both directions. `owner` knows nothing of requests yet.
 #[inline(always)]
 pub const fn key(hook: Hook, tuple: &Tuple, owner: FlowOwner) -> FlowKey {
+    let asked_by_peer = match hook {
+        Hook::FromWorkload => matches!(tuple.query, Query::Reply),
+        Hook::ToWorkload => matches!(tuple.query, Query::Request),
+    };
+    let owner = if asked_by_peer {
+        owner.asked_by_peer()
+    } else {
+        owner
+    };
+    let (source, destination) = (tuple.source_port, tuple.destination_port);
     match hook {
-        Hook::FromWorkload => FlowKey {
-            peer: tuple.destination,
-            local_port: tuple.source_port,
-            peer_port: tuple.destination_port,
-            owner: if matches!(tuple.query, Query::Reply) {
-                owner.asked_by_peer()
-            } else {
-                owner
-            },
-        },
-        Hook::ToWorkload => FlowKey {
-            peer: tuple.source,
-            local_port: tuple.destination_port,
-            peer_port: tuple.source_port,
-            owner: if matches!(tuple.query, Query::Request) {
-                owner.asked_by_peer()
-            } else {
-                owner
-            },
-        },
+        Hook::FromWorkload => FlowKey::new(tuple.destination, source, destination, owner),
+        Hook::ToWorkload => FlowKey::new(tuple.source, destination, source, owner),
     }
 }
 
@@ -59,6 +51,10 @@ pub const fn is_by_opener(hook: Hook, opener: Opener) -> bool {
 /// What one more packet makes of a flow. `flags` are the packet's; `now` is in ticks.
 #[inline(always)]
 pub const fn advance(life: FlowLife, hook: Hook, flags: u8, protocol: u8, now: u32) -> FlowLife {
+    // Nearly all packets.
+    if flags & (FLAG_RST | FLAG_FIN) == 0 && matches!(life.state(), FlowState::Established) {
+        return life.seen_at(now);
+    }
     let by_opener = is_by_opener(hook, life.opener());
     let (mut state, mut finished) = (life.state(), life.finished());
     if flags & FLAG_RST != 0 {
@@ -160,6 +156,34 @@ mod tests {
             advance(life, IN, FLAG_OPENER, 17, 1).state(),
             FlowState::Established
         );
+    }
+
+    #[test]
+    fn an_established_flow_only_ends_or_is_seen() {
+        for opener in [Opener::Workload, Opener::Peer, Opener::Host] {
+            for finished in 0..4 {
+                let life = FlowLife::new(opener, FlowState::New, FlowLife::AUDITED, 7).advanced(
+                    FlowState::Established,
+                    finished,
+                    8,
+                );
+                for (hook, flags, protocol) in [
+                    (OUT, 0, TCP),
+                    (IN, 0, TCP),
+                    (OUT, FLAG_OPENER, TCP),
+                    (IN, FLAG_OPENER, 17),
+                ] {
+                    let seen = life.advanced(FlowState::Established, finished, 9);
+                    assert_eq!(advance(life, hook, flags, protocol, 9), seen);
+                }
+                for hook in [OUT, IN] {
+                    let reset = advance(life, hook, FLAG_RST, TCP, 9).state();
+                    assert_eq!(reset, FlowState::Closed);
+                    let said = advance(life, hook, FLAG_FIN, TCP, 9).state();
+                    assert!(matches!(said, FlowState::Closing | FlowState::Closed));
+                }
+            }
+        }
     }
 
     #[test]

@@ -48,12 +48,8 @@ impl Window for WatchedWindow<'_> {
         byte
     }
 
-    fn be16(&self, at: usize) -> u16 {
-        u16::from_be_bytes(self.bytes(at))
-    }
-
-    fn be32(&self, at: usize) -> u32 {
-        u32::from_be_bytes(self.bytes(at))
+    fn wire16(&self, at: usize) -> u16 {
+        u16::from_ne_bytes(self.bytes(at))
     }
 
     fn wire32(&self, at: usize) -> u32 {

@@ -35,6 +35,15 @@ impl Hasher {
         hasher
     }
 
+    /// The same, with room for so many bytes.
+    pub fn with_room(domain: &str, bytes: usize) -> Self {
+        let mut hasher = Self::new(domain);
+        if bytes > PIECE {
+            hasher.more.reserve(bytes.min(GATHERED_AT_MOST + PIECE));
+        }
+        hasher
+    }
+
     /// Adds a length-prefixed byte string.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.number(bytes.len() as u64).fixed(bytes)

@@ -135,7 +135,9 @@ impl NodeGraph {
     }
 
     fn compute_digest(&self) -> Digest {
-        let mut h = Hasher::new("node-graph/4");
+        let room =
+            96 * self.workloads.len() + 16 * self.rule_sets.len() + 32 * self.peer_sets.len();
+        let mut h = Hasher::with_room("node-graph/4", room);
         h.number(self.workloads.len() as u64);
         for (uid, workload) in &self.workloads {
             h.bytes(uid.0.as_bytes()).fixed(workload.hash());

@@ -51,6 +51,12 @@ impl Address {
         }
     }
 
+    /// The two halves as they lie: what they are as numbers depends on the machine.
+    #[inline(always)]
+    pub const fn halves(self) -> (u64, u64) {
+        (self.high, self.low)
+    }
+
     /// The two halves as numbers (most significant first).
     #[inline(always)]
     pub const fn words(self) -> (u64, u64) {
@@ -96,11 +102,15 @@ impl Address {
     /// The IPv6 link-local address that an interface with this MAC gives itself (RFC 4291, appendix A).
     #[inline(always)]
     pub const fn link_local(mac: Mac) -> Self {
-        let [a, b, c, d, e, f] = mac.octets;
-        Self::from_words(
-            0xfe80 << 48,
-            u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]),
-        )
+        Self::link_local_of_word(mac.word())
+    }
+
+    /// The same from [`Mac::word`].
+    #[inline(always)]
+    pub const fn link_local_of_word(mac: u64) -> Self {
+        let mac = u64::from_be(mac) >> 16;
+        let interface = (mac >> 24) << 40 | 0xff_fe00_0000 | mac & 0xff_ffff;
+        Self::from_words(0xfe80 << 48, interface ^ 2 << 56)
     }
 
     /// Whether the first `length` bits (of 128) equal those of `prefix`.
@@ -188,11 +198,27 @@ pub struct Mac {
 }
 
 impl Mac {
-    /// The address as one number, which compares in one instruction.
+    /// The address as one number, which compares in one instruction: its bytes as they lie, and two zeroes.
     #[inline(always)]
     pub const fn word(self) -> u64 {
         let [a, b, c, d, e, f] = self.octets;
-        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+        u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+    }
+
+    /// The same from the first two bytes and the other four, as they were loaded from the packet.
+    #[inline(always)]
+    pub const fn word_from_wire(first: u16, rest: u32) -> u64 {
+        if cfg!(target_endian = "little") {
+            first as u64 | (rest as u64) << 16
+        } else {
+            (first as u64) << 48 | (rest as u64) << 16
+        }
+    }
+
+    /// The same from eight bytes of which the first six are the address.
+    #[inline(always)]
+    pub const fn word_of(bytes: u64) -> u64 {
+        bytes & u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0])
     }
 }
 
@@ -241,6 +267,25 @@ mod tests {
             octets: [0x02, 0x42, 0xac, 0x11, 0x00, 0x02],
         };
         assert_eq!(Address::link_local(mac).to_string(), "fe80::42:acff:fe11:2");
+    }
+
+    #[test]
+    fn a_mac_is_one_word_wherever_it_was_read() {
+        let mac = Mac {
+            octets: [1, 2, 3, 4, 5, 6],
+        };
+        let first = u16::from_ne_bytes([1, 2]);
+        let rest = u32::from_ne_bytes([3, 4, 5, 6]);
+        let bytes = u64::from_ne_bytes([1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(Mac::word_from_wire(first, rest), mac.word());
+        assert_eq!(Mac::word_of(bytes), mac.word());
+        let workload = crate::abi::WorkloadValue {
+            mac,
+            incarnation: 0xff,
+            reserved: 0xff,
+            ..Default::default()
+        };
+        assert_eq!(workload.mac_word(), mac.word());
     }
 
     #[test]

@@ -64,14 +64,34 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
+    /// From its parts, in three words: what is stored in pieces is slow to be read as a whole.
+    #[inline(always)]
+    pub const fn new(peer: Address, local_port: u16, peer_port: u16, owner: FlowOwner) -> Self {
+        let (local_port, peer_port, owner) = (local_port as u64, peer_port as u64, owner.0 as u64);
+        let rest = if cfg!(target_endian = "little") {
+            owner << 32 | peer_port << 16 | local_port
+        } else {
+            local_port << 48 | peer_port << 32 | owner
+        };
+        let (high, low) = peer.halves();
+        // SAFETY: three aligned words, and every bit pattern of them is a key.
+        unsafe { core::mem::transmute::<[u64; 3], Self>([high, low, rest]) }
+    }
+
     /// Sixteen bits that differ between most tuples: a reader that holds a reused entry notices.
     #[inline(always)]
     pub const fn tag(&self) -> u16 {
-        let (high, low) = self.peer.words();
-        let ports =
-            (self.local_port as u64) << 48 | (self.peer_port as u64) << 32 | self.owner.0 as u64;
-        let mixed = (high ^ low.rotate_left(23) ^ ports).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let (high, low) = self.peer.halves();
+        let mixed = (high ^ low.rotate_left(23) ^ self.rest()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 48) as u16
+    }
+
+    /// All but the peer, in one load.
+    #[inline(always)]
+    const fn rest(&self) -> u64 {
+        let words = core::ptr::from_ref(self).cast::<u64>();
+        // SAFETY: ports and owner are the last of the value's three aligned words.
+        unsafe { words.add(2).read() }
     }
 }
 
@@ -193,6 +213,12 @@ impl FlowLife {
         (self.0 >> 32) as u32
     }
 
+    /// The same flow, seen at this time.
+    #[inline(always)]
+    pub const fn seen_at(self, seen: u32) -> Self {
+        Self((seen as u64) << 32 | self.0 & 0xffff_ffff)
+    }
+
     /// The same flow with other flags.
     #[inline(always)]
     pub const fn with_flags(self, flags: u8) -> Self {
@@ -287,6 +313,29 @@ mod tests {
             FlowJudged::new(Generation(0xffff_ffff), ExpiryId(0), 0)
                 .is_before(Generation(0x1_0000_0000))
         );
+    }
+
+    #[test]
+    fn key_is_its_parts() {
+        let peer = Address::from(core::net::Ipv4Addr::new(10, 1, 2, 3));
+        let owner = FlowOwner::new(WorkloadSlot(4_095), 200, 7, 17);
+        let key = FlowKey::new(peer, 0x1234, 0x5678, owner);
+        let parts = FlowKey {
+            peer,
+            local_port: 0x1234,
+            peer_port: 0x5678,
+            owner,
+        };
+        assert_eq!(key, parts);
+        let others = [
+            FlowKey::new(peer, 0x1235, 0x5678, owner),
+            FlowKey::new(peer, 0x1234, 0x5679, owner),
+            FlowKey::new(peer, 0x1234, 0x5678, owner.asked_by_peer()),
+            FlowKey::new(Address::UNSPECIFIED, 0x1234, 0x5678, owner),
+        ];
+        others
+            .iter()
+            .for_each(|other| assert_ne!(other.tag(), key.tag()));
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub use workload::{
 };
 
 /// Version of everything in this module. It is part of the path under which maps and links are pinned.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Which of the two programs sees the packet. The numbers are part of the ABI (counters, events, talks).
 #[repr(u8)]

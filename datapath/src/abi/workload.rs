@@ -44,7 +44,20 @@ pub struct WorkloadValue {
     pub v6: [Address; ADDRESSES_PER_FAMILY],
 }
 
+const MAC_OFFSET: usize = core::mem::offset_of!(WorkloadValue, mac);
+const _: () = assert!(
+    MAC_OFFSET.is_multiple_of(8) && core::mem::offset_of!(WorkloadValue, v4) == MAC_OFFSET + 8
+);
+
 impl WorkloadValue {
+    /// The workload's own Ethernet address as [`Mac::word`], in one load.
+    #[inline(always)]
+    pub const fn mac_word(&self) -> u64 {
+        let bytes = core::ptr::from_ref(self).cast::<u8>();
+        // SAFETY: address, incarnation and reserved byte are eight bytes of this value, at a multiple of eight.
+        Mac::word_of(unsafe { bytes.add(MAC_OFFSET).cast::<u64>().read() })
+    }
+
     /// The rule sets and class of one lane.
     #[inline(always)]
     pub fn lane(&self, lane: Lane) -> WorkloadLane {

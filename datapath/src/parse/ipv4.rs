@@ -30,14 +30,13 @@ pub(super) fn parse<B: Bytes>(bytes: &B, offset: u32, packet: &mut Packet) -> Re
     packet.tuple.protocol = protocol;
     packet.tuple.source = header.address_v4(12);
     packet.tuple.destination = header.address_v4(16);
-    let fragment = header.be16(6);
-    let identification = header.be16(4) as u32;
     if header_length > 20 {
         options(bytes, offset + 20, offset + header_length)?;
     }
     let payload = total_length - header_length;
+    let fragment = header.be16(6);
     if fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
-        packet.identification = identification;
+        packet.identification = header.be16(4) as u32;
         packet.fragment_protocol = protocol;
         let position = (fragment & FRAGMENT_OFFSET) as u32;
         packet.fragment = place(position, fragment & MORE_FRAGMENTS != 0, payload, protocol)?;

@@ -11,7 +11,7 @@ mod ipv6;
 mod neighbour;
 mod transport;
 
-use crate::abi::{Address, Reason};
+use crate::abi::{Address, Mac, Reason};
 
 /// Headers end before this offset; the program pulls so many bytes into the linear part of the packet.
 pub const HEADER_LIMIT: u32 = 256;
@@ -44,17 +44,27 @@ pub trait Bytes {
 pub trait Window {
     /// One byte.
     fn byte(&self, at: usize) -> u8;
-    /// Two bytes as a number in host order.
-    fn be16(&self, at: usize) -> u16;
-    /// Four bytes as a number in host order.
-    fn be32(&self, at: usize) -> u32;
+    /// Two bytes as they lie.
+    fn wire16(&self, at: usize) -> u16;
     /// Four bytes as they lie.
     fn wire32(&self, at: usize) -> u32;
 
-    /// Six bytes as [`crate::abi::Mac::word`] has them.
+    /// Two bytes as a number in host order.
+    #[inline(always)]
+    fn be16(&self, at: usize) -> u16 {
+        u16::from_be(self.wire16(at))
+    }
+
+    /// Four bytes as a number in host order.
+    #[inline(always)]
+    fn be32(&self, at: usize) -> u32 {
+        u32::from_be(self.wire32(at))
+    }
+
+    /// Six bytes as [`Mac::word`] has them.
     #[inline(always)]
     fn mac(&self, at: usize) -> u64 {
-        (self.be16(at) as u64) << 32 | self.be32(at + 2) as u64
+        Mac::word_from_wire(self.wire16(at), self.wire32(at + 2))
     }
 
     /// Four bytes as an address.
@@ -104,12 +114,8 @@ impl Window for &[u8] {
         self[at]
     }
 
-    fn be16(&self, at: usize) -> u16 {
-        u16::from_be_bytes([self[at], self[at + 1]])
-    }
-
-    fn be32(&self, at: usize) -> u32 {
-        u32::from_be_bytes([self[at], self[at + 1], self[at + 2], self[at + 3]])
+    fn wire16(&self, at: usize) -> u16 {
+        u16::from_ne_bytes([self[at], self[at + 1]])
     }
 
     fn wire32(&self, at: usize) -> u32 {

@@ -48,9 +48,11 @@ pub(super) fn judge<T: Tables>(
         address,
         packet.tuple.protocol,
     );
-    trace.key = key(hook, &packet.tuple, owner);
+    let parts = key(hook, &packet.tuple, owner);
+    trace.key = parts;
     trace.keyed = true;
-    let reason = connect(tables, hook, ingress_ifindex, subject, packet, trace)?;
+    let key = parts;
+    let reason = connect(tables, hook, ingress_ifindex, subject, &key, packet, trace)?;
     if matches!(packet.fragment, Fragment::First) {
         fragment::remember(tables, hook, subject, packet, trace.now_ns)?;
     }
@@ -85,12 +87,11 @@ fn connect<T: Tables>(
     hook: Hook,
     ingress_ifindex: u32,
     subject: &Subject<'_>,
+    key: &FlowKey,
     packet: &Packet,
     trace: &mut Trace,
 ) -> Result<Reason, Reason> {
-    let key = trace.key;
     let protocol = packet.tuple.protocol;
-    let tag = key.tag();
     let now_ns = trace.now_ns;
     let opens = packet.flags & FLAG_OPENER != 0;
     // A flow towards a group is in the table, but its answers come from its members.
@@ -104,7 +105,7 @@ fn connect<T: Tables>(
     // Whatever is known of its flow, what opens a stream is judged in its own direction first.
     let recalled = if opens && is_stream(protocol) {
         let own = subject.rules();
-        let number = server_port(toward, &key);
+        let number = server_port(toward, key);
         let question = Question::new(subject, own, toward, &key.peer, protocol, number);
         if toward.rule_set(own).is_none() {
             None
@@ -116,12 +117,12 @@ fn connect<T: Tables>(
     };
     if let Some(answer) = recalled
         && !subject.is_pending()
-        && !(matches!(hook, Hook::ToWorkload) && subject.own(&key.peer).is_some())
-        && entry::open_at_once(tables, hook, subject, packet, &key, toward, answer, trace)
+        && subject.own(&key.peer).is_none()
+        && entry::open_at_once(tables, hook, subject, packet, key, toward, answer, trace)
     {
         return Ok(Reason::Opened);
     }
-    let found = find(tables, &key);
+    let found = find(tables, key);
     let (plan, direction) = if let Some(found) = &found {
         let opener = found.life.opener();
         let by_host = opener == Opener::Host;
@@ -136,7 +137,7 @@ fn connect<T: Tables>(
             if opens {
                 (Plan::Against, toward)
             } else {
-                plan_for_unknown(tables, hook, subject, packet, &key, now_ns)?
+                plan_for_unknown(tables, hook, subject, packet, key, now_ns)?
             }
         } else if opens && is_stream(protocol) && !is_by_opener(hook, opener) {
             (Plan::Against, toward)
@@ -150,10 +151,10 @@ fn connect<T: Tables>(
         }
     } else if subject.is_pending() {
         return Err(Reason::Pending);
-    } else if matches!(hook, Hook::ToWorkload) && subject.own(&key.peer).is_some() {
-        return to_self(tables, ingress_ifindex, subject);
+    } else if subject.own(&key.peer).is_some() {
+        return to_self(tables, hook, ingress_ifindex, subject);
     } else {
-        plan_for_unknown(tables, hook, subject, packet, &key, now_ns)?
+        plan_for_unknown(tables, hook, subject, packet, key, now_ns)?
     };
     trace.plan = plan;
     trace.direction = direction;
@@ -166,7 +167,7 @@ fn connect<T: Tables>(
     };
     let mut attempt = 0;
     while attempt < 2 {
-        trace.server_port = server_port(trace.direction, &key);
+        trace.server_port = server_port(trace.direction, key);
         let verdict = match recalled {
             Some(answer) if attempt == 0 => Ok(answer.tell(tables, trace)),
             Some(_) | None => decide(
@@ -225,7 +226,7 @@ fn connect<T: Tables>(
     if let Some(found) = &found {
         let life = found.life;
         if plan == Plan::Again {
-            let now = FlowJudged::new(subject.generation, allowed.expiry, tag);
+            let now = FlowJudged::new(subject.generation, allowed.expiry, key.tag());
             // Lost races are fine: somebody else has judged it by this revision or a newer one.
             found.flow.restamp(found.judged, now);
             let flags = allowed.flags() | life.flags() & FlowLife::ADOPTED;
@@ -244,12 +245,12 @@ fn connect<T: Tables>(
             pass(hook, found, life, packet, now_ns, trace);
             return Ok(Reason::Opened);
         }
-        entry::remove(tables, subject, &key, life.opener());
+        entry::remove(tables, subject, key, life.opener());
     } else if plan == Plan::Unremembered {
         return Ok(Reason::Unremembered);
     }
     let opened = entry::open(
-        tables, hook, subject, packet, &key, direction, allowed, now_ns,
+        tables, hook, subject, packet, key, direction, allowed, now_ns,
     )?;
     Ok(if both_ways { Reason::Adopted } else { opened })
 }
@@ -267,15 +268,18 @@ fn refuse<F: Flow>(found: &Found<F>, now_ns: u64, trace: &mut Trace) {
     }
 }
 
-/// From a workload to its own address, seen a second time. No flow is made of it, so it is only asked where there is none.
+/// From a workload to its own address. No flow is made of it, so it is only asked where there is none. What comes *to* a
+/// workload from its own address must have left it.
 #[inline(always)]
 fn to_self<T: Tables>(
     tables: &T,
+    hook: Hook,
     ingress_ifindex: u32,
     subject: &Subject<'_>,
 ) -> Result<Reason, Reason> {
-    let came_from_itself =
-        ingress_ifindex == subject.workload.ifindex || is_behind_bridge(tables, ingress_ifindex);
+    let came_from_itself = matches!(hook, Hook::FromWorkload)
+        || ingress_ifindex == subject.workload.ifindex
+        || is_behind_bridge(tables, ingress_ifindex);
     if came_from_itself {
         Ok(Reason::ToSelf)
     } else {

@@ -8,7 +8,7 @@ use crate::parse::{Content, Packet};
 
 #[inline(always)]
 pub(super) fn from_workload(subject: &Subject<'_>, packet: &Packet) -> Result<Reason, Reason> {
-    let mac = subject.workload.mac.word();
+    let mac = subject.workload.mac_word();
     let source = &packet.tuple.source;
     let own_source = subject.own(source).is_some();
     let own_link = packet.link == 0 || packet.link == mac;

@@ -84,8 +84,6 @@ pub struct Trace {
     pub class: Class,
     /// The local workload.
     pub slot: WorkloadSlot,
-    /// Events of a workload in each tick.
-    pub events_per_tick: u32,
     /// Port of the end that was addressed.
     pub server_port: u16,
     /// The slot's incarnation.
@@ -94,8 +92,6 @@ pub struct Trace {
     pub known: bool,
     /// Whether the intended policy allows.
     pub intended: bool,
-    /// Whether opened flows are reported.
-    pub reports_opened: bool,
     /// A flow ended with this packet.
     pub closed: bool,
     /// Whether the packet came as far as the flow table.
@@ -153,7 +149,7 @@ impl Subject<'_> {
             }
             at += 1;
         }
-        if !is_v4 && *address == Address::link_local(self.workload.mac) {
+        if !is_v4 && *address == Address::link_local_of_word(self.workload.mac_word()) {
             Some(FlowOwner::LINK_LOCAL)
         } else {
             None
@@ -236,8 +232,6 @@ fn judge<T: Tables>(
     };
     trace.generation = generation;
     trace.slot = slot;
-    trace.events_per_tick = node.events_per_tick;
-    trace.reports_opened = node.switches & crate::abi::SWITCH_REPORT_OPENED != 0;
     trace.known = true;
     trace.incarnation = workload.incarnation;
     trace.server_port = packet.tuple.destination_port;
@@ -255,7 +249,7 @@ fn from_workload<T: Tables>(
     packet: &mut Packet,
     trace: &mut Trace,
 ) -> Result<Reason, Reason> {
-    if packet.source_mac != subject.workload.mac.word() {
+    if packet.source_mac != subject.workload.mac_word() {
         return Err(Reason::SourceMacSpoofed);
     }
     if !matches!(packet.content, Content::Flow | Content::Error) {
@@ -269,13 +263,6 @@ fn from_workload<T: Tables>(
     };
     if matches!(packet.content, Content::Error) {
         return related::error(tables, Hook::FromWorkload, 0, subject, packet, trace);
-    }
-    if subject.own(&packet.tuple.destination).is_some() {
-        return if subject.is_pending() {
-            Err(Reason::Pending)
-        } else {
-            Ok(Reason::ToSelf)
-        };
     }
     fragment::complete(tables, Hook::FromWorkload, subject, packet)?;
     // A group or broadcast reaches the nodes, too.

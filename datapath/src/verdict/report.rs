@@ -1,7 +1,9 @@
 //! What observers get to know: sums of denials, and events at a bounded rate for each workload (I12).
 
 use super::Trace;
-use crate::abi::{EventKind, EventRecord, FlowOwner, Hook, LossIndex, Reason, TalkKey};
+use crate::abi::{
+    EventKind, EventRecord, FlowOwner, Hook, LossIndex, Reason, SWITCH_REPORT_OPENED, TalkKey,
+};
 use crate::flow::key;
 use crate::parse::Packet;
 use crate::tables::Tables;
@@ -14,9 +16,16 @@ pub(super) fn report<T: Tables>(
     packet: &Packet,
     trace: &mut Trace,
 ) {
+    // Nearly all packets.
+    if reason == ESTABLISHED && !trace.closed {
+        return;
+    }
     if !trace.known {
         return;
     }
+    let Some(node) = tables.node() else {
+        return;
+    };
     let passes = Reason::number_passes(reason);
     if !trace.keyed && !passes {
         // Dropped before it came to the flow table; told as if it had.
@@ -36,7 +45,7 @@ pub(super) fn report<T: Tables>(
     } else if matches!(reason, OPENED | ADOPTED) {
         if !trace.intended {
             EventKind::WouldDeny
-        } else if trace.reports_opened {
+        } else if node.switches & SWITCH_REPORT_OPENED != 0 {
             EventKind::Opened
         } else {
             return;
@@ -46,7 +55,7 @@ pub(super) fn report<T: Tables>(
     } else {
         return;
     };
-    if tables.charge_event(trace.slot, trace.now_ns >> 30) >= u64::from(trace.events_per_tick) {
+    if tables.charge_event(trace.slot, trace.now_ns >> 30) >= u64::from(node.events_per_tick) {
         tables.lose(LossIndex::EventRateLimited);
         return;
     }
@@ -71,6 +80,7 @@ fn talk<T: Tables>(tables: &T, hook: Hook, reason: u8, packet: &Packet, trace: &
     tables.talk(&key, packet.length);
 }
 
+const ESTABLISHED: u8 = Reason::Established as u8;
 const OPENED: u8 = Reason::Opened as u8;
 const ADOPTED: u8 = Reason::Adopted as u8;
 

@@ -159,6 +159,16 @@ type GraphParts = (
 /// Workloads as a graph has them.
 type Locals = Vec<(WorkloadUid, SharedWorkload)>;
 
+/// How a uid begins, in the order of uids. They lie all over the memory: to sort them by it fetches each once.
+fn beginning(uid: &WorkloadUid) -> u128 {
+    let mut bytes = [0; 16];
+    bytes
+        .iter_mut()
+        .zip(uid.0.as_bytes())
+        .for_each(|(to, from)| *to = *from);
+    u128::from_be_bytes(bytes)
+}
+
 /// From here on workloads are not looked up node by node.
 const MANY_GRAPHS: usize = 16;
 
@@ -547,12 +557,13 @@ impl Engine {
 
     fn whole_parts(&self, node: Key<NodeState>, locals: Option<Locals>) -> GraphParts {
         let state = &self.nodes[node];
-        let locals = locals.unwrap_or_else(|| {
+        let mut locals = locals.unwrap_or_else(|| {
             let workloads = state.workloads.iter();
             workloads
                 .filter_map(|workload| self.local_workload(node, *workload))
                 .collect()
         });
+        locals.sort_by_cached_key(|(uid, _)| beginning(uid));
         let workloads = locals.into_iter().collect();
         let Some(needs) = &state.needs else {
             return (workloads, SortedMap::new(), SortedMap::new());

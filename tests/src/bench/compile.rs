@@ -74,6 +74,13 @@ pub fn run(row: Row, seed: u64) -> Result<Vec<Figure>> {
         ),
         Figure::new(
             name,
+            "of which the kernel's, for pages",
+            ms(took.kernel),
+            Unit::Ms,
+            0.0,
+        ),
+        Figure::new(
+            name,
             "peak, the objects themselves included",
             peak / 1e6,
             Unit::Mb,

@@ -4,6 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
 /// What a piece of work took.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +14,8 @@ pub struct Spent {
     pub wall: Duration,
     /// As the processors say, all threads together. Neighbours on the machine are not in it.
     pub processor: Duration,
+    /// Of that, what the kernel took: for the most part to find and clear pages.
+    pub kernel: Duration,
 }
 
 /// Runs the work and says what it took.
@@ -19,16 +23,27 @@ pub struct Spent {
 /// # Errors
 /// If the kernel does not tell the processor's time.
 pub fn spent<T>(work: impl FnOnce() -> T) -> Result<(T, Spent)> {
-    let before = processor_time()?;
+    let (before, kernel_before) = (processor_time()?, kernel_time()?);
     let (outcome, wall) = timed(work);
-    let processor = processor_time()?.saturating_sub(before);
-    Ok((outcome, Spent { wall, processor }))
+    let took = Spent {
+        wall,
+        processor: processor_time()?.saturating_sub(before),
+        kernel: kernel_time()?.saturating_sub(kernel_before),
+    };
+    Ok((outcome, took))
 }
 
 fn processor_time() -> Result<Duration> {
     let clock = nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID;
     let time = nix::time::clock_gettime(clock).context("the processor's time")?;
     Ok(Duration::from(time))
+}
+
+fn kernel_time() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("the kernel's share of it")?;
+    let time = usage.system_time();
+    let micros = u64::try_from(time.num_microseconds()).context("the kernel's share of it")?;
+    Ok(Duration::from_micros(micros))
 }
 
 /// How many threads the engine may use here.

@@ -32,6 +32,9 @@ struct Arguments {
     /// Measure one row in this process
     #[arg(long, hide = true)]
     once: bool,
+    /// Touch memory and give it back
+    #[arg(long, hide = true)]
+    touch: bool,
     /// Write the world of a row as JSON lines to standard output instead of measuring it
     #[arg(long, value_name = "ROW")]
     world: Option<String>,
@@ -41,8 +44,15 @@ const ROWS: [&str; 14] = [
     "A", "A+", "A''", "B", "B'", "C", "C+", "D", "E", "F", "F'", "H", "I", "K",
 ];
 
+/// More than any row needs.
+const TOUCHED_BYTES: usize = 768 << 20;
+
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.touch {
+        std::hint::black_box(vec![1_u8; TOUCHED_BYTES]);
+        return Ok(());
+    }
     if let Some(name) = &arguments.world {
         let row = Row::named(name).with_context(|| format!("no world is called {name}"))?;
         return Ok(write_json(
@@ -107,7 +117,17 @@ fn smallest_of_runs(row: &str, arguments: &Arguments) -> Result<()> {
 }
 
 fn in_a_process_of_its_own(row: &str, seed: u64) -> Result<Vec<Figure>> {
-    let output = Command::new(std::env::current_exe()?)
+    let own = std::env::current_exe()?;
+    // The host of a virtual machine may have taken back what lay free for a while, and to find it again takes it longer than the
+    // row itself takes. A process that ends leaves it where the next one gets it.
+    let touched = Command::new(&own)
+        .arg("--touch")
+        .status()
+        .context("memory")?;
+    if !touched.success() {
+        bail!("cannot touch {TOUCHED_BYTES} bytes of memory: {touched}");
+    }
+    let output = Command::new(own)
         .args(["--once", "--seed", &seed.to_string(), row])
         .output()
         .with_context(|| format!("row {row}"))?;

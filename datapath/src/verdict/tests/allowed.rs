@@ -198,7 +198,10 @@ fn a_host_reply_opens_nothing() {
 #[test]
 fn oneself_and_link_control() {
     let world = World::new();
-    assert_eq!(world.outward(&tcp(ME, ME, (4000, 1), SYN)), Reason::ToSelf);
+    for flags in [SYN, ACK] {
+        let packet = tcp(ME, ME, (4000, 1), flags);
+        assert_eq!(world.outward(&packet), Reason::ToSelf);
+    }
     assert_eq!(
         world.outward(&arp(MAC, 1, (MAC, [10, 0, 0, 1]), [10, 0, 0, 254])),
         Reason::Arp
