@@ -5,8 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use bulkhead_graph::{Delta, PeerSetId};
 use bulkhead_policy::model::Interned;
 
+const ADDRESS_BYTES: u64 = 16;
+
 /// How many namespaces are named.
 const NAMED: usize = 3;
+
+/// What the addresses of its peers alone take on the wire.
+pub(crate) fn least_bytes(delta: &Delta) -> u64 {
+    let sets = delta.peer_sets.values();
+    let addresses: usize = sets.map(|set| set.added.len()).sum();
+    ADDRESS_BYTES * addresses as u64
+}
 
 /// What people have to know of a revision that cannot be sent.
 pub(crate) fn reason(delta: &Delta, problem: &str) -> String {

@@ -294,6 +294,13 @@ impl Session {
     /// none is encoded before it is its turn.
     async fn send(&mut self, revision: &Revision) -> Result<(), tonic::Status> {
         let (base, target) = (revision.delta.base, revision.delta.target);
+        // Before it waits for its turn and is encoded: that would cost others theirs.
+        let least = oversize::least_bytes(&revision.delta);
+        if least > limits::DELTA_BYTES {
+            let problem = format!("{least} bytes and more, of {}", limits::DELTA_BYTES);
+            self.unsendable(revision, &problem);
+            return Ok(());
+        }
         let shared = self.shared.clone();
         let _turn = if revision.delta.size() > LARGE {
             let turn = timeout(limits::ACK, shared.large.acquire()).await;

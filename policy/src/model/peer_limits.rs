@@ -339,8 +339,8 @@ impl PeerLimits {
         }
         if workloads > self.workloads {
             why.push(format!(
-                "name {workloads} workloads as peers, each counted once for each different selector and each port's name, and there is \
-                 room for {}, the shortest lists first",
+                "name more than {} workloads as peers, each counted once for each different selector and each port's name; the shortest \
+                 lists have room first",
                 self.workloads
             ));
         }
