@@ -69,7 +69,7 @@ async fn ready(State(http): State<Http>) -> Response {
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the source of intent has not been read yet\n",
+            "the source of intent has not been read yet, or names in segments have no answer yet\n",
         )
             .into_response()
     }

@@ -79,6 +79,11 @@ impl Intent {
         }
     }
 
+    /// Whether the first update was taken in.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
     /// Takes an update in. The first one has to hold everything there is.
     pub fn take(&mut self, update: Update, now: Timestamp) -> Compiled {
         self.sequence += 1;

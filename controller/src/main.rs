@@ -26,6 +26,9 @@ use tracing::info;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long nodes keep what they have after a start, for the sake of names that nobody has answered yet.
+const NAME_PATIENCE: Duration = Duration::from_secs(5);
+
 fn main() -> ExitCode {
     let outcome = match bulkhead_settings::resolve::<Command>(std::env::args_os()) {
         Err(SettingsError::Usage(error)) => error.exit(),
@@ -119,11 +122,17 @@ async fn start(run: Run) -> anyhow::Result<()> {
         }
     };
     let (lookups, asker) = names::line();
-    names::start(name_servers(&run), asker);
+    let name_patience = if run.resolve_names {
+        names::start(name_servers(&run), asker);
+        NAME_PATIENCE
+    } else {
+        Duration::ZERO
+    };
     let inputs = Inputs {
         updates,
         freshness,
         lookups,
+        name_patience,
     };
     let questions = start_compiler(shared.clone(), config, inputs)?;
     if run.kubernetes {

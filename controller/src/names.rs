@@ -81,6 +81,11 @@ impl Names {
         &self.problems
     }
 
+    /// Whether there is a name that is not known, or not all of it.
+    pub(crate) fn are_missing(&self) -> bool {
+        self.counts().unresolved > 0
+    }
+
     /// How much there is.
     pub(crate) fn counts(&self) -> Counts {
         self.table.counts()

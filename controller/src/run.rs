@@ -75,6 +75,24 @@ pub struct Inputs {
     pub freshness: Freshness,
     /// Who is asked for names.
     pub lookups: Lookups,
+    /// How long the first compile may wait for names. Nodes keep what they have meanwhile.
+    pub name_patience: Duration,
+}
+
+/// What a source has handed on and is not compiled yet.
+struct Held {
+    update: Update,
+    /// When the source knew that there was nothing else.
+    known_at: Option<BootTime>,
+    /// No longer than until then.
+    until: Instant,
+}
+
+impl Held {
+    fn append(&mut self, update: Update, known_at: Option<BootTime>) {
+        append(&mut self.update, update);
+        self.known_at = known_at;
+    }
 }
 
 /// Starts the compiler on a thread of its own: a large compile must not hold up the streams. It ends when the updates do.
@@ -107,6 +125,7 @@ async fn compile(
         mut updates,
         freshness,
         lookups,
+        name_patience,
     } = inputs;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let mut names = Names::new(config.cluster_ranges.clone(), lookups);
@@ -114,8 +133,13 @@ async fn compile(
     // A moment and no pause: whatever else comes in between, it comes.
     let mut look_at = Instant::now() + LOOK_AT_CLOCK;
     let mut problems = Vec::new();
+    let mut held: Option<Held> = None;
     loop {
-        let wake = look_at.min(Instant::now() + until(intent.next_boundary(), clock::now()));
+        let boundary = Instant::now() + until(intent.next_boundary(), clock::now());
+        let wake = held
+            .iter()
+            .map(|it| it.until)
+            .fold(look_at.min(boundary), Instant::min);
         tokio::select! {
             update = updates.recv() => {
                 let Some(mut update) = update else { return };
@@ -127,21 +151,25 @@ async fn compile(
                 problems = std::mem::take(&mut update.problems);
                 names.resolve(&mut update);
                 names.look();
-                let events = update.events.len();
-                let began = std::time::Instant::now();
-                let _span = info_span!("compile", events).entered();
-                let compiled = intent.take(update, clock::now());
-                tell(shared, &problems, &names, &mut intent);
-                publish(shared, compiled);
-                known(shared, known_at);
-                let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                let (_, size) = intent.counts();
-                info!(micros, workloads = size.workloads, policies = size.policies, rule_sets = size.rule_sets, "compiled");
+                match &mut held {
+                    Some(held) => held.append(update, known_at),
+                    None => held = Some(Held { update, known_at, until: Instant::now() + name_patience }),
+                }
+                if !intent.is_ready() {
+                    tell(shared, &problems, &names, &mut intent);
+                }
             }
             Some(answer) = names.heard() => {
                 let events = names.take(answer, |answer| shared.metrics.asked_for_name(answer));
                 let moved = !events.is_empty();
-                let compiled = moved.then(|| intent.resolve(events, clock::now())).flatten();
+                let compiled = match &mut held {
+                    // They belong to what is compiled first.
+                    Some(held) => {
+                        held.update.events.extend(events);
+                        None
+                    }
+                    None => moved.then(|| intent.resolve(events, clock::now())).flatten(),
+                };
                 if names.look() || moved {
                     tell(shared, &problems, &names, &mut intent);
                 }
@@ -161,13 +189,39 @@ async fn compile(
                     tell(shared, &problems, &names, &mut intent);
                     publish(shared, compiled);
                 }
-                // What waits in the queue was handed on by then, perhaps, and is not in the graphs.
-                if updates.is_empty() {
+                // What waits in the queue or for names was handed on by then, perhaps, and is not in the graphs.
+                if held.is_none() && updates.is_empty() {
                     known(shared, known_at);
                 }
             }
         }
+        // A controller that has just started knows no name, and graphs without them would cut what the one before it allowed (G3).
+        let waits =
+            |held: &Held| !intent.is_ready() && names.are_missing() && Instant::now() < held.until;
+        if let Some(held) = held.take_if(|held| !waits(held)) {
+            take_in(shared, &problems, &names, &mut intent, held);
+        }
     }
+}
+
+/// Compiles what a source has handed on.
+fn take_in(shared: &Shared, problems: &[Problem], names: &Names, intent: &mut Intent, held: Held) {
+    let events = held.update.events.len();
+    let began = std::time::Instant::now();
+    let _span = info_span!("compile", events).entered();
+    let compiled = intent.take(held.update, clock::now());
+    tell(shared, problems, names, intent);
+    publish(shared, compiled);
+    known(shared, held.known_at);
+    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let (_, size) = intent.counts();
+    info!(
+        micros,
+        workloads = size.workloads,
+        policies = size.policies,
+        rule_sets = size.rule_sets,
+        "compiled"
+    );
 }
 
 /// All that the source knew by then is on the board.

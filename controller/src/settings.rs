@@ -110,6 +110,10 @@ pub struct Run {
         value_delimiter = ','
     )]
     pub cluster_ranges: Vec<IpNet>,
+    /// Ask for the names (`domains`) that segments have. Without it they are known to nobody: nobody in an Allow, everybody in a
+    /// Deny. Not for production yet: docs/next.md has what is missing
+    #[arg(long, env = "BULKHEAD_RESOLVE_NAMES")]
+    pub resolve_names: bool,
     /// Name servers that are asked for the names in segments, instead of those of /etc/resolv.conf; the first that answers counts.
     /// May be repeated, or have commas between
     #[arg(

@@ -34,7 +34,7 @@ fn every_setting_has_its_variable() {
         );
         told += 1;
     }
-    assert_eq!(told, 11, "{printed}");
+    assert_eq!(told, 12, "{printed}");
 }
 
 #[test]

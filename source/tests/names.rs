@@ -129,7 +129,7 @@ fn a_segment_is_partial_until_all_of_its_names_are_known_and_only_it_is_handed_o
     assert_eq!(
         problem.to_string(),
         "Segment other: spec.domains[0]: e.f has no answer yet: until it has, it is nobody in an Allow and everybody in a \
-         Deny; it is being asked for"
+         Deny; the controller asks for names if it is started with --resolve-names"
     );
     assert_eq!(
         told(&table.answer(whole("x.y", &["192.0.2.1"]), now)),
@@ -210,6 +210,12 @@ fn no_name_makes_a_workload_of_the_cluster_a_peer_whenever_its_range_becomes_kno
         told(&table.handle(apply([node("n2", "10.1.2.0/24")]))),
         ["Node n2"]
     );
+    // A node is no host of the outside world either.
+    let Object::Node(mut third) = node("n3", "10.1.3.0/24") else {
+        panic!("a node")
+    };
+    third.addresses = ["203.0.113.1".parse().unwrap()].into();
+    assert_eq!(told(&table.handle(apply([Object::Node(third)]))), ["Node n3", "s?"]);
     let fewer = Event::Reset(Kind::Node, vec![node("n1", "10.1.1.0/24")]);
     assert_eq!(
         told(&table.handle(vec![fewer])),

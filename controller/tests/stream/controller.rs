@@ -75,6 +75,11 @@ impl Drop for Folder {
 
 impl Controller {
     pub(crate) async fn start(name: &str, nodes: &[&str]) -> Self {
+        Self::patient(name, nodes, Duration::ZERO).await
+    }
+
+    /// One that waits so long for names before it tells nodes anything.
+    pub(crate) async fn patient(name: &str, nodes: &[&str], name_patience: Duration) -> Self {
         let keys = Folder::new(name, nodes);
         let shared = Arc::new(Shared::new(Pace::default()));
         let (updates, receiver) = mpsc::channel(4);
@@ -83,6 +88,7 @@ impl Controller {
             updates: receiver,
             freshness: Freshness::default(),
             lookups,
+            name_patience,
         };
         let questions = start_compiler(shared.clone(), EngineConfig::default(), inputs).unwrap();
         let any = "127.0.0.1:0".parse().unwrap();

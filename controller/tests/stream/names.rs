@@ -1,5 +1,7 @@
 //! Names of the outside world from the segment to the agent, with answers that this test gives.
 
+use std::time::Duration;
+
 use bulkhead_policy::model::Object;
 use bulkhead_source::names::{Answer, Asker};
 use tokio::time::timeout;
@@ -99,4 +101,43 @@ async fn an_answer_opens_what_a_name_allows_on_the_node_and_nothing_before_it_do
     agent.realise().await;
     assert!(may(&controller, "203.0.113.1").await);
     assert!(may(&controller, "203.0.113.2").await);
+}
+
+#[tokio::test]
+async fn g3_a_controller_that_has_just_started_tells_nodes_nothing_before_it_knows_the_names() {
+    let mut controller = Controller::patient("names-start", &["n1"], SOON).await;
+    let mut asker = controller.asker.take().unwrap();
+    let mut agent = controller.connect("n1", "n1").await.unwrap();
+    controller.apply(objects()).await;
+    let wanted = asker.wanted.wait_for(|names| names.contains(NAME));
+    timeout(SOON, wanted).await.unwrap().unwrap();
+    // The compiler's thread answers this after it has done with the update.
+    let status = page(&controller, "/status").await;
+    assert!(
+        status.contains("api.example.org has no answer yet"),
+        "{status}"
+    );
+    assert_eq!(
+        controller.board().frontier(),
+        None,
+        "nodes keep what they have"
+    );
+    answer(&asker, &["203.0.113.1"]).await;
+    let first = agent.realise().await;
+    let networks = format!("{:?}", first.delta.rule_sets);
+    assert!(
+        networks.contains("203.0.113.1"),
+        "the first graph has the name: {networks}"
+    );
+    assert!(may(&controller, "203.0.113.1").await);
+}
+
+#[tokio::test]
+async fn g3_names_that_nobody_answers_hold_nodes_up_no_longer_than_the_patience() {
+    let patience = Duration::from_millis(100);
+    let mut controller = Controller::patient("names-silent", &["n1"], patience).await;
+    controller.apply(objects()).await;
+    let mut agent = controller.connect("n1", "n1").await.unwrap();
+    agent.realise().await;
+    assert!(!may(&controller, "203.0.113.1").await);
 }

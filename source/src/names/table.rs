@@ -28,6 +28,7 @@ const LISTED: usize = 4;
 pub struct Table {
     /// The cluster's ranges beside those of its nodes.
     declared: Vec<IpNet>,
+    /// Where their pods are, and they themselves.
     nodes: BTreeMap<Interned, SortedSet<IpNet>>,
     cluster: Ranges,
     segments: BTreeMap<Interned, Named>,
@@ -191,8 +192,9 @@ impl Table {
                 self.segments.insert(segment.name.clone(), named);
             }
             Object::Node(node) => {
-                self.nodes
-                    .insert(node.name.clone(), node.pod_ranges.clone());
+                let hosts = node.addresses.iter().copied().map(IpNet::from);
+                let ranges = node.pod_ranges.iter().copied().chain(hosts).collect();
+                self.nodes.insert(node.name.clone(), ranges);
             }
             Object::Namespace(_)
             | Object::Workload(..)
@@ -328,7 +330,8 @@ fn messages(name: &str, reading: &Reading) -> Vec<String> {
         // What there is too much of is told below.
         (false, _) if reading.is_beyond => {}
         (false, None) => messages.push(format!(
-            "{name} has no answer yet: until it has, it is nobody in an Allow and everybody in a Deny; it is being asked for"
+            "{name} has no answer yet: until it has, it is nobody in an Allow and everybody in a Deny; the controller asks for names if it \
+             is started with --resolve-names"
         )),
         (false, Some(why)) => messages.push(format!(
             "{name} is not known ({why}): it is nobody in an Allow, but for addresses that were answered, and everybody in a Deny; correct the name, or see to the \
@@ -343,8 +346,8 @@ fn messages(name: &str, reading: &Reading) -> Vec<String> {
     }
     if !reading.refused.is_empty() {
         messages.push(format!(
-            "{name} is answered with {}, which no name can stand for (this host, this link, or an address of the cluster's \
-             ranges): that is left out; name workloads by their labels, or correct the name's records",
+            "{name} is answered with {}, which no name can stand for (this host, this link, a node, or an address of the \
+             cluster's ranges): that is left out; name workloads by their labels, or correct the name's records",
             listed(&reading.refused)
         ));
     }
