@@ -78,7 +78,12 @@ fn told(events: &[Event]) -> Vec<String> {
                 .trim_end()
                 .to_owned()
         }
-        other => other.reference().to_string(),
+        Object::Namespace(_)
+        | Object::Workload(..)
+        | Object::Node(_)
+        | Object::Service(_)
+        | Object::EndpointSlice(_)
+        | Object::Policy(_) => object.reference().to_string(),
     };
     let each = |event: &Event| match event {
         Event::Apply(object) => vec![one(object)],
@@ -215,7 +220,10 @@ fn no_name_makes_a_workload_of_the_cluster_a_peer_whenever_its_range_becomes_kno
         panic!("a node")
     };
     third.addresses = ["203.0.113.1".parse().unwrap()].into();
-    assert_eq!(told(&table.handle(apply([Object::Node(third)]))), ["Node n3", "s?"]);
+    assert_eq!(
+        told(&table.handle(apply([Object::Node(third)]))),
+        ["Node n3", "s?"]
+    );
     let fewer = Event::Reset(Kind::Node, vec![node("n1", "10.1.1.0/24")]);
     assert_eq!(
         told(&table.handle(vec![fewer])),

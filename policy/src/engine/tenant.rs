@@ -246,7 +246,8 @@ impl Engine {
             return;
         }
         let profiles = self.profiles.namespaces[namespace].profiles.profiles();
-        for profile in profiles.to_vec() {
+        let profiles: Vec<Key<Profile>> = profiles.to_vec();
+        for profile in profiles {
             let workloads = self.profiles.arena[profile].workloads.len();
             self.shift(profile, sign * workloads.cast_signed());
         }
