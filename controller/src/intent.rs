@@ -100,6 +100,10 @@ impl Intent {
         }
         self.frontier.incarnation = update.incarnation;
         self.frontier.versions = update.versions;
+        if !self.ready {
+            // Of boundaries that went by before anything was there the engine knows nothing; what it says is of now all the same.
+            self.frontier.instant = self.frontier.instant.max(now);
+        }
         self.ready = true;
         self.compiled()
     }
@@ -237,5 +241,28 @@ impl Intent {
     /// What people have to know of objects that are in force otherwise than they may think.
     pub fn findings(&mut self) -> Vec<Finding> {
         self.engine.findings()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g5_what_is_compiled_first_is_of_the_instant_at_which_it_is_compiled() {
+        let (started, passed, first) = (Timestamp(1_000), Timestamp(4_000), Timestamp(5_000));
+        let mut intent = Intent::new(EngineConfig::default(), NonZeroUsize::MIN, started);
+        let compiled = intent.take(Update::default(), first);
+        // Another controller has compiled a boundary in between, and nodes have its frontier.
+        let of_the_other = Frontier {
+            instant: passed,
+            ..compiled.frontier.clone()
+        };
+        assert!(compiled.frontier.reaches(&of_the_other));
+        let later = intent.take(Update::default(), Timestamp(9_000));
+        assert_eq!(
+            later.frontier.instant, first,
+            "from then on boundaries count"
+        );
     }
 }

@@ -84,7 +84,7 @@ fn a_variable_that_is_empty_counts_as_not_set() {
         .chain(["BULKHEAD_CONFIG"])
         .map(|variable| (variable, ""))
         .collect();
-    assert_eq!(variables.len(), 12);
+    assert_eq!(variables.len(), 13);
     assert_eq!(text(&print(&[], &variables)), printed);
 }
 

@@ -48,10 +48,11 @@ pub(super) fn judge<T: Tables>(
         address,
         packet.tuple.protocol,
     );
-    let parts = key(hook, &packet.tuple, owner);
-    trace.key = parts;
+    trace.key = key(hook, &packet.tuple, owner);
     trace.keyed = true;
-    let key = parts;
+    // What the verifier knows of its parts it would follow through everything below.
+    tables.forget(&mut trace.key);
+    let key = trace.key;
     let reason = connect(tables, hook, ingress_ifindex, subject, &key, packet, trace)?;
     if matches!(packet.fragment, Fragment::First) {
         fragment::remember(tables, hook, subject, packet, trace.now_ns)?;
@@ -117,7 +118,7 @@ fn connect<T: Tables>(
     };
     if let Some(answer) = recalled
         && !subject.is_pending()
-        && subject.own(&key.peer).is_none()
+        && !(matches!(hook, Hook::ToWorkload) && subject.own(&key.peer).is_some())
         && entry::open_at_once(tables, hook, subject, packet, key, toward, answer, trace)
     {
         return Ok(Reason::Opened);
@@ -151,7 +152,7 @@ fn connect<T: Tables>(
         }
     } else if subject.is_pending() {
         return Err(Reason::Pending);
-    } else if subject.own(&key.peer).is_some() {
+    } else if matches!(hook, Hook::ToWorkload) && subject.own(&key.peer).is_some() {
         return to_self(tables, hook, ingress_ifindex, subject);
     } else {
         plan_for_unknown(tables, hook, subject, packet, key, now_ns)?

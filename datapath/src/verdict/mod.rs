@@ -264,6 +264,13 @@ fn from_workload<T: Tables>(
     if matches!(packet.content, Content::Error) {
         return related::error(tables, Hook::FromWorkload, 0, subject, packet, trace);
     }
+    if subject.own(&packet.tuple.destination).is_some() {
+        return if subject.is_pending() {
+            Err(Reason::Pending)
+        } else {
+            Ok(Reason::ToSelf)
+        };
+    }
     fragment::complete(tables, Hook::FromWorkload, subject, packet)?;
     // A group or broadcast reaches the nodes, too.
     let destination = &packet.tuple.destination;
