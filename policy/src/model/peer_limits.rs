@@ -287,8 +287,12 @@ impl PeerLimits {
     /// absurdly many: a rule needs one for each of its peers and names.
     pub fn lists<'p>(self, policies: impl Iterator<Item = &'p Policy>) -> PeerLists {
         let rules: Vec<(Direction, &Rule)> = policies.flat_map(rules).collect();
-        let peers = rules.iter().flat_map(|(_, rule)| rule.peer_lists());
-        let mut lists: BTreeSet<PeerList> = peers.collect();
+        // Most are the same again: a list is made of those that differ.
+        let peers = rules.iter().flat_map(|(_, rule)| rule.listed_peers());
+        let mut peers: Vec<&WorkloadSelector> = peers.collect();
+        peers.sort_unstable();
+        peers.dedup();
+        let mut lists: BTreeSet<PeerList> = peers.into_iter().map(PeerList::of_peer).collect();
         let named = rules.iter().map(|(to, rule)| rule.named_lists(*to));
         let named: usize = named.sum();
         let count = if named > ABSURD.saturating_mul(self.lists) {
