@@ -54,13 +54,14 @@ fn addresses(delta: &Delta) -> BTreeMap<Interned, usize> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use std::sync::Arc;
 
     use bulkhead_graph::{
         Action, Address, Direction, Entry, LocalWorkload, Mode, NodeGraph, PeerMatch, PeerSet,
         PortMatch, RuleSet, RuleSetId, Stage, WorkloadUid, Workloads,
     };
+    use bulkhead_wire::{FromController, Frontier, Revision};
 
     use super::*;
 
@@ -112,7 +113,18 @@ mod tests {
             Arc::from([]),
             Arc::default(),
         );
-        let told = reason(&Delta::snapshot(&graph), "so many bytes");
+        let revision = Revision {
+            delta: Delta::snapshot(&graph),
+            frontier: Frontier::default(),
+        };
+        let first = revision.messages().unwrap().next();
+        let Some(FromController::Header(header)) = first else {
+            panic!("a revision begins with its header")
+        };
+        let least = least_bytes(&revision.delta);
+        assert_eq!(least, 7 * 16);
+        assert!(least <= header.length, "of {} bytes", header.length);
+        let told = reason(&revision.delta, "so many bytes");
         assert!(told.contains("(so many bytes)"), "{told}");
         assert!(
             told.contains("for most (7 addresses), few (2 addresses);"),
